@@ -1,0 +1,104 @@
+"""A connection to MLflow: nobody is told of our use, nothing is printed, and silence becomes one clear sentence."""
+
+import logging
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import SplitResult, urlsplit
+
+from records.errors import Unavailable, WrongInput
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+SETTINGS = {
+    "DO_NOT_TRACK": "true",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    # Seven tries, as MLflow has it, are four minutes of silence before a person hears that a server is down.
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+}
+"""Read by MLflow when it is imported or first used; what a person has set stays."""
+
+PORTS = {"http": 80, "https": 443, "postgresql": 5432, "mysql": 3306, "mssql": 1433}
+KINDS = ("sqlite", *PORTS)
+ANSWER_WITHIN = 5.0
+"""Seconds in which a host must accept a connection."""
+
+
+class Connection:
+    """MLflow at one address, opened when it is first used. Nothing global is set, so two addresses do not mix."""
+
+    def __init__(self, address: str) -> None:
+        """`address` as in MLFLOW_TRACKING_URI. Raises `WrongInput` for one that MLflow cannot keep a registry at."""
+        self.address = address
+        self.parts = urlsplit(address)
+        self.kind = self.parts.scheme.split("+")[0]
+        if self.kind not in KINDS:
+            raise WrongInput(
+                f"MLflow cannot keep a registry at `{address}` (MLFLOW_TRACKING_URI): its address must begin with "
+                f"{', '.join(f'{kind}:' for kind in KINDS[:-1])} or {KINDS[-1]}:."
+            )
+
+    @contextmanager
+    def open(self) -> Iterator["MlflowClient"]:
+        """MLflow's client. What MLflow cannot do in here is raised as `Unavailable`."""
+        for name, value in SETTINGS.items():
+            os.environ.setdefault(name, value)
+        from mlflow.exceptions import MlflowException
+        from sqlalchemy.exc import SQLAlchemyError
+
+        try:
+            yield self._client
+        except (MlflowException, SQLAlchemyError, OSError) as error:
+            raise Unavailable(f"MLflow at {self.shown} failed: {_one_line(error)}") from error
+
+    @property
+    def shown(self) -> str:
+        """The address for people: without user and password."""
+        if self.parts.hostname is None:
+            return self.address
+        port = f":{self.parts.port}" if self.parts.port else ""
+        return f"{self.parts.scheme}://{self.parts.hostname}{port}{self.parts.path}"
+
+    @cached_property
+    def _client(self) -> "MlflowClient":
+        if self.parts.hostname is not None:
+            _knock(self.parts, PORTS.get(self.kind, 0), self.shown)
+        elif path := self.address.removeprefix("sqlite:///"):
+            _make_room(Path(path), self.shown)
+        from mlflow import MlflowClient
+
+        # A fresh database would tell of each of its some fifty migrations.
+        for noisy in ("mlflow", "alembic"):
+            logging.getLogger(noisy).setLevel(logging.ERROR)
+        return MlflowClient(tracking_uri=self.address, registry_uri=self.address)
+
+
+def _knock(parts: SplitResult, default_port: int, shown: str) -> None:
+    # MLflow itself asks again and again for minutes; a closed port is known in milliseconds.
+    host, port = str(parts.hostname), parts.port or default_port
+    try:
+        socket.create_connection((host, port), timeout=ANSWER_WITHIN).close()
+    except OSError as error:
+        raise Unavailable(
+            f"Nobody answers at {shown} (MLFLOW_TRACKING_URI): {_one_line(error)}. Start MLflow there, or correct the "
+            "address."
+        ) from error
+
+
+def _make_room(database: Path, shown: str) -> None:
+    try:
+        database.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise Unavailable(f"The registry's database {shown} cannot be made: {_one_line(error)}.") from error
+
+
+def _one_line(error: Exception) -> str:
+    # What follows is the statement that failed and a link to a manual.
+    said = str(error).split("[SQL:")[0]
+    return " ".join(said.split())[:300].rstrip(". ") or type(error).__name__

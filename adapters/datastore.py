@@ -1,0 +1,183 @@
+"""Git and DVC: which data exist, unchanged for ever.
+
+Both are called as programs, with lists of arguments and never through a shell; DVC's Python interface is internal.
+One call of DVC takes a second or two, one of Git a few milliseconds, so DVC is called as seldom as can be.
+"""
+
+import configparser
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from records.errors import DamagedState, NotAWorkspace, RetainError, Unavailable
+
+DATA = "data"
+REMOTE = "storage"
+"""Name of the DVC remote that `init` adds."""
+
+GIT = ("git", "-c", "commit.gpgsign=false", "-c", f"core.hooksPath={os.devnull}", "-c", "core.quotePath=false")
+"""A person's signing key and hooks are for a person's commits; a night must not wait for either."""
+DVC = (sys.executable, "-m", "dvc")
+
+DVC_SETTINGS = "[core]\n    analytics = false\n    check_update = false\n    autostage = false\n"
+ELSEWHERE = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_OBJECT_DIRECTORY", "GIT_COMMON_DIR")
+"""Variables that point Git to another repository; they are set inside hooks and aliases."""
+LOST = "Some of the cache files do not exist"
+"""What DVC says, with exit code 0, when it is to push data that are not there."""
+
+
+@dataclass(frozen=True)
+class DataStore:
+    """The Git and DVC repository of a workspace.
+
+    Every method raises `NotAWorkspace` if there is none at `root`, and `Unavailable`, with the last thing that the tool
+    said, if the tool is missing, fails, or finds no space on the disk or no answer from the remote.
+    """
+
+    root: Path
+
+    def init(self, remote: str | None = None) -> None:
+        """Make the repository, or what is missing of it, and commit DVC's own files.
+
+        `remote`: address of a default DVC remote, a folder or what DVC knows as URL; relative to `root`.
+        """
+        self.root.mkdir(parents=True, exist_ok=True)
+        if not (self.root / ".git").exists():
+            self._run(*GIT, "init", "--quiet", "--initial-branch=main")
+        config = self.root / ".dvc" / "config"
+        if not config.exists():
+            self._run(*DVC, "init")
+            config.write_text(DVC_SETTINGS, encoding="utf-8")
+        if remote is not None:
+            self._run(*DVC, "remote", "add", "--force", "--default", "--", REMOTE, remote)
+        self.commit_files([".dvc/config", ".dvc/.gitignore", ".dvcignore"], "Begin to version data with DVC")
+
+    def commit_data(self, message: str) -> str:
+        """Version what lies in `data/`, push it if there is a default remote, then commit. Gives Git's HEAD.
+
+        Pushed first: no commit names data that nobody else can get. Nothing new to commit is no error.
+        """
+        self._require()
+        self._run(*DVC, "add", DATA)
+        if self.has_remote():
+            self.push()
+        return self.commit_files([f"{DATA}.dvc", ".gitignore"], message)
+
+    def commit_files(self, paths: Sequence[Path | str], message: str) -> str:
+        """Commit small files or folders, new, changed or deleted, and nothing else. Gives Git's HEAD.
+
+        `paths` lie below `root` or are relative to it. Nothing new to commit is no error.
+        """
+        self._require()
+        names = [os.path.relpath(self.root / path, self.root) for path in paths]
+        self._run(*GIT, "add", "--all", "--", *names)
+        if self._call(*GIT, "diff", "--cached", "--quiet", "--", *names).returncode != 0:
+            self._name_somebody()
+            self._run(*GIT, "commit", "--quiet", "--message", message, "--", *names)
+        return self.head()
+
+    def push(self) -> None:
+        """Copy `data/` as it was last versioned to the default remote.
+
+        Raises `DamagedState` if some of it is neither in the cache nor there: DVC itself calls that up to date.
+        """
+        self._require()
+        if LOST in self._run(*DVC, "push", DATA).stderr:
+            raise DamagedState(
+                f"Data that {self.root / 'data.dvc'} names are neither in DVC's cache nor on the remote. "
+                "Bring the cache back, or check out an earlier commit."
+            )
+
+    def pull(self, targets: Sequence[str] = (DATA,)) -> None:
+        """Put versioned files into their places: from the default remote if there is one, else from the local cache."""
+        self._require()
+        self._run(*DVC, "pull" if self.has_remote() else "checkout", "--", *targets)
+
+    def record_stages(self) -> None:
+        """Tell DVC that the outputs of all stages of dvc.yaml are as they should be. It writes dvc.lock."""
+        self._require()
+        self._run(*DVC, "commit", "--force", "dvc.yaml")
+
+    def data_revision(self) -> str:
+        """The digest by which DVC knows `data/`: 32 hex digits and `.dir`. Empty before any data were versioned."""
+        try:
+            content = yaml.safe_load((self.root / f"{DATA}.dvc").read_text(encoding="utf-8"))
+            return str(content["outs"][0]["md5"])
+        except FileNotFoundError:
+            return ""
+        except (yaml.YAMLError, UnicodeDecodeError, LookupError, TypeError):
+            raise DamagedState(f"{self.root / 'data.dvc'} is not as DVC writes it. Restore it from Git.") from None
+
+    def head(self) -> str:
+        """The commit that is checked out, 40 hex digits."""
+        self._require()
+        return self._run(*GIT, "rev-parse", "--verify", "HEAD").stdout.strip()
+
+    def has_remote(self) -> bool:
+        """True if the repository has a default DVC remote. Read from its files: asking DVC takes a second."""
+        config = configparser.ConfigParser(interpolation=None, strict=False)
+        try:
+            config.read([self.root / ".dvc" / "config", self.root / ".dvc" / "config.local"], encoding="utf-8")
+        except configparser.Error as error:
+            raise DamagedState(f"{self.root / '.dvc' / 'config'} is not readable: {error.message}") from None
+        return bool(config.get("core", "remote", fallback=""))
+
+    def _require(self) -> None:
+        # Git would look further up, and find the repository of something else.
+        for name in (".git", ".dvc"):
+            if not (self.root / name).exists():
+                raise NotAWorkspace(
+                    f"{self.root} is not a retain workspace: it has no {name}. Make one with `retain init`."
+                )
+
+    def _name_somebody(self) -> None:
+        """Git commits nothing without a name and an address; where nobody set them, the program signs."""
+        for key, value in (("user.name", "retain"), ("user.email", "retain@localhost")):
+            if self._call(*GIT, "config", "--get", key).returncode != 0:
+                self._run(*GIT, "config", "--local", key, value)
+
+    def _run(self, *command: str) -> subprocess.CompletedProcess[str]:
+        done = self._call(*command)
+        if done.returncode != 0:
+            raise self._failure(command, done)
+        return done
+
+    def _call(self, *command: str) -> subprocess.CompletedProcess[str]:
+        try:
+            return subprocess.run(
+                command,
+                cwd=self.root,
+                env=_environment(),
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                encoding="utf-8",
+                errors="replace",
+                check=False,
+            )
+        except FileNotFoundError:
+            raise Unavailable(f"{command[0]} is not installed or not on the PATH, or {self.root} is gone.") from None
+
+    def _failure(self, command: Sequence[str], done: subprocess.CompletedProcess[str]) -> RetainError:
+        if "No space left on device" in done.stderr or "Disk quota exceeded" in done.stderr:
+            return Unavailable(
+                f"The disk that holds {self.root}, or DVC's remote, is full. Free some space and try again."
+            )
+        tool, words = ("dvc", command[len(DVC) :]) if command[: len(DVC)] == DVC else ("git", command[len(GIT) :])
+        return Unavailable(f"`{tool} {words[0]}` failed in {self.root}: {_last_words(done)}")
+
+
+def _environment() -> dict[str, str]:
+    kept = {key: value for key, value in os.environ.items() if key not in ELSEWHERE}
+    return {**kept, "DVC_NO_ANALYTICS": "1", "DO_NOT_TRACK": "1", "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C.UTF-8"}
+
+
+def _last_words(done: subprocess.CompletedProcess[str]) -> str:
+    """The line that says what went wrong: the last that is marked as an error, else the last of all."""
+    lines = [line.strip() for line in (done.stderr or done.stdout).splitlines() if line.strip()]
+    marked = [line.split(":", 1)[1].strip() for line in lines if line.lower().startswith(("error:", "fatal:"))]
+    return (marked or lines or [f"exit code {done.returncode}"])[-1]

@@ -1,0 +1,164 @@
+"""Great Expectations: rules over a table, checked as one suite in memory.
+
+A rule is a value that knows no tool; only `run` does. Which rows break a rule is read from the frame's own index:
+asking for an id column instead takes seconds when many rows fail (2.6 s against 0.05 s for 100,000 rows).
+"""
+
+import os
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field
+
+from records.errors import DamagedState
+from records.record import Record
+
+if TYPE_CHECKING:
+    import pandas
+
+
+class OneOf(Record):
+    """Every value is among the given ones."""
+
+    kind: Literal["one of"] = "one of"
+    column: str
+    values: tuple[str, ...]
+    where: str | None = None
+    """A boolean column: only rows in which it is true are asked."""
+
+
+class NoneOf(Record):
+    """No value is among the given ones."""
+
+    kind: Literal["none of"] = "none of"
+    column: str
+    values: tuple[str, ...]
+    where: str | None = None
+    """A boolean column: only rows in which it is true are asked."""
+
+
+class Between(Record):
+    """Every value lies between two bounds; a bound belongs to what is allowed, None is no bound."""
+
+    kind: Literal["between"] = "between"
+    column: str
+    least: float | None = None
+    most: float | None = None
+    where: str | None = None
+    """A boolean column: only rows in which it is true are asked."""
+
+
+class MeanBetween(Record):
+    """The column's mean lies between two bounds; of a boolean column that is a share."""
+
+    kind: Literal["mean between"] = "mean between"
+    column: str
+    least: float | None = None
+    most: float | None = None
+    where: None = None
+
+
+class SumBetween(Record):
+    """The column's sum lies between two bounds; of a boolean column that is a number of rows."""
+
+    kind: Literal["sum between"] = "sum between"
+    column: str
+    least: float | None = None
+    most: float | None = None
+    where: None = None
+
+
+Expectation = OneOf | NoneOf | Between | MeanBetween | SumBetween
+
+
+class Rule(Record):
+    """What is expected of a table, under a name."""
+
+    name: str
+    expectation: Expectation = Field(discriminator="kind")
+
+
+class Finding(Record):
+    """What became of one rule."""
+
+    rule: str
+    passed: bool
+    rows: tuple[int, ...] = ()
+    """Rows that break it, sorted; always empty for a mean or a sum."""
+    observed: str
+    """The mean or the sum, or the number of rows that break the rule."""
+
+
+def run(table: "pandas.DataFrame", rules: Iterable[Rule]) -> tuple[Finding, ...]:
+    """Check the rules, which bear different names, and give the findings in their order.
+
+    `table` has one row an image, at least one, and the row numbers as index. Great Expectations passes over missing
+    values in silence, so none may be in a column that is asked. Raises `DamagedState` if there is one, or if a rule
+    could not be checked (a column that is not there, say): a broken suite says nothing about the data.
+    """
+    rules = tuple(rules)
+    # Great Expectations hashes the whole frame: what is not asked for need not be in it.
+    asked = {rule.expectation.column for rule in rules} | {rule.expectation.where for rule in rules}
+    table = table[[column for column in table.columns if column in asked]]
+    _refuse_missing_values(table, rules)
+    results = {result.expectation_config.meta["rule"]: result for result in _validate(table, rules)}
+    return tuple(_finding(rule, results[rule.name]) for rule in rules)
+
+
+def _refuse_missing_values(table: "pandas.DataFrame", rules: tuple[Rule, ...]) -> None:
+    for rule in rules:
+        for column in {rule.expectation.column, rule.expectation.where} & set(table.columns):
+            if table[column].isna().any():
+                raise DamagedState(
+                    f"The column {column!r} has missing values, so the rule {rule.name!r} has no meaning."
+                )
+
+
+def _validate(table: "pandas.DataFrame", rules: tuple[Rule, ...]) -> list[Any]:
+    # It reads the setting when it is imported, and the import takes eight seconds: not before there is work.
+    os.environ["GX_ANALYTICS_ENABLED"] = "false"
+    import great_expectations as gx
+
+    context = gx.get_context(mode="ephemeral")
+    context.variables.progress_bars = {"globally": False, "metric_calculations": False}  # type: ignore[assignment]
+    asset = context.data_sources.add_pandas("memory").add_dataframe_asset("batch")
+    batch = asset.add_batch_definition_whole_dataframe("all").get_batch(batch_parameters={"dataframe": table})
+    suite = gx.ExpectationSuite("gate", expectations=[_translate(rule) for rule in rules])
+    answer = batch.validate(suite, result_format={"result_format": "COMPLETE", "return_unexpected_index_query": False})
+    return list(answer.results)
+
+
+def _translate(rule: Rule) -> Any:
+    from great_expectations import expectations
+    from great_expectations.expectations.row_conditions import Column
+
+    core: Any = expectations  # its type hints leave out the names that are used here
+    expected = rule.expectation
+    shared: dict[str, Any] = {"column": expected.column, "meta": {"rule": rule.name}}
+    if expected.where is not None:
+        shared["row_condition"] = Column(expected.where) == True  # noqa: E712  (builds a condition)
+    match expected:
+        case OneOf():
+            return core.ExpectColumnValuesToBeInSet(value_set=list(expected.values), **shared)
+        case NoneOf():
+            return core.ExpectColumnValuesToNotBeInSet(value_set=list(expected.values), **shared)
+        case Between():
+            return core.ExpectColumnValuesToBeBetween(min_value=expected.least, max_value=expected.most, **shared)
+        case MeanBetween():
+            return core.ExpectColumnMeanToBeBetween(min_value=expected.least, max_value=expected.most, **shared)
+        case SumBetween():
+            return core.ExpectColumnSumToBeBetween(min_value=expected.least, max_value=expected.most, **shared)
+
+
+def _finding(rule: Rule, result: Any) -> Finding:
+    for told in _exceptions(result.exception_info):
+        raise DamagedState(f"The rule {rule.name!r} could not be checked: {told}. The table is not as it should be.")
+    rows = tuple(sorted(int(row) for row in result.result.get("unexpected_index_list") or ()))
+    observed = result.result.get("observed_value", len(rows))
+    return Finding(rule=rule.name, passed=bool(result.success), rows=rows, observed=str(observed))
+
+
+def _exceptions(info: dict[str, Any]) -> list[str]:
+    """The messages of what was raised. The dictionary is flat, or has one inner dictionary a metric that failed."""
+    parts = [info] if "raised_exception" in info else list(info.values())
+    return [str(part["exception_message"]) for part in parts if part["raised_exception"]]

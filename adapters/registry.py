@@ -1,0 +1,297 @@
+"""The registry: which models exist, which is current, what each learned and why it was accepted. MLflow keeps it.
+
+Which version is current, the alias `champion` says, and nothing else. A version is made and the alias moved in small
+steps, each of which can be taken again: a night that was killed between any two of them ends, when it is started again,
+with one version and one alias. `champion_since` on a version says that the last step was taken; without that mark, a
+version that a person has rolled back could not be told from one whose alias was never moved.
+"""
+
+import tempfile
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from adapters import runs
+from adapters.connection import Connection
+from adapters.packaging import Packaging, download, model_of
+from adapters.runs import JudgedNight
+from records.errors import Busy, WrongInput
+from records.registration import Registration
+from records.runs import RunFacts, VersionFacts
+from records.snapshot import Snapshot
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
+
+CHAMPION, PREVIOUS = "champion", "previous"
+FINISHED = "attributes.status = 'FINISHED'"
+AT_ONCE = 1000
+
+
+class Registry:
+    """The versions of one model, and the nights that were judged for it.
+
+    Every method raises `Unavailable` if MLflow does not answer or cannot do what it is asked.
+    """
+
+    def __init__(self, address: str, artifacts: Path | None, model: str) -> None:
+        """`artifacts` is where a new experiment keeps its files; None leaves that to the MLflow server."""
+        self.address = address
+        self.artifacts = artifacts
+        self.model = model
+        self._connection = Connection(address)
+
+    def champion(self) -> int:
+        """The version in use; 0 if there is none."""
+        with self._connection.open() as client:
+            return self._champion(client)
+
+    def versions(self) -> tuple[VersionFacts, ...]:
+        """All versions that retain made, oldest first."""
+        with self._connection.open() as client:
+            numbers = {facts.run: facts.metrics for facts in self._nights(client, FINISHED)}
+            aliases = self._aliases(client)
+            found = [v for v in self._versions(client, f"name = '{self.model}'") if "identity" in v.tags]
+            facts = [_version_facts(v, aliases, numbers.get(str(v.run_id), {})) for v in found]
+            return tuple(sorted(facts, key=lambda f: f.number))
+
+    def runs(self, limit: int = 50) -> tuple[RunFacts, ...]:
+        """Judged nights, newest first, those that were refused or are inconclusive too."""
+        with self._connection.open() as client:
+            return tuple(self._nights(client, FINISHED, limit))
+
+    def run(self, name: str) -> RunFacts:
+        """A judged night by its run id or the beginning of it. Raises `WrongInput` if none or several begin so."""
+        with self._connection.open() as client:
+            found = [facts for facts in self._nights(client, FINISHED) if name and facts.run.startswith(name)]
+        if len(found) != 1:
+            what = f"{len(found)} runs begin with" if found else "No finished run is called"
+            raise WrongInput(f"{what} `{name}` in the registry of `{self.model}`; `retain history` lists them.")
+        return found[0]
+
+    def find(self, identity: str) -> RunFacts | None:
+        """The finished run of a night, if it was logged before: the same identity is the same night."""
+        with self._connection.open() as client:
+            return next(iter(self._nights(client, f"{FINISHED} AND tags.identity = '{identity}'", 1)), None)
+
+    def registration(self, run: str) -> Registration:
+        """Where the candidate of a run is kept now."""
+        with self._connection.open() as client:
+            version = self._version_of(client, run)
+            number = None if version is None else int(version.version)
+            is_champion = number is not None and number == self._champion(client)
+            return Registration(run=run, model=self.model, version=number, champion=is_champion)
+
+    def model_uri(self, run: str) -> str:
+        """What MLflow loads the model of a run from."""
+        with self._connection.open() as client:
+            return f"models:/{model_of(client, run).model_id}"
+
+    def log_night(self, night: JudgedNight, packaging: Packaging) -> str:
+        """Log a night as one run with its model, and give the run's id. What a killed attempt left is deleted first."""
+        with self._connection.open() as client:
+            experiment = self._experiment(client)
+            unfinished = f"attributes.status != 'FINISHED' AND tags.identity = '{night.facts.identity}'"
+            for run in client.search_runs([experiment], unfinished):
+                _delete(client, run)
+            return runs.log_night(client, experiment, night, packaging)
+
+    def promote(self, run: str, overrule: bool = False) -> int:
+        """Make the model of `run` the champion, and give its version; the same run twice is one version.
+
+        Raises `Busy` if the champion is no longer the version that the run started from, unless `overrule`: else what
+        was learned in between would be lost from it.
+        """
+        with self._connection.open() as client:
+            facts, version = self._facts(client, run), self._version_of(client, run)
+            if version is not None and "champion_since" in version.tags:
+                return int(version.version)
+            current = self._champion(client)
+            if current not in (facts.parent, version and int(version.version)) and not overrule:
+                raise Busy(
+                    f"v{current} became the champion while this night was learning on top of v{facts.parent}. "
+                    "Nothing is lost: its data stay pending, and the next night learns them."
+                )
+            version = version or self._create(client, facts)
+            self._move(client, int(version.version))
+            return int(version.version)
+
+    def approvable(self, name: str, overrule: bool = False) -> RunFacts:
+        """The run that a person wants to let in. Raises `WrongInput` if that needs `overrule`, or makes no sense."""
+        facts = self.run(name)
+        with self._connection.open() as client:
+            version, champion = self._version_of(client, facts.run), self._champion(client)
+        if version is not None and "champion_since" in version.tags:
+            raise WrongInput(f"Run {facts.run} is v{version.version} already; `retain rollback` makes it champion.")
+        if facts.decision == "refuse" and not overrule:
+            raise WrongInput(f"Run {facts.run} was refused: {facts.reason} Only an overrule can let it in.")
+        if champion not in (facts.parent, facts.version) and not overrule:
+            raise WrongInput(
+                f"Run {facts.run} started from v{facts.parent}, but v{champion} is the champion now, and what it "
+                "learned since would be lost. The next night learns the data of that run again; or overrule."
+            )
+        return facts
+
+    def approve(self, run: str, by: str, note: str, overrule: bool = False) -> int:
+        """Promote a run that is held or inconclusive because a person says so, and write down who and why.
+
+        `overrule` is needed for a refused run, and for one that did not start from the present champion. Raises
+        `WrongInput` without it.
+        """
+        facts = self.approvable(run, overrule)
+        with self._connection.open() as client:
+            for name, value in (("approved_by", by), ("approval_note", note), ("approved_at", _now())):
+                client.set_tag(facts.run, name, value)
+        return self.promote(facts.run, overrule=True)
+
+    def rollback(self, version: int) -> None:
+        """Move the alias `champion` to `version`, back or forth. Raises `WrongInput` if there is no such version."""
+        with self._connection.open() as client:
+            self._known(client, version)
+            current = self._champion(client)
+            if current == version:
+                return
+            if current:
+                client.set_model_version_tag(self.model, str(current), "rolled_back", _now())
+            self._move(client, version)
+
+    def fetch(self, version: int, into: Path) -> Path:
+        """The folders `snapshot` and `evaluation` of a version, below `into`/<version>; downloaded once.
+
+        The folder appears when it is complete. Raises `WrongInput` for a version that does not exist.
+        """
+        with self._connection.open() as client:
+            known = self._known(client, version)
+        folder = into / str(version)
+        if not _holds(folder, known.tags.get("identity", "")):
+            self.fetch_run(str(known.run_id), folder)
+        return folder
+
+    def fetch_run(self, run: str, folder: Path) -> Path:
+        """The folders `snapshot` and `evaluation` of a run, as `folder`, which they replace in one motion."""
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as place:
+            new = Path(place) / "new"
+            new.mkdir()
+            with self._connection.open() as client:
+                download(client, self.address, run, new)
+            if folder.exists():
+                folder.rename(Path(place) / "old")
+            new.rename(folder)
+        return folder
+
+    def _experiment(self, client: "MlflowClient") -> str:
+        found = client.get_experiment_by_name(self.model)
+        if found is not None:
+            return str(found.experiment_id)
+        where = None if self.artifacts is None else self.artifacts.absolute().as_uri()
+        return str(client.create_experiment(self.model, artifact_location=where))
+
+    def _nights(self, client: "MlflowClient", which: str, limit: int | None = None) -> list[RunFacts]:
+        experiment = client.get_experiment_by_name(self.model)
+        if experiment is None:
+            return []
+        versions = {v.run_id: int(v.version) for v in self._versions(client, f"name = '{self.model}'")}
+        order = ["attributes.end_time DESC"]
+
+        def search(token: str | None) -> Any:
+            return client.search_runs(
+                [experiment.experiment_id], which, max_results=limit or AT_ONCE, order_by=order, page_token=token
+            )
+
+        found = search(None) if limit else _pages(search)
+        return [runs.read_run(run, versions.get(run.info.run_id)) for run in found if "identity" in run.data.tags]
+
+    def _facts(self, client: "MlflowClient", run: str) -> RunFacts:
+        return runs.read_run(client.get_run(run), None)
+
+    def _versions(self, client: "MlflowClient", which: str) -> "list[ModelVersion]":
+        return _pages(lambda token: client.search_model_versions(which, max_results=AT_ONCE, page_token=token))
+
+    def _version_of(self, client: "MlflowClient", run: str) -> "ModelVersion | None":
+        found = [v for v in self._versions(client, f"run_id = '{run}'") if v.name == self.model]
+        return min(found, key=lambda v: int(v.version), default=None)
+
+    def _known(self, client: "MlflowClient", version: int) -> "ModelVersion":
+        numbers = {int(v.version): v for v in self._versions(client, f"name = '{self.model}'") if "identity" in v.tags}
+        if version not in numbers:
+            exist = f"there are {', '.join(f'v{n}' for n in sorted(numbers))}" if numbers else "there is none yet"
+            raise WrongInput(f"Model `{self.model}` has no version {version}; {exist}.")
+        return numbers[version]
+
+    def _aliases(self, client: "MlflowClient") -> dict[str, int]:
+        found = client.search_registered_models(f"name = '{self.model}'")
+        return {alias: int(version) for model in found for alias, version in model.aliases.items()}
+
+    def _champion(self, client: "MlflowClient") -> int:
+        return self._aliases(client).get(CHAMPION, 0)
+
+    def _create(self, client: "MlflowClient", facts: RunFacts) -> "ModelVersion":
+        if not client.search_registered_models(f"name = '{self.model}'"):
+            client.create_registered_model(self.model, description="Kept by retain; the alias champion is in use.")
+        told = client.get_run(facts.run).data.tags
+        kept = {name: told[name] for name in _LINEAGE if name in told}
+        model = model_of(client, facts.run)
+        return client.create_model_version(
+            self.model,
+            # Not models:/<id>: on a database, MLflow would look that up at its global address.
+            source=model.artifact_location,
+            run_id=facts.run,
+            tags=kept,
+            description=facts.reason,
+            model_id=model.model_id,
+        )
+
+    def _move(self, client: "MlflowClient", version: int) -> None:
+        current = self._champion(client)
+        if current not in (0, version):
+            client.set_registered_model_alias(self.model, PREVIOUS, str(current))
+        client.set_registered_model_alias(self.model, CHAMPION, str(version))
+        client.set_model_version_tag(self.model, str(version), "rolled_back", "")
+        client.set_model_version_tag(self.model, str(version), "champion_since", _now())
+
+
+_LINEAGE = (
+    "identity", "parent", "batches", "data_revision", "git_commit", "code_version", "verdict", "reason", "held",
+    "approved_by", "approval_note", "approved_at",
+)  # fmt: skip
+
+
+def _version_facts(version: "ModelVersion", aliases: dict[str, int], metrics: dict[str, float]) -> VersionFacts:
+    number, told, made = int(version.version), version.tags, version.creation_timestamp
+    return VersionFacts(
+        number=number,
+        created=datetime.fromtimestamp(made / 1000, UTC),
+        aliases=tuple(sorted(alias for alias, points_to in aliases.items() if points_to == number)),
+        rolled_back=bool(told.get("rolled_back")),
+        run=runs.read_tags(str(version.run_id), told, made, number, metrics),
+    )
+
+
+def _pages(search: Callable[[str | None], Any]) -> list[Any]:
+    found: list[Any] = []
+    token: str | None = None
+    while True:
+        page = search(token)
+        found += page
+        token = page.token
+        if not token:
+            return found
+
+
+def _delete(client: "MlflowClient", run: Any) -> None:
+    logged = f"source_run_id = '{run.info.run_id}'"
+    for model in client.search_logged_models([run.info.experiment_id], logged):
+        client.delete_logged_model(model.model_id)
+    client.delete_run(run.info.run_id)
+
+
+def _holds(folder: Path, identity: str) -> bool:
+    record = folder / "snapshot" / "snapshot.json"
+    return record.exists() and (folder / "evaluation").is_dir() and Snapshot.read(record).identity == identity
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

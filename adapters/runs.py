@@ -1,0 +1,201 @@
+"""One judged night as one MLflow run: what is logged of it, under which names, and how it is read back.
+
+MLflow's compare page shows metrics and parameters, but no tags and no pictures; so every number that two versions may
+be compared by is a metric, and what they were made from is a parameter as well as a tag.
+"""
+
+import json
+import re
+import tempfile
+import time
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from adapters.packaging import Packaging, log_model
+from records.runs import NightFacts, RunFacts
+from records.scores import ScoreMatrix
+from records.verdict import Verdict
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+T = TypeVar("T")
+
+METRICS_AT_ONCE, PARAMS_AT_ONCE, TAGS_AT_ONCE = 800, 100, 100
+"""What MLflow takes in one call."""
+DIGEST_LENGTH = 36
+"""Characters of a data set's digest that MLflow keeps."""
+
+
+@dataclass(frozen=True)
+class JudgedNight:
+    """Everything that is kept of a night."""
+
+    facts: NightFacts
+    matrix: ScoreMatrix
+    verdict: Verdict
+    candidate: Path
+    """Folder of the snapshot."""
+    evaluation: Path
+    """Folder of score matrix and outcomes."""
+    held: bool = False
+    attachments: Mapping[str, bytes] = field(default_factory=dict)
+    """File name to content, kept beside the verdict: pictures, a report."""
+
+
+def log_night(client: "MlflowClient", experiment: str, night: JudgedNight, packaging: Packaging) -> str:
+    """Log one run, its model included, and give its id. It is finished when everything is there, and not before."""
+    run = client.create_run(experiment, tags=tags(night), run_name=f"{night.facts.day} {status(night)}").info.run_id
+    model = client.create_logged_model(experiment, name="model", source_run_id=run, model_type="retain")
+    _log_values(client, run, night, model.model_id)
+    _log_data(client, run, night.facts)
+    _log_files(client, run, night)
+    log_model(client, run, model, night.candidate, packaging)
+    client.set_terminated(run)
+    return str(run)
+
+
+def status(night: JudgedNight) -> str:
+    """The decision in one word, or `held`."""
+    return "held" if night.held and night.verdict.decision == "accept" else night.verdict.decision
+
+
+def tags(night: JudgedNight) -> dict[str, str]:
+    """What is known of the night in words; a registered version bears the same tags."""
+    facts, verdict = night.facts, night.verdict
+    lineage = {
+        "identity": facts.identity,
+        "parent": str(facts.parent),
+        "batches": ",".join(facts.batches),
+        "data_revision": facts.data_revision,
+        "git_commit": facts.commit,
+        "code_version": facts.code,
+        "verdict": verdict.decision,
+        "reason": verdict.reason,
+        "held": "true" if status(night) == "held" else "",
+    }
+    shown = {
+        "mlflow.note.content": verdict.reason,
+        "mlflow.source.name": "retain",
+        "mlflow.source.type": "JOB",
+        "mlflow.source.git.commit": facts.commit,
+    }
+    return lineage | shown | {f"system.{name}": value for name, value in facts.system.items()}
+
+
+def params(facts: NightFacts) -> dict[str, str]:
+    """What the night was made from."""
+    made_from = {"parent": str(facts.parent), "batches": ",".join(facts.batches), "data_revision": facts.data_revision}
+    return {**facts.params, **made_from}
+
+
+def metrics(night: JudgedNight) -> dict[str, float]:
+    """Every number that versions may be compared by. Names hold only what MLflow allows in them; `/` makes groups."""
+    matrix = night.matrix
+    measures = {
+        "average": matrix.average(),
+        "forgetting_from_best": matrix.forgetting_from_best(),
+        "forgetting_from_first": matrix.forgetting_from_first(),
+        "forgetting_from_parent": matrix.forgetting_from_parent(),
+        "backward_transfer": matrix.backward_transfer(),
+        "taken_by_new_classes": matrix.taken_by_new_classes(),
+        "images/new": float(night.facts.images),
+    }
+    scores = matrix.candidate.scores
+    measures |= {f"score/{name}": scores[name].overall for name in matrix.experiences}
+    measures |= {f"score_among_known/{name}": scores[name].among_known for name in matrix.experiences}
+    measures |= {f"seconds/{step}": seconds for step, seconds in night.facts.seconds.items()}
+    for f in night.verdict.findings:
+        bounds = {"": f.estimate, "/lower": f.lower, "/upper": f.upper, "/limit": f.limit}
+        measures |= {f"{f.question}/{f.subject}{name}": value for name, value in bounds.items()}
+    return {_safe(name): value for name, value in measures.items() if value is not None}
+
+
+def read_run(run: Any, version: int | None) -> RunFacts:
+    """The facts of an MLflow run, which became registered `version`."""
+    return read_tags(run.info.run_id, run.data.tags, run.info.end_time, version, run.data.metrics)
+
+
+def read_tags(
+    run: str, told: Mapping[str, str], ended: int, version: int | None, numbers: Mapping[str, float]
+) -> RunFacts:
+    """Facts from the tags that a run or a version bears. `ended` is in milliseconds since 1970."""
+    return RunFacts(
+        run=run,
+        identity=told["identity"],
+        ended=datetime.fromtimestamp(ended / 1000, UTC),
+        decision=told["verdict"],
+        reason=told.get("reason", ""),
+        held=bool(told.get("held")),
+        parent=int(told["parent"]),
+        batches=tuple(filter(None, told["batches"].split(","))),
+        data_revision=told.get("data_revision", ""),
+        commit=told.get("git_commit", ""),
+        approved_by=told.get("approved_by", ""),
+        approval_note=told.get("approval_note", ""),
+        version=version,
+        metrics={name: value for name, value in numbers.items() if value == value and abs(value) != float("inf")},
+    )
+
+
+def _log_values(client: "MlflowClient", run: str, night: JudgedNight, model: str) -> None:
+    from mlflow.entities import Metric, Param
+
+    now = int(time.time() * 1000)
+    values = [Metric(name, value, now, 0, model_id=model) for name, value in metrics(night).items()]
+    for part, course in night.facts.losses.items():
+        values += [Metric(_safe(f"loss/{part}"), loss, now, step) for step, loss in enumerate(course, start=1)]
+    for some in _parts(values, METRICS_AT_ONCE):
+        client.log_batch(run, metrics=some)
+    for more in _parts([Param(_safe(name), value) for name, value in params(night.facts).items()], PARAMS_AT_ONCE):
+        client.log_batch(run, params=more)
+
+
+def _log_data(client: "MlflowClient", run: str, facts: NightFacts) -> None:
+    from mlflow.data.code_dataset_source import CodeDatasetSource
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    source = CodeDatasetSource({"file": "data.dvc", "git_commit": facts.commit, "dvc_revision": facts.data_revision})
+    dataset = Dataset(
+        name=",".join(facts.batches)[:200],
+        digest=facts.data_revision[:DIGEST_LENGTH],
+        source_type="code",
+        source=json.dumps(source.to_dict()),
+        profile=json.dumps({"num_rows": facts.images, "batches": list(facts.batches)}),
+    )
+    client.log_inputs(run, datasets=[DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])])
+
+
+def _log_files(client: "MlflowClient", run: str, night: JudgedNight) -> None:
+    with warnings.catch_warnings():
+        # MLflow asks pandas in a way that pandas wants to give up.
+        warnings.simplefilter("ignore")
+        client.log_table(run, _table(night.matrix), "score_matrix.json")
+    client.log_artifacts(run, str(night.evaluation), "evaluation")
+    with tempfile.TemporaryDirectory() as folder:
+        night.verdict.write(Path(folder) / "verdict.json")
+        for name, content in night.attachments.items():
+            (Path(folder) / name).write_bytes(content)
+        client.log_artifacts(run, folder)
+
+
+def _table(matrix: ScoreMatrix) -> dict[str, list[Any]]:
+    columns: dict[str, list[Any]] = {"version": [row.version for row in matrix.rows]}
+    for name in matrix.experiences:
+        columns[name] = [row.scores[name].overall if name in row.scores else None for row in matrix.rows]
+    return columns
+
+
+def _safe(name: str) -> str:
+    return re.sub(r"[^\w\-. /]", "_", name)
+
+
+def _parts(values: Sequence[T], size: int) -> Iterator[list[T]]:
+    left = iter(values)
+    while part := list(islice(left, size)):
+        yield part

@@ -1,0 +1,111 @@
+"""What a person sees of a night in Prefect: progress, tables, the verdict in words. All of it works offline."""
+
+import logging
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from prefect.artifacts import (
+    create_markdown_artifact,
+    create_progress_artifact,
+    create_table_artifact,
+    update_progress_artifact,
+)
+
+from records.errors import Unavailable
+from records.experience import Report
+from records.registration import Night
+from records.scores import ScoreMatrix
+from records.verdict import Verdict
+
+if TYPE_CHECKING:
+    from prefect import Task
+    from prefect.client.schemas.objects import State, TaskRun
+
+    from models.training import Progress
+
+log = logging.getLogger("retain")
+PERCENT = 100
+
+
+def outside_world_failed(task: "Task[Any, Any]", run: "TaskRun", state: "State[Any]") -> bool:
+    """Retry only what may pass by itself: an outside system that did not answer."""
+    return isinstance(state.result(raise_on_failure=False), Unavailable)
+
+
+def narrate(what: str) -> "Progress":
+    """A progress function that says `what: 30%` at every tenth."""
+    last = -1
+
+    def tell(done: int, total: int) -> None:
+        nonlocal last
+        tenth = done * 10 // max(total, 1)
+        if tenth != last:
+            last = tenth
+            log.info("%s: %d%%", what, tenth * 10)
+
+    return tell
+
+
+@contextmanager
+def progress(what: str) -> "Iterator[Progress]":
+    """A progress function that also moves a bar in Prefect."""
+    bar = create_progress_artifact(progress=0.0, key=what, description=f"{what}: share of the night's steps")
+    assert isinstance(bar, UUID), "called from a synchronous step"
+    say, last = narrate(what), 0
+
+    def tell(done: int, total: int) -> None:
+        nonlocal last
+        say(done, total)
+        quarter = done * 4 // max(total, 1)
+        if quarter != last:
+            last = quarter
+            update_progress_artifact(bar, progress=quarter * 25.0)
+
+    yield tell
+
+
+def show_report(report: Report) -> None:
+    """What the data gate says of a batch: a table of its checks."""
+    rows = [
+        {"check": c.name, "passed": c.passed, "found": c.found, "severity": c.severity, "meaning": c.meaning}
+        for c in report.checks
+    ]
+    create_table_artifact(table=rows, key=_key("checks", report.batch), description=report.summary)
+
+
+def show_scores(matrix: ScoreMatrix) -> None:
+    """The score matrix as a table: a row a version, a column an experience, percent."""
+    rows = [
+        {"version": row.version}
+        | {e: f"{row.scores[e].overall * PERCENT:.1f}" if e in row.scores else "" for e in matrix.experiences}
+        for row in matrix.rows
+    ]
+    create_table_artifact(table=rows, key="scores", description="Score in percent on each experience's test images")
+
+
+def show_verdict(verdict: Verdict) -> None:
+    """The verdict in words, and each finding."""
+    lines = [
+        f"# {verdict.decision.capitalize()}", "", verdict.reason, "",
+        "| question | of | estimate | at least | at most | limit | images | |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]  # fmt: skip
+    for f in verdict.findings:
+        numbers = " | ".join(f"{value * PERCENT:.1f}%" for value in (f.estimate, f.lower, f.upper, f.limit))
+        lines.append(f"| {f.question} | {f.subject} | {numbers} | {f.images} | {f.decision} |")
+    create_markdown_artifact("\n".join(lines), key="verdict", description=verdict.reason)
+
+
+def show_night(night: Night) -> None:
+    """The night in a few sentences."""
+    lines = [f"# {night.outcome.capitalize()}", "", night.sentence()]
+    lines += [f"- **{name}** stays in the inbox: {reason}" for name, reason in night.unreadable.items()]
+    lines += [f"- **{report.source}**: {report.summary}" for report in night.quarantined]
+    create_markdown_artifact("\n".join(lines), key="night", description=night.sentence())
+
+
+def _key(*parts: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", "-".join(parts).lower()).strip("-")

@@ -1,0 +1,86 @@
+"""`retain ui`: what the nights left behind, to look at: Prefect and MLflow on loopback, stopped cleanly by Ctrl-C."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+from flows import screen
+from flows.servers import LOOPBACK, SILENT, Server, free_port, mlflow_server, prefect_server
+from records.errors import Unavailable, WrongInput
+from tasks.workspace import Workspace
+
+
+def serve(workspace: Workspace, prefect_port: int, mlflow_port: int, with_worker: bool) -> None:
+    """Serve until a signal comes. Raises `WrongInput` if a port is taken, `Unavailable` if a server does not start."""
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    prefect_port, mlflow_port = _free(prefect_port, "--prefect-port"), _free(mlflow_port, "--mlflow-port")
+    servers: list[Server] = []
+    try:
+        with screen.at_work("starting Prefect and MLflow (half a minute on a first start)"):
+            servers.append(prefect_server(workspace.prefect_home, prefect_port))
+            if workspace.mlflow_artifacts is not None:
+                address, artifacts = workspace.mlflow_address, workspace.mlflow_artifacts
+                servers.append(mlflow_server(workspace.state, address, artifacts, mlflow_port))
+            for server in servers:
+                server.wait(stop)
+        screen.say(f"Prefect  http://{LOOPBACK}:{prefect_port}   flow runs, artifacts, the form for a manual night")
+        screen.say(f"MLflow   {_mlflow_page(workspace, mlflow_port)}   versions, metrics, comparison")
+        if with_worker and not stop.is_set():
+            servers.append(worker(workspace, f"http://{LOOPBACK}:{prefect_port}/api"))
+            screen.say("Worker   takes `nightly` at two and whatever is started from the form")
+        screen.say("Ctrl-C stops them.", "dim")
+        stop.wait()
+    finally:
+        for server in reversed(servers):
+            server.stop()
+    screen.say("Stopped.", "dim")
+
+
+def worker(workspace: Workspace, api: str) -> Server:
+    """Deploy what the workspace's prefect.yaml names and start a worker for it."""
+    env = {**os.environ, **SILENT, **worker_environment(workspace, api)}
+    pool = ["work-pool", "create", "--type", "process", "--overwrite", "gpu"]
+    for command in (pool, ["--no-prompt", "deploy", "--all"]):
+        done = subprocess.run(
+            [sys.executable, "-m", "prefect", *command],
+            cwd=workspace.root, env=env, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False,
+        )  # fmt: skip
+        if done.returncode:
+            raise Unavailable(f"`prefect {' '.join(command)}` failed: {(done.stderr or done.stdout).strip()[-500:]}")
+    command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", "gpu", "--limit", "1"]
+    return Server("The worker", command, f"{api}/health", workspace.prefect_home / "worker.log", env)
+
+
+def worker_environment(workspace: Workspace, api: str) -> dict[str, str]:
+    """What a worker's processes must know: the server, the workspace, and where `python` and `retain` are."""
+    path = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", "")))
+    return {
+        "PREFECT_API_URL": api,
+        "PREFECT_HOME": str(workspace.prefect_home),
+        "RETAIN_WORKSPACE": str(workspace.root),
+        "PATH": path,
+    }
+
+
+def _free(port: int, option: str) -> int:
+    if port == 0:
+        return free_port()
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((LOOPBACK, port))
+        except OSError:
+            raise WrongInput(f"Port {port} is taken. Name another one with {option}, or 0 for any free one.") from None
+    return port
+
+
+def _mlflow_page(workspace: Workspace, port: int) -> str:
+    if workspace.mlflow_artifacts is None:
+        return workspace.mlflow_address
+    return f"http://{LOOPBACK}:{port}/#/models"

@@ -1,0 +1,232 @@
+"""A night: new images are ingested, validated, learned, evaluated against all the past, judged, and registered if
+little is forgotten.
+
+The steps are plain functions in `tasks/`; here is only how they run: in which order, with which retries, and what a
+person sees of them in Prefect.
+"""
+
+import logging
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import date
+from pathlib import Path
+from typing import Literal, TypeVar
+
+from filelock import FileLock, Timeout
+from prefect import flow, task
+from pydantic import BaseModel, ConfigDict, Field
+
+from flows import artifacts
+from records.batch import Arrival
+from records.errors import Busy, UnreadableBatch
+from records.experience import Experience, Report
+from records.registration import Night, Registration, RunFile
+from records.scores import ScoreMatrix
+from records.verdict import Verdict
+from serving import reload
+from tasks import inbox, quarantine, stages
+from tasks.workspace import Workspace
+
+log = logging.getLogger("retain")
+T = TypeVar("T")
+
+Strategy = Literal["as configured", "finetune", "joint", "replay", "replay_distillation"]
+
+
+class Request(BaseModel):
+    """What a person may decide for one night; all else is in params.yaml."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    strategy: Strategy = Field("as configured", title="Strategy", description="How this night learns.")
+    epochs: float | None = Field(None, title="Epochs", gt=0, le=1000, description="Passes over the new images.")
+    memory: int | None = Field(None, title="Memory", ge=0, le=10_000_000, description="Images that are remembered.")
+    hold: bool = Field(False, title="Hold for a person", description="Even if accepted, wait for `retain approve`.")
+
+    def overrides(self) -> dict[str, object]:
+        """Values that replace those of params.yaml, by dotted name."""
+        chosen = {
+            "update.strategy.name": None if self.strategy == "as configured" else self.strategy,
+            "update.budget.epochs": self.epochs,
+            "update.memory.size": self.memory,
+        }
+        return {name: value for name, value in chosen.items() if value is not None}
+
+
+@flow(name="night", log_prints=False, validate_parameters=True)
+def night(request: Request = Request(), workspace: str = "", arrived: date | None = None) -> Night:
+    """Take what arrived, learn what is pending, register what is good enough.
+
+    Args:
+        request: What to do differently from params.yaml, this night alone.
+        workspace: Folder of the workspace. Empty: RETAIN_WORKSPACE, or the working directory.
+        arrived: Day that tonight's deliveries are filed under. Empty: today.
+    """
+    began, day = time.monotonic(), arrived or date.today()
+    place = Workspace.open(Path(workspace or os.environ.get("RETAIN_WORKSPACE") or "."))
+    with alone(place):
+        arrivals, unreadable = take_all(place, day)
+        parent = champion(place)
+        experiences, reports = admit(place, parent, request)
+        result = learn(place, experiences, request, day) if experiences else Night(outcome="nothing to learn")
+    told = result.model_copy(
+        update={
+            "arrivals": arrivals,
+            "unreadable": unreadable,
+            "quarantined": tuple(report for report in reports if not report.admitted),
+            "parent": parent,
+            "day": day,
+            "seconds": round(time.monotonic() - began, 1),
+        }
+    )
+    artifacts.show_night(told)
+    return told
+
+
+def learn(place: Workspace, experiences: tuple[Experience, ...], request: Request, day: date) -> Night:
+    """Update, evaluate, judge, register: the part of a night that needs something to learn."""
+    watch = Stopwatch()
+    losses = watch("update", update_step, place)
+    matrix = watch("evaluate", evaluate_step, place)
+    verdict = watch("judge", judge_step, place)
+    registration = register_step(place, matrix, verdict, day, request.hold, watch.seconds, losses)
+    keep_step(place, registration)
+    return Night(
+        outcome="held" if verdict.decision == "accept" and not registration.champion else verdict.decision,
+        learned=tuple(e.batch for e in experiences),
+        scores=matrix,
+        verdict=verdict,
+        registration=registration,
+    )
+
+
+class Stopwatch:
+    """Runs steps and keeps how long each took, in seconds."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    def __call__(self, name: str, step: Callable[[Workspace], T], place: Workspace) -> T:
+        """Run `step` in `place` and give what it gives."""
+        began = time.monotonic()
+        result = step(place)
+        self.seconds[name] = round(time.monotonic() - began, 3)
+        return result
+
+
+@contextmanager
+def alone(place: Workspace) -> Iterator[None]:
+    """One night at a time in a workspace, also when two are started by hand."""
+    place.state.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(place.lock, timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise Busy(f"Another night is at work in {place.root}. Wait for it to end, then start again.") from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def take_all(place: Workspace, day: date) -> tuple[tuple[Arrival, ...], dict[str, str]]:
+    """Ingest every delivery in the inbox; those that cannot become a batch stay there, each with its reason."""
+    arrivals, unreadable = [], {}
+    for delivery in inbox.waiting(place):
+        try:
+            arrivals.append(ingest_step.with_options(name=f"ingest {delivery.name}")(place, delivery, day))
+        except UnreadableBatch as reason:
+            log.warning("%s stays in the inbox: %s", delivery.name, reason)
+            unreadable[delivery.name] = str(reason)
+    return tuple(arrivals), unreadable
+
+
+def admit(place: Workspace, parent: int, request: Request) -> tuple[tuple[Experience, ...], tuple[Report, ...]]:
+    """Validate all that is pending. What passes is named in run.json; what does not goes to quarantine."""
+    learned = tuple(e.batch for e in stages.snapshot_of(place, parent).experiences)
+    run = RunFile(parent=parent, batches=quarantine.pending(place, learned), overrides=request.overrides())
+    if not run.batches:
+        return (), ()
+    experiences, reports = validate_step(place, run)
+    if experiences:
+        run.model_copy(update={"batches": tuple(e.batch for e in experiences)}).write(place.run)
+    return experiences, reports
+
+
+@task(name="ingest", retries=2, retry_delay_seconds=5, retry_condition_fn=artifacts.outside_world_failed)
+def ingest_step(place: Workspace, delivery: Path, day: date) -> Arrival:
+    """A delivery becomes an immutable batch in DVC."""
+    log.info("ingest %s", delivery.name)
+    return inbox.take(
+        place, delivery, day, stages.params_of(place).ingest, artifacts.narrate(f"ingest {delivery.name}")
+    )
+
+
+@task(name="champion", retries=2, retry_delay_seconds=5, retry_condition_fn=artifacts.outside_world_failed)
+def champion(place: Workspace) -> int:
+    """The version to start from."""
+    return stages.registry_of(place).champion()
+
+
+@task(name="validate")
+def validate_step(place: Workspace, run: RunFile) -> tuple[tuple[Experience, ...], tuple[Report, ...]]:
+    """Each pending batch passes the data gate or goes to quarantine."""
+    log.info("validate %s", ", ".join(run.batches))
+    experiences, reports = stages.run_validate(place, run)
+    for report in reports:
+        artifacts.show_report(report)
+        if not report.admitted:
+            quarantine.set_aside(place, report)
+    return experiences, reports
+
+
+@task(name="update")
+def update_step(place: Workspace) -> dict[str, list[float]]:
+    """The parent learns the new experiences; gives the course of each part of the loss."""
+    log.info("update")
+    reload.warm()
+    with artifacts.progress("training") as progress:
+        _, trained = stages.run_update(place, progress)
+    return trained.losses if trained else {}
+
+
+@task(name="evaluate")
+def evaluate_step(place: Workspace) -> ScoreMatrix:
+    """The candidate is scored on everything it ever learned."""
+    log.info("evaluate")
+    matrix = stages.run_evaluate(place)
+    artifacts.show_scores(matrix)
+    return matrix
+
+
+@task(name="judge")
+def judge_step(place: Workspace) -> Verdict:
+    """May the candidate become the champion?"""
+    log.info("judge")
+    verdict = stages.run_judge(place)
+    artifacts.show_verdict(verdict)
+    return verdict
+
+
+@task(name="register", retries=2, retry_delay_seconds=5, retry_condition_fn=artifacts.outside_world_failed)
+def register_step(
+    place: Workspace,
+    matrix: ScoreMatrix,
+    verdict: Verdict,
+    day: date,
+    hold: bool,
+    seconds: dict[str, float],
+    losses: dict[str, list[float]],
+) -> Registration:
+    """Every night is logged; an accepted candidate becomes the champion."""
+    log.info("register")
+    return stages.run_register(place, matrix, verdict, day, hold, seconds, losses)
+
+
+@task(name="keep", retries=2, retry_delay_seconds=5, retry_condition_fn=artifacts.outside_world_failed)
+def keep_step(place: Workspace, registration: Registration) -> None:
+    """DVC and Git are told what was made, so that `dvc repro` agrees with this night."""
+    log.info("keep")
+    stages.run_keep(place, registration)

@@ -1,0 +1,199 @@
+"""The archive as a learner sees it: decoded images of any admitted batch, by row, at the network's input size.
+
+Decoding happens once. The decoded images are a cache, one memory-mapped file a batch and input size, outside version
+control and rebuilt at will; a night therefore pays for decoding its own batch, not the archive.
+"""
+
+import os
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as parquet
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from models.images import ImageLimits, decode, fit
+from records.batch import Batch, Split
+from records.errors import DamagedState
+from records.experience import Experience
+from records.snapshot import InputSpec
+
+DECODE_AT_ONCE = 512
+"""Rows decoded at a time; bounds the memory that building a cache takes."""
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Facts of a batch that learning needs, row by row."""
+
+    image: NDArray[np.str_]
+    label: NDArray[np.str_]
+    split: NDArray[np.str_]
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Images that can be drawn by position: n of them, from any number of batches."""
+
+    batch: NDArray[np.int64]
+    """[n] index into `batches`."""
+    row: NDArray[np.int64]
+    """[n] row in that batch."""
+    image: NDArray[np.str_]
+    """[n] content id."""
+    target: Tensor
+    """[n] int64 class index."""
+    batches: tuple[str, ...]
+    pixels: tuple[NDArray[np.uint8], ...]
+    """For each batch, [rows, C, H, W]."""
+
+    def __len__(self) -> int:
+        return len(self.row)
+
+    def images(self, positions: Tensor) -> Tensor:
+        """The images at `positions` [k], as uint8 [k, C, H, W]."""
+        chosen = positions.numpy()
+        batch, row = self.batch[chosen], self.row[chosen]
+        if len(self.pixels) == 1:
+            return torch.from_numpy(self.pixels[0][row])
+        drawn = np.empty((len(chosen), *self.pixels[0].shape[1:]), dtype=np.uint8)
+        for index in np.unique(batch):
+            here = batch == index
+            drawn[here] = self.pixels[index][row[here]]
+        return torch.from_numpy(drawn)
+
+    def loaded(self) -> "Pool":
+        """The same pool with its images in one array in working memory: for small pools that are drawn from often."""
+        everything = torch.arange(len(self))
+        return replace(
+            self,
+            batch=np.zeros(len(self), dtype=np.int64),
+            row=np.arange(len(self)),
+            batches=("memory",),
+            pixels=(self.images(everything).numpy(),),
+        )
+
+
+class Archive:
+    """Batches below `batches`, decoded into `cache`."""
+
+    def __init__(self, batches: Path, cache: Path) -> None:
+        self.batches = batches
+        self.cache = cache
+
+    def labels(self, batch_id: str) -> Labels:
+        """Content id, label and split of every row. Raises `DamagedState` if the batch is not there."""
+        columns = [self._table(path, ["image", "label", "split"]) for path in self._shards(batch_id)]
+        joined = {name: np.concatenate([part[name] for part in columns]) for name in ("image", "label", "split")}
+        return Labels(**joined)
+
+    def pool(self, experiences: Sequence[Experience], split: Split, classes: Sequence[str], spec: InputSpec) -> Pool:
+        """The admitted images of one split of some experiences, as a pool. `classes` gives names their index."""
+        index = {name: position for position, name in enumerate(classes)}
+        batch, row, image, target = [], [], [], []
+        for number, experience in enumerate(experiences):
+            labels = self.labels(experience.batch)
+            rows = admitted_rows(labels, experience, split)
+            batch.append(np.full(len(rows), number))
+            row.append(rows)
+            image.append(labels.image[rows])
+            target.append(np.array([index[label] for label in labels.label[rows]], dtype=np.int64))
+        return Pool(
+            batch=np.concatenate(batch),
+            row=np.concatenate(row),
+            image=np.concatenate(image),
+            target=torch.from_numpy(np.concatenate(target)),
+            batches=tuple(e.batch for e in experiences),
+            pixels=tuple(self.pixels(e.batch, spec) for e in experiences),
+        )
+
+    def pixels(self, batch_id: str, spec: InputSpec) -> NDArray[np.uint8]:
+        """All rows of a batch as uint8 [rows, C, H, W], memory-mapped; rows that cannot be decoded are black."""
+        shape = f"{spec.channels}x{spec.height}x{spec.width}"
+        path = self.cache / f"{batch_id}-{shape}.npy"
+        if not path.exists():
+            self._decode(batch_id, spec, path)
+        return np.load(path, mmap_mode="r", allow_pickle=False)  # type: ignore[no-any-return]
+
+    def _decode(self, batch_id: str, spec: InputSpec, path: Path) -> None:
+        self.cache.mkdir(parents=True, exist_ok=True)
+        shards = self._shards(batch_id)
+        rows = sum(parquet.read_metadata(shard).num_rows for shard in shards)
+        unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+        pixels = np.lib.format.open_memmap(
+            unfinished, mode="w+", dtype=np.uint8, shape=(rows, spec.channels, spec.height, spec.width)
+        )
+        row = 0
+        for shard in shards:
+            for part in parquet.ParquetFile(shard).iter_batches(DECODE_AT_ONCE, columns=["encoded", "problem"]):
+                for encoded, problem in zip(part["encoded"], part["problem"], strict=True):
+                    if not problem.as_py():
+                        decoded = decode(encoded.as_py(), ImageLimits())
+                        pixels[row] = fit(decoded.pixels, spec.channels, spec.height, spec.width)
+                    row += 1
+        pixels.flush()
+        os.replace(unfinished, path)
+
+    def input_spec(self, experiences: Sequence[Experience], size: int | None, channels: int | None) -> InputSpec:
+        """What a fresh network should see, from the training images of its first experiences.
+
+        The size is the most frequent one if it is at most 64 pixels, else 64; three channels if any image has colour.
+        Mean and standard deviation are per channel over those images.
+        """
+        sizes: Counter[tuple[int, int]] = Counter()
+        colour = False
+        for experience in experiences:
+            for shard in self._shards(experience.batch):
+                facts = self._table(shard, ["width", "height", "mode", "problem"])
+                fine = facts["problem"] == ""
+                sizes.update(zip(facts["height"][fine].tolist(), facts["width"][fine].tolist(), strict=True))
+                colour |= not set(facts["mode"][fine]) <= {"1", "L", "LA", "I", "F", "I;16", "I;16B", "I;16L"}
+        height, width = sizes.most_common(1)[0][0]
+        if size is not None or max(height, width) > 64:
+            height = width = size or 64
+        shape = {"channels": channels or (3 if colour else 1), "height": height, "width": width}
+        blank = (0.0,) * shape["channels"], (1.0,) * shape["channels"]
+        unnormalised = InputSpec(**shape, mean=blank[0], std=blank[1])
+        mean, std = self._moments(experiences, unnormalised)
+        return InputSpec(**shape, mean=mean, std=std)
+
+    def _moments(
+        self, experiences: Sequence[Experience], spec: InputSpec
+    ) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        count, total, squares = 0, np.zeros(spec.channels), np.zeros(spec.channels)
+        for experience in experiences:
+            rows = admitted_rows(self.labels(experience.batch), experience, "train")
+            pixels = self.pixels(experience.batch, spec)
+            for start in range(0, len(rows), DECODE_AT_ONCE):
+                part = pixels[rows[start : start + DECODE_AT_ONCE]].astype(np.float64) / 255
+                count += part[:, 0].size
+                total += part.sum(axis=(0, 2, 3))
+                squares += (part**2).sum(axis=(0, 2, 3))
+        mean = total / count
+        std = np.sqrt(np.maximum(squares / count - mean**2, 1e-4))
+        return tuple(mean.round(6).tolist()), tuple(std.round(6).tolist())
+
+    def _shards(self, batch_id: str) -> list[Path]:
+        folder = self.batches / batch_id
+        batch = Batch.read(folder / "batch.json")
+        shards = [folder / shard.name for shard in batch.shards]
+        missing = [shard for shard in shards if not shard.exists()]
+        if missing:
+            raise DamagedState(f"{missing[0]} is missing: run `dvc pull` to fetch the data that this workspace names.")
+        return shards
+
+    @staticmethod
+    def _table(path: Path, columns: list[str]) -> dict[str, NDArray[np.generic]]:
+        table = parquet.read_table(path, columns=columns)
+        return {name: table[name].to_numpy(zero_copy_only=False) for name in columns}
+
+
+def admitted_rows(labels: Labels, experience: Experience, split: Split) -> NDArray[np.int64]:
+    """Rows of `split` that validation left in, ascending."""
+    admitted = labels.split == split
+    admitted[list(experience.left_out)] = False
+    return np.flatnonzero(admitted)

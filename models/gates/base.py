@@ -1,0 +1,254 @@
+"""What a gate is to the rest: outcomes in, verdict out. The questions and the decisions are here, the bounds are not.
+
+All three questions are asked as losses that must stay below a limit; `learned` is asked as the share missed and turned
+round again in its finding. What a loss is bounded by is the one thing in which gates differ.
+
+Accepting needs every finding to pass. Such an intersection-union test (Berger 1982, Technometrics 24, 295-300) accepts
+a candidate that is at or over any one limit with probability at most 1 - confidence without any correction. Refusing
+needs one finding only, so there the error is divided: equally over the questions asked, and within a question by the
+step-down procedure of Holm (1979), Scandinavian Journal of Statistics 6, 65-70.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+from pydantic import Field
+
+from models.gates.reason import reason
+from models.statistics import Floats
+from records.record import Record
+from records.verdict import Decision, Finding, Question, Verdict
+
+MOST_IMAGES = 1_000_000
+"""What would need more test images than this is reported as never settled."""
+
+
+@dataclass(frozen=True)
+class Outcomes:
+    """How right the candidate is on the n test images of one experience, image by image, each 0..1."""
+
+    experience: str
+    new: bool
+    """Learned by this candidate for the first time."""
+    overall: Floats
+    """[n] when all classes compete."""
+    among_known: Floats
+    """[n] when only the classes known when the experience was first learned compete; never below `overall`."""
+    reference: Floats | None
+    """[n] `among_known` of the best version so far on the same images; None if and only if new."""
+
+    def __post_init__(self) -> None:
+        """Raises ValueError if the arrays are not scores of the same images."""
+        arrays = [self.overall, self.among_known] + ([] if self.reference is None else [self.reference])
+        if self.new != (self.reference is None):
+            raise ValueError(f"{self.experience}: a past experience needs a reference, a new one must have none.")
+        if any(a.ndim != 1 or a.shape != self.overall.shape for a in arrays) or not len(self.overall):
+            raise ValueError(f"{self.experience}: outcomes must be of the same test images, at least one.")
+        if not all(((a >= 0) & (a <= 1)).all() for a in arrays):
+            raise ValueError(f"{self.experience}: outcomes must be scores from 0 to 1.")
+        if (self.among_known < self.overall - 1e-9).any():
+            raise ValueError(f"{self.experience}: with fewer classes competing an answer cannot become worse.")
+
+
+@dataclass(frozen=True)
+class Losses:
+    """What one experience lost, image by image, as distinct values and how many images have each."""
+
+    experience: str
+    low: float
+    """The least loss possible: -1 where images can be gained as well, else 0."""
+    values: Floats
+    """[m] ascending, within `low`..1."""
+    images: Floats
+    """[m] number of images; a fraction where one asks what more images would say."""
+
+    @classmethod
+    def of(cls, experience: str, low: float, losses: Floats) -> Self:
+        """Losses [n] of n images."""
+        values, images = np.unique(losses, return_counts=True)
+        return cls(experience, low, values, images.astype(np.float64))
+
+    @property
+    def total(self) -> float:
+        """Number of images."""
+        return float(self.images.sum())
+
+    @property
+    def mean(self) -> float:
+        """Loss of the average image."""
+        return float(self.images @ self.values) / self.total
+
+
+@dataclass(frozen=True)
+class Claim:
+    """The loss of `subject`, which must be below `limit`: that of one experience, or the mean over several."""
+
+    question: Question
+    subject: str
+    losses: tuple[Losses, ...]
+    limit: float
+
+    @property
+    def estimate(self) -> float:
+        """The mean loss, each experience counted once."""
+        return sum(one.mean for one in self.losses) / len(self.losses)
+
+    @property
+    def total(self) -> int:
+        """Number of test images."""
+        return round(sum(one.total for one in self.losses))
+
+    def scaled(self, total: int) -> "Claim":
+        """The same claim if there were `total` images, the rates being what they are."""
+        more = total / self.total
+        losses = tuple(Losses(one.experience, one.low, one.values, one.images * more) for one in self.losses)
+        return Claim(self.question, self.subject, losses, self.limit)
+
+
+class Gate(Record):
+    """Limits, and how sure to be about them. A choice: it learns nothing and keeps nothing."""
+
+    name: str
+    confidence: float = Field(default=0.95, gt=0.5, lt=1)
+    """How often, at the least, a candidate at or over a limit is not accepted, and one within all limits not refused."""
+    forgotten_mean: float = Field(default=0.05, gt=0, le=1)
+    """Limit for the mean over past experiences, each counted once, of the share of test images lost although only the
+    classes known before compete."""
+    forgotten_each: float = Field(default=0.10, gt=0, le=1)
+    """Limit for that share in each past experience."""
+    taken_mean: float = Field(default=0.20, gt=0, le=1)
+    """Limit for the mean over past experiences of the share of test images lost to classes that came later."""
+    taken_each: float = Field(default=0.30, gt=0, le=1)
+    """Limit for that share in each past experience."""
+    learned_at_least: float = Field(default=0.60, ge=0, lt=1)
+    """The score that each new experience must exceed when all classes compete."""
+
+    def uppers(self, claims: Sequence[Claim], level: float) -> Floats:
+        """Upper bounds [k] of k claims of one question; each alone is too low with probability `level` at most."""
+        raise NotImplementedError
+
+    def lowers(self, claims: Sequence[Claim], level: float) -> Floats:
+        """Lower bounds [k] of k claims of one question; any of them is too high with probability `level` at most."""
+        raise NotImplementedError
+
+    def judge(self, outcomes: Sequence[Outcomes]) -> Verdict:
+        """The verdict on a candidate from its outcomes on every experience. Raises ValueError if there are none.
+
+        In a finding the bound on the side of acceptance holds by itself, the one on the side of refusal together with
+        the others of the verdict. Of `forgotten` and `taken` the upper bound is for acceptance and the lower one, which
+        is corrected, for refusal; of `learned` it is the other way round.
+        """
+        families = self._families(outcomes)
+        if not families:
+            raise ValueError("There is nothing to judge: no outcomes of any experience.")
+        level = 1 - self.confidence
+        findings = tuple(f for family in families for f in self._answer(family, level, level / len(families)))
+        decision = _overall([f.decision for f in findings])
+        sentence = reason(decision, findings)
+        return Verdict(
+            decision=decision, reason=sentence, gate=self.name, confidence=self.confidence, findings=findings
+        )
+
+    def _families(self, outcomes: Sequence[Outcomes]) -> list[list[Claim]]:
+        """The claims, those which share an allowance for error together: each question's mean, and its experiences."""
+        forgotten, taken, missed = [], [], []
+        for one in outcomes:
+            if one.reference is None:
+                missed.append(Losses.of(one.experience, 0, 1 - one.overall))
+            else:
+                forgotten.append(Losses.of(one.experience, -1, one.reference - one.among_known))
+                taken.append(Losses.of(one.experience, 0, np.maximum(one.among_known - one.overall, 0)))
+        families = [
+            _mean("forgotten", forgotten, self.forgotten_mean),
+            _each("forgotten", forgotten, self.forgotten_each),
+            _mean("taken", taken, self.taken_mean),
+            _each("taken", taken, self.taken_each),
+            _each("learned", missed, 1 - self.learned_at_least),
+        ]
+        return [family for family in families if family]
+
+    def _answer(self, family: list[Claim], accepting: float, refusing: float) -> list[Finding]:
+        """The findings on a family, with at most `accepting` and `refusing` probability of either error."""
+        uppers = self.uppers(family, accepting)
+        lowers, unrefused = self._step_down(family, refusing)
+        findings = []
+        for i, claim in enumerate(family):
+            decision: Decision = "refuse" if i not in unrefused else "inconclusive"
+            if i in unrefused and uppers[i] < claim.limit:
+                decision = "accept"
+            images = None
+            if decision == "inconclusive":
+                peers = [family[j] for j in unrefused if j != i]
+                images = self._images_to_settle(claim, peers, accepting, refusing)
+            findings.append(_finding(claim, float(lowers[i]), float(uppers[i]), decision, images))
+        return findings
+
+    def _step_down(self, family: list[Claim], level: float) -> tuple[Floats, list[int]]:
+        """Lower bounds [k], and the positions of the claims that are not refused.
+
+        Holm's procedure: what is refused leaves, and the rest is looked at again, sharing the error among fewer. A
+        refused claim keeps the bound of the round that refused it.
+        """
+        bounds, unrefused = np.empty(len(family)), list(range(len(family)))
+        while unrefused:
+            bounds[unrefused] = self.lowers([family[i] for i in unrefused], level)
+            remaining = [i for i in unrefused if bounds[i] <= family[i].limit]
+            if len(remaining) == len(unrefused):
+                break
+            unrefused = remaining
+        return bounds, unrefused
+
+    def _images_to_settle(self, claim: Claim, peers: list[Claim], accepting: float, refusing: float) -> int | None:
+        """The fewest test images of the claim's subject that would have it accepted or refused at the same rates."""
+
+        def settled(total: int) -> bool:
+            more = claim.scaled(total)
+            if claim.estimate < claim.limit:
+                return bool(self.uppers([more], accepting)[0] < claim.limit)
+            return bool(self.lowers([more, *peers], refusing)[0] > claim.limit)
+
+        return _first(settled, claim.total, MOST_IMAGES)
+
+
+def _mean(question: Question, losses: list[Losses], limit: float) -> list[Claim]:
+    return [Claim(question, "mean", tuple(losses), limit)] if losses else []
+
+
+def _each(question: Question, losses: list[Losses], limit: float) -> list[Claim]:
+    return [Claim(question, one.experience, (one,), limit) for one in losses]
+
+
+def _finding(claim: Claim, lower: float, upper: float, decision: Decision, images: int | None) -> Finding:
+    estimate, limit = claim.estimate, claim.limit
+    if claim.question == "learned":
+        # From the share missed back to the score; rounded, or a limit of 0.6 would come out as 0.6000000000000001.
+        estimate, lower, upper, limit = (round(1 - value, 12) for value in (estimate, upper, lower, limit))
+    return Finding(
+        question=claim.question,
+        subject=claim.subject,
+        estimate=estimate,
+        lower=lower,
+        upper=upper,
+        limit=limit,
+        images=claim.total,
+        decision=decision,
+        images_to_settle=images,
+    )
+
+
+def _overall(decisions: Sequence[Decision]) -> Decision:
+    if "refuse" in decisions:
+        return "refuse"
+    return "accept" if all(decision == "accept" for decision in decisions) else "inconclusive"
+
+
+def _first(holds: Callable[[int], bool], start: int, end: int) -> int | None:
+    """The smallest number in start..end for which `holds`, which once true stays true; None if there is none."""
+    if end <= start or not holds(end):
+        return None
+    while end - start > 1:
+        middle = (start + end) // 2
+        start, end = (start, middle) if holds(middle) else (middle, end)
+    return end

@@ -1,0 +1,73 @@
+"""A learner: a network, the names of its classes, and what it sees. At rest it is a folder of safetensors and JSON."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from models.catalogue import NetworkRecipe
+from models.networks.base import Network
+from records.record import Record
+from records.snapshot import InputSpec
+
+PREDICT_AT_ONCE = 1024
+"""Images a forward pass takes at a time when nothing is learned."""
+
+
+class Description(Record):
+    """What must be known besides the weights to use a network."""
+
+    recipe: NetworkRecipe
+    spec: InputSpec
+    classes: tuple[str, ...]
+
+
+@dataclass
+class Learner:
+    """The part that changes while learning. `classes[i]` is the name of the head's row i, for ever."""
+
+    recipe: NetworkRecipe
+    spec: InputSpec
+    classes: tuple[str, ...]
+    network: Network
+
+    @classmethod
+    def fresh(cls, recipe: NetworkRecipe, spec: InputSpec, classes: Sequence[str], seed: int) -> "Learner":
+        """A network that knows nothing; equal seeds give equal weights."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            network = Network(recipe, spec, len(classes))
+        return cls(recipe, spec, tuple(classes), network)
+
+    def meet(self, names: Sequence[str], seed: int) -> None:
+        """Append classes that it does not know yet; the head grows, known classes keep their index and weights."""
+        new = [name for name in sorted(names) if name not in self.classes]
+        self.classes += tuple(new)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.network.grow(len(self.classes))
+
+    @torch.inference_mode()
+    def outputs(self, images: Tensor, device: torch.device | str = "cpu") -> Tensor:
+        """Logits [n, classes], on the CPU, of uint8 images [n, C, H, W]."""
+        network = self.network.to(device).eval()
+        parts = [network(part.to(device)).float().cpu() for part in torch.split(images, PREDICT_AT_ONCE)]
+        return torch.cat(parts) if parts else torch.zeros(0, len(self.classes))
+
+    def write(self, folder: Path) -> None:
+        """Write `weights.safetensors` and `learner.json` below `folder`."""
+        folder.mkdir(parents=True, exist_ok=True)
+        weights = {name: value.detach().cpu().contiguous() for name, value in self.network.state_dict().items()}
+        save_file(weights, folder / "weights.safetensors")
+        Description(recipe=self.recipe, spec=self.spec, classes=self.classes).write(folder / "learner.json")
+
+    @classmethod
+    def read(cls, folder: Path) -> "Learner":
+        """Read what `write` wrote."""
+        told = Description.read(folder / "learner.json")
+        network = Network(told.recipe, told.spec, len(told.classes))
+        network.load_state_dict(load_file(folder / "weights.safetensors"))
+        return cls(told.recipe, told.spec, told.classes, network)

@@ -1,0 +1,56 @@
+"""What a network is to the rest: a body that turns images into features, and a linear head that grows with the classes."""
+
+import warnings
+
+import torch
+from torch import Tensor, nn
+
+from records.record import Record
+from records.snapshot import InputSpec
+
+
+class Recipe(Record):
+    """How to build a body. A recipe is a choice: its fields are its hyper-parameters, nothing learned lives in it."""
+
+    def body(self, spec: InputSpec) -> tuple[nn.Module, int]:
+        """A module from normalised images [N, C, H, W] to features [N, D], and D."""
+        raise NotImplementedError
+
+
+class Network(nn.Module):
+    """Body and head. The head's row i belongs to class index i for ever; growing only appends rows."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, recipe: Recipe, spec: InputSpec, classes: int) -> None:
+        super().__init__()
+        self.body, self.width = recipe.body(spec)
+        self.head = _head(self.width, classes)
+        self.register_buffer("mean", torch.tensor(spec.mean).view(1, -1, 1, 1) * 255)
+        self.register_buffer("std", torch.tensor(spec.std).view(1, -1, 1, 1) * 255)
+
+    def features(self, images: Tensor) -> Tensor:
+        """Features [N, D] of uint8 images [N, C, H, W]. Normalisation is part of the network, so none can forget it."""
+        return self.body((images.float() - self.mean) / self.std)  # type: ignore[no-any-return]
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits [N, classes] of uint8 images [N, C, H, W]."""
+        return self.head(self.features(images))  # type: ignore[no-any-return]
+
+    def grow(self, classes: int) -> None:
+        """Give the head rows for `classes` classes; the rows it has stay as they are."""
+        old = self.head
+        if classes <= old.out_features:
+            return
+        self.head = _head(self.width, classes)
+        with torch.no_grad():
+            self.head.weight[: old.out_features] = old.weight
+            self.head.bias[: old.out_features] = old.bias
+
+
+def _head(width: int, classes: int) -> nn.Linear:
+    with warnings.catch_warnings():
+        # Version 0 knows no class, and a matrix without rows is what it should have.
+        warnings.filterwarnings("ignore", "Initializing zero-element tensors", UserWarning)
+        return nn.Linear(width, classes)

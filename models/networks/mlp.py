@@ -1,0 +1,29 @@
+"""Multi-layer perceptron: the network of most published comparisons on small grey images."""
+
+from typing import Literal
+
+from pydantic import Field
+from torch import nn
+
+from models.networks.base import Recipe
+from records.snapshot import InputSpec
+
+
+class MLP(Recipe):
+    """Fully connected layers with ReLU. Fast on a CPU; knows nothing of neighbouring pixels."""
+
+    name: Literal["mlp"] = "mlp"
+    hidden: tuple[int, ...] = (400, 400)
+    """Widths of the hidden layers."""
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+
+    def body(self, spec: InputSpec) -> tuple[nn.Module, int]:
+        """Features are the last hidden layer's activations."""
+        layers: list[nn.Module] = [nn.Flatten()]
+        width = spec.channels * spec.height * spec.width
+        for hidden in self.hidden:
+            layers += [nn.Linear(width, hidden), nn.ReLU()]
+            if self.dropout:
+                layers.append(nn.Dropout(self.dropout))
+            width = hidden
+        return nn.Sequential(*layers), width

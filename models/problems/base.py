@@ -1,0 +1,49 @@
+"""What a problem is to the rest: targets, a loss, a distance between two models' outputs, outcomes, a score.
+
+Strategies and gates never ask which problem they serve. A strategy calls `loss` and `distance`; a gate resamples rows
+of `outcomes` and calls `score`.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from records.record import Record
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What a model says of n images, image by image, and how right it is."""
+
+    answer: NDArray[np.int64]
+    """[n] class index it answers with when all classes compete."""
+    confidence: Floats
+    """[n] its probability of that answer, 0..1."""
+    overall: Floats
+    """[n] 0..1, how right the answer is when all classes compete."""
+    among_known: Floats
+    """[n] 0..1, how right it is when only the first `known` classes compete; never below `overall`."""
+
+
+class Problem(Record):
+    """A kind of question that images can be asked."""
+
+    def loss(self, outputs: Tensor, targets: Tensor, log_prior: Tensor | None = None) -> Tensor:
+        """Mean loss, a scalar. `log_prior` [classes] corrects for how often each class occurs in the training step."""
+        raise NotImplementedError
+
+    def distance(self, student: Tensor, teacher: Tensor) -> Tensor:
+        """How far a student's outputs are from its teacher's on the classes that the teacher knows, a scalar."""
+        raise NotImplementedError
+
+    def outcomes(self, outputs: Tensor, targets: Tensor, known: int) -> Answers:
+        """How right `outputs` [n, classes] are on `targets` [n]; `known` classes existed when these were first learned."""
+        raise NotImplementedError
+
+    def score(self, outcomes: Floats) -> float:
+        """One number, 0..1, higher is better, from any selection of rows of outcomes."""
+        raise NotImplementedError

@@ -1,0 +1,41 @@
+"""Classification: each image has one class; the score is accuracy."""
+
+from typing import Literal
+
+from torch import Tensor
+from torch.nn import functional
+
+from models.problems.base import Answers, Floats, Problem
+
+
+class Classification(Problem):
+    """One class an image, one head over all classes, no hint at test time which night an image came with."""
+
+    name: Literal["classification"] = "classification"
+
+    def loss(self, outputs: Tensor, targets: Tensor, log_prior: Tensor | None = None) -> Tensor:
+        """Cross-entropy; with `log_prior` it is the balanced softmax of Ren et al. (2020, arXiv:2007.10740).
+
+        Adding the log prior to the logits while training takes the step's class frequencies out of what is learned:
+        a night with 95% new classes does not teach that everything is new.
+        """
+        return functional.cross_entropy(outputs if log_prior is None else outputs + log_prior, targets)
+
+    def distance(self, student: Tensor, teacher: Tensor) -> Tensor:
+        """Mean squared difference of the logits of the classes that the teacher knows (Buzzega et al., 2020)."""
+        return functional.mse_loss(student[:, : teacher.shape[1]], teacher)
+
+    def outcomes(self, outputs: Tensor, targets: Tensor, known: int) -> Answers:
+        """Right or wrong, 1 or 0, image by image, with all classes and with the first `known` alone."""
+        confidence, answer = outputs.softmax(dim=1).max(dim=1)
+        among_known = outputs[:, :known].argmax(dim=1)
+        return Answers(
+            answer=answer.cpu().numpy(),
+            confidence=confidence.double().cpu().numpy(),
+            overall=(answer == targets).double().cpu().numpy(),
+            among_known=(among_known == targets).double().cpu().numpy(),
+        )
+
+    def score(self, outcomes: Floats) -> float:
+        """Accuracy: the share of right answers."""
+        return float(outcomes.mean())

@@ -1,0 +1,22 @@
+"""Fine-tuning: the lower baseline. It learns the new images and forgets what it does not see."""
+
+from typing import Literal
+
+from models.archive import Pool
+from models.networks.base import Network
+from models.problems.base import Problem
+from models.strategies.base import Losses, Material, Step, Strategy
+
+
+class Finetune(Strategy):
+    """Goes on from the parent with the new images alone."""
+
+    name: Literal["finetune"] = "finetune"
+
+    def draw(self, material: Material) -> tuple[tuple[Pool, ...], Pool | None]:
+        """New images, nothing replayed."""
+        return (material.new,), None
+
+    def loss(self, network: Network, teacher: Network | None, step: Step, problem: Problem) -> Losses:
+        """The problem's loss."""
+        return {"task": problem.loss(network(step.images), step.targets)}

@@ -1,0 +1,23 @@
+"""Full retrain: the upper baseline, whose cost grows with every night."""
+
+from typing import ClassVar, Literal
+
+from models.archive import Pool
+from models.networks.base import Network
+from models.problems.base import Problem
+from models.strategies.base import Losses, Material, Step, Strategy
+
+
+class Joint(Strategy):
+    """A fresh network learns everything ever admitted, old and new mixed."""
+
+    name: Literal["joint"] = "joint"
+    starts_over: ClassVar[bool] = True
+
+    def draw(self, material: Material) -> tuple[tuple[Pool, ...], Pool | None]:
+        """The archive and the new images, each once an epoch."""
+        return (material.new,) if material.archive is None else (material.archive, material.new), None
+
+    def loss(self, network: Network, teacher: Network | None, step: Step, problem: Problem) -> Losses:
+        """The problem's loss."""
+        return {"task": problem.loss(network(step.images), step.targets)}

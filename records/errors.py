@@ -1,0 +1,59 @@
+"""Everything that can go wrong and is worth a sentence.
+
+    RetainError              a sentence a person can act on; the command line prints it and exits with 2
+    ├── WrongInput           what was given cannot be used: a file, a name, a parameter
+    │   ├── NotAWorkspace    the folder is not a retain workspace
+    │   ├── WrongParameters  params.yaml, or a value that replaces one of it
+    │   └── UnreadableBatch  a folder or manifest that cannot become a batch; it stays where it is
+    ├── RejectedBatch        a batch that did not pass validation; carries its report
+    ├── Unavailable          an outside system does not answer, or the disk is full
+    ├── Busy                 another night is at work on the same model
+    └── DamagedState         something that retain wrote is missing or changed
+
+A refused verdict is no error: it is a result, and it is kept.
+"""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from records.experience import Report
+
+
+class RetainError(Exception):
+    """The base of the tree above. The message is one or two sentences: what is wrong, where, what to do."""
+
+
+class WrongInput(RetainError):
+    """What was given cannot be used."""
+
+
+class NotAWorkspace(WrongInput):
+    """The folder is not a retain workspace."""
+
+
+class WrongParameters(WrongInput):
+    """params.yaml, or a value that replaces one of it, is not as it should be."""
+
+
+class UnreadableBatch(WrongInput):
+    """A folder or manifest that cannot become a batch. Nothing was taken from it."""
+
+
+class RejectedBatch(RetainError):
+    """A batch that did not pass validation. `report` says which images, why and what to do."""
+
+    def __init__(self, report: "Report") -> None:
+        super().__init__(report.summary)
+        self.report = report
+
+
+class Unavailable(RetainError):
+    """An outside system does not answer, or there is no space left."""
+
+
+class Busy(RetainError):
+    """Another night is at work on the same model."""
+
+
+class DamagedState(RetainError):
+    """Something that retain wrote is missing or changed."""

@@ -1,0 +1,73 @@
+"""An experience: a batch that passed validation. The report says what was looked at and what was found."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from records.record import Record
+
+Severity = Literal["refuse batch", "refuse image", "drop", "warn"]
+"""`drop` leaves an image out without blame: a duplicate says nothing against its batch."""
+
+
+class Complaint(Record):
+    """One image that a check found fault with."""
+
+    row: int = Field(ge=0)
+    """Row in the batch, counted through its shards in order."""
+    path: str
+    """Where the image lay in the delivery, as text (control characters escaped)."""
+    detail: str
+    """What was found, for this image."""
+
+
+class Check(Record):
+    """One check of the data gate and what it found."""
+
+    name: str
+    severity: Severity
+    meaning: str
+    """One sentence: what is looked for, and why."""
+    remedy: str
+    """One sentence: what the person who sent the batch can do."""
+    passed: bool
+    found: int = Field(ge=0)
+    """How many images (or classes) it complains of."""
+    complaints: tuple[Complaint, ...] = ()
+    """The images, row by row, of a check that leaves images out; of others at most the first twenty."""
+    note: str = ""
+    """What was found, for checks that look at the batch as a whole."""
+
+
+class Report(Record):
+    """What the data gate says of one batch."""
+
+    batch: str
+    source: str
+    images: int
+    admitted: bool
+    summary: str
+    """One sentence: admitted or not, and why."""
+    checks: tuple[Check, ...]
+
+    def refused_rows(self) -> tuple[int, ...]:
+        """Rows that are not learned, sorted, each once."""
+        leaving_out = ("refuse image", "drop")
+        return tuple(sorted({c.row for k in self.checks if k.severity in leaving_out for c in k.complaints}))
+
+
+class Experience(Record):
+    """A batch as it is learned: which rows count, and what they hold."""
+
+    batch: str
+    """Id of the batch, and of the experience."""
+    digest: str
+    """Digest of the batch."""
+    left_out: tuple[int, ...] = ()
+    """Rows of the batch that are not learned, sorted."""
+    classes: tuple[str, ...]
+    """Labels among the admitted images, sorted."""
+    train: int = Field(ge=1)
+    validation: int = Field(ge=0)
+    test: int = Field(ge=1)
+    """Number of admitted images of each split."""

@@ -1,0 +1,59 @@
+"""What became of a candidate in the registry, and what became of a night."""
+
+from datetime import date
+from typing import Literal
+
+from records.batch import Arrival
+from records.experience import Report
+from records.record import Record
+from records.scores import ScoreMatrix
+from records.verdict import Verdict
+
+
+class RunFile(Record):
+    """`run.json`: which batches are learned on top of which version. Both runners, Prefect and DVC, read it."""
+
+    parent: int = 0
+    batches: tuple[str, ...] = ()
+    overrides: dict[str, object] = {}
+    """Values that replace some of params.yaml for this run alone, by dotted name (`update.strategy.name`)."""
+
+
+class Registration(Record):
+    """Where a judged candidate is kept."""
+
+    run: str
+    """Id of the MLflow run."""
+    model: str
+    version: int | None
+    """Registered version; None if it was not registered."""
+    champion: bool
+    """True if the alias `champion` points to it."""
+
+
+class Night(Record):
+    """What a night did, for people and programs."""
+
+    outcome: Literal["accept", "refuse", "inconclusive", "held", "nothing to learn"]
+    """The verdict's decision; `held` if it was accepted but waits for a person."""
+    day: date | None = None
+    arrivals: tuple[Arrival, ...] = ()
+    unreadable: dict[str, str] = {}
+    """Deliveries that could not become a batch, by name, with the reason. They stay in the inbox."""
+    quarantined: tuple[Report, ...] = ()
+    learned: tuple[str, ...] = ()
+    """Experiences that the candidate learned."""
+    parent: int = 0
+    scores: ScoreMatrix | None = None
+    verdict: Verdict | None = None
+    registration: Registration | None = None
+    seconds: float = 0
+
+    def sentence(self) -> str:
+        """What happened, in one sentence."""
+        if self.verdict is not None:
+            kept = self.registration.version if self.registration else None
+            return f"{self.verdict.reason} {f'Registered as v{kept}.' if kept else 'Its data stay pending.'}"
+        if self.quarantined:
+            return f"Nothing to learn: {len(self.quarantined)} batch(es) went to quarantine."
+        return "Nothing to learn: no batch is pending."

@@ -1,0 +1,74 @@
+"""What the registry is told of a night, and what it tells of judged nights and registered versions."""
+
+from datetime import date, datetime
+
+from pydantic import ConfigDict, Field
+
+from records.record import Record
+from records.verdict import Decision
+
+
+class NightFacts(Record):
+    """How a candidate came to be: everything that is kept beside its scores and its verdict."""
+
+    # A training that diverged has infinite losses; that is told too.
+    model_config = ConfigDict(allow_inf_nan=True, ser_json_inf_nan="constants")
+
+    identity: str
+    """Digest of parent version, experiences, parameters and code."""
+    day: date
+    parent: int = Field(ge=0)
+    """Version that the update started from."""
+    batches: tuple[str, ...]
+    """What it learned."""
+    images: int = Field(ge=0)
+    """New training images."""
+    data_revision: str
+    """DVC's digest of all data, as `data.dvc` has it."""
+    commit: str
+    """Git commit of the workspace."""
+    code: str
+    """Digest of the code that made it."""
+    params: dict[str, str] = {}
+    """Dotted name to value, as in params.yaml."""
+    seconds: dict[str, float] = {}
+    """Step to its duration."""
+    losses: dict[str, tuple[float, ...]] = {}
+    """Named part of the loss to its course, oldest first."""
+    system: dict[str, str] = {}
+    """Versions, device and machine."""
+
+
+class RunFacts(Record):
+    """A judged night, as the registry has it."""
+
+    run: str
+    """Id of the MLflow run."""
+    identity: str
+    ended: datetime
+    decision: Decision
+    reason: str
+    held: bool = False
+    """Accepted, but told to wait for a person."""
+    parent: int
+    batches: tuple[str, ...]
+    data_revision: str
+    commit: str
+    approved_by: str = ""
+    """Who let it in although it was refused, inconclusive or held."""
+    approval_note: str = ""
+    version: int | None = None
+    """The version it became; None if it was not registered."""
+    metrics: dict[str, float] = {}
+
+
+class VersionFacts(Record):
+    """A registered version."""
+
+    number: int
+    created: datetime
+    aliases: tuple[str, ...]
+    """`champion`, `previous`, or names that a person gave."""
+    rolled_back: bool = False
+    """A person moved the alias `champion` away from it."""
+    run: RunFacts

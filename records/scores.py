@@ -1,0 +1,90 @@
+"""The score matrix: how well every version of a lineage does on every experience.
+
+Each cell holds two scores on the same test images. `overall`: all classes that the version knows compete.
+`among_known`: only the classes that were known when the experience was first learned compete, so the question stays
+the same for ever. Their difference is what new classes took.
+
+Measures follow Lopez-Paz and Ranzato (2017), "Gradient Episodic Memory", and Chaudhry et al. (2018), "Riemannian Walk".
+"""
+
+from pydantic import Field
+
+from records.record import Record
+
+
+class Score(Record):
+    """A version's score on one experience, 0..1, higher is better."""
+
+    overall: float = Field(ge=0, le=1)
+    among_known: float = Field(ge=0, le=1)
+    images: int = Field(ge=1)
+    """Number of test images."""
+
+
+class ScoreRow(Record):
+    """One version's scores."""
+
+    version: str
+    """`v3` for a registered version, `candidate` for one that is being judged."""
+    scores: dict[str, Score]
+    """Experience to score; experiences that came after this version are absent."""
+
+
+class ScoreMatrix(Record):
+    """Rows are versions, oldest first, the candidate last; columns are experiences, oldest first."""
+
+    experiences: tuple[str, ...]
+    new: tuple[str, ...]
+    """The experiences that the candidate learned now."""
+    rows: tuple[ScoreRow, ...] = Field(min_length=1)
+    references: dict[str, str] = {}
+    """Past experience to the version it is compared with: the best so far, by evidence."""
+    outcomes: dict[str, str] = {}
+    """File name to SHA-256 of the tables of per-image outcomes beside this record."""
+
+    @property
+    def candidate(self) -> ScoreRow:
+        """The row that is being judged."""
+        return self.rows[-1]
+
+    @property
+    def past(self) -> tuple[str, ...]:
+        """The experiences learned before."""
+        return tuple(e for e in self.experiences if e not in self.new)
+
+    def average(self) -> float:
+        """Mean overall score of the candidate over all experiences, each counted once (average accuracy)."""
+        return _mean([self.candidate.scores[e].overall for e in self.experiences])
+
+    def forgetting_from_best(self) -> float | None:
+        """Mean over past experiences of the best earlier overall score minus the candidate's. None without a past."""
+        return self._mean_drop(lambda earlier: max(earlier))
+
+    def forgetting_from_first(self) -> float | None:
+        """Mean over past experiences of the score when first learned minus the candidate's. None without a past."""
+        return self._mean_drop(lambda earlier: earlier[0])
+
+    def forgetting_from_parent(self) -> float | None:
+        """Mean over past experiences of the parent's score minus the candidate's. None without a past."""
+        return self._mean_drop(lambda earlier: earlier[-1])
+
+    def backward_transfer(self) -> float | None:
+        """Mean over past experiences of the candidate's score minus that when first learned. None without a past."""
+        forgotten = self.forgetting_from_first()
+        return None if forgotten is None else -forgotten
+
+    def taken_by_new_classes(self) -> float | None:
+        """Mean over past experiences of what the candidate loses to classes that came later. None without a past."""
+        scores = [self.candidate.scores[e] for e in self.past]
+        return _mean([s.among_known - s.overall for s in scores]) if scores else None
+
+    def _mean_drop(self, choose) -> float | None:  # type: ignore[no-untyped-def]
+        drops = []
+        for experience in self.past:
+            earlier = [r.scores[experience].overall for r in self.rows[:-1] if experience in r.scores]
+            drops.append(choose(earlier) - self.candidate.scores[experience].overall)
+        return _mean(drops) if drops else None
+
+
+def _mean(values: list[float]) -> float:
+    return sum(values) / len(values)

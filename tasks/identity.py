@@ -1,0 +1,29 @@
+"""What makes two nights the same night: parent version, experiences, parameters and code."""
+
+import hashlib
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+
+import models
+import records
+import tasks
+from records.experience import Experience
+from tasks.params import Params
+
+
+def identity(parent: int, experiences: Sequence[Experience], params: Params) -> str:
+    """64 hex digits. A night that was killed and started again has the same, and so the same seeds and weights."""
+    parts = [str(parent), *sorted(e.fingerprint() for e in experiences), params.fingerprint(), code_version()]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+@cache
+def code_version() -> str:
+    """SHA-256 over the source of records, models and tasks: what a candidate is made with."""
+    digest = hashlib.sha256()
+    for package in (records, models, tasks):
+        folder = Path(package.__path__[0])
+        for path in sorted(folder.rglob("*.py")):
+            digest.update(str(path.relative_to(folder)).encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()

@@ -1,0 +1,110 @@
+"""A manifest: a table that says which file has which label, and anything else that is known of an image."""
+
+import csv
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as parquet
+
+from records.errors import UnreadableBatch
+
+REQUIRED = ("path", "label")
+ROWS_AT_ONCE = 65_536
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line. Everything is text, stripped of nothing; what a Parquet file leaves null is empty."""
+
+    path: str
+    label: str
+    columns: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A manifest's lines, in its own order, and the names of its further columns."""
+
+    columns: tuple[str, ...]
+    rows: tuple[Row, ...]
+
+
+def read_manifest(file: Path) -> Manifest:
+    """Read a .csv or .parquet manifest. Raises `UnreadableBatch`: what is wrong, where, and what to do."""
+    lines = _parquet_lines(file) if file.suffix.lower() == ".parquet" else _csv_lines(file)
+    header = next(lines, ())
+    _check_header(file, header)
+    further = [place for place, name in enumerate(header) if name not in REQUIRED]
+    path, label = header.index("path"), header.index("label")
+    rows = tuple(Row(line[path], line[label], tuple(line[place] for place in further)) for line in lines)
+    if not rows:
+        raise UnreadableBatch(f"{file} has no rows: it names no image.")
+    return Manifest(tuple(header[place] for place in further), rows)
+
+
+def _check_header(file: Path, header: Sequence[str]) -> None:
+    missing = [name for name in REQUIRED if name not in header]
+    if missing:
+        raise UnreadableBatch(
+            f"{file} has no column '{missing[0]}'; it has: {', '.join(header) or 'none'}. "
+            "A manifest needs the columns path and label, and a CSV file has commas between them."
+        )
+    twice = sorted({name for name in header if header.count(name) > 1})
+    if twice:
+        raise UnreadableBatch(f"{file} has two columns '{twice[0]}'. Give each column its own name.")
+    if "" in header:
+        raise UnreadableBatch(
+            f"Column {header.index('') + 1} of {file} has no name. "
+            "Name it or leave it out (in pandas with to_csv(index=False))."
+        )
+
+
+def _csv_lines(file: Path) -> Iterator[tuple[str, ...]]:
+    # utf-8-sig: spreadsheet programs put a byte order mark in front.
+    with file.open(encoding="utf-8-sig", newline="") as text:
+        reader = csv.reader(text, strict=True)
+        width = 0
+        try:
+            for line in reader:
+                width = width or len(line)
+                if line and len(line) != width:
+                    raise UnreadableBatch(
+                        f"Line {reader.line_num} of {file} has {len(line)} values, its first line {width}. "
+                        "Put values that hold commas or line breaks into double quotes."
+                    )
+                if line:
+                    yield tuple(line)
+        except UnicodeDecodeError as error:
+            raise _not_utf8(file, error) from None
+        except csv.Error as error:
+            raise UnreadableBatch(f"{file} is no readable CSV file: {error} in line {reader.line_num}.") from None
+
+
+def _parquet_lines(file: Path) -> Iterator[tuple[str, ...]]:
+    try:
+        with parquet.ParquetFile(file) as table:
+            _check_types(file, table.schema_arrow)
+            yield tuple(table.schema_arrow.names)
+            for part in table.iter_batches(ROWS_AT_ONCE):
+                columns = [["" if v is None else str(v) for v in column.to_pylist()] for column in part.columns]
+                yield from zip(*columns, strict=True)
+    except UnicodeDecodeError as error:
+        raise _not_utf8(file, error) from None
+    except (pa.ArrowException, OSError) as error:
+        raise UnreadableBatch(f"{file} is no readable Parquet file: {' '.join(str(error).split())}") from None
+
+
+def _check_types(file: Path, schema: pa.Schema) -> None:
+    for field in schema:
+        if pa.types.is_nested(field.type) or pa.types.is_binary(field.type) or pa.types.is_large_binary(field.type):
+            raise UnreadableBatch(
+                f"Column '{field.name}' of {file} holds {field.type} values. Columns may hold text, numbers, dates or "
+                "yes and no."
+            )
+
+
+def _not_utf8(file: Path, error: UnicodeDecodeError) -> UnreadableBatch:
+    byte = error.object[error.start]
+    return UnreadableBatch(f"{file} is not in UTF-8: byte 0x{byte:02x} fits no character there. Save it as UTF-8.")

@@ -1,0 +1,97 @@
+"""params.yaml: everything that can change a verdict, one section a step, typed, unknown keys refused."""
+
+import difflib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ConfigDict, Field, ValidationError
+
+from models.catalogue import GateChoice
+from models.gates.paired_score import PairedScore
+from records.errors import WrongParameters
+from records.record import Record
+from tasks.evaluate import EvaluateParams
+from tasks.ingest import IngestParams
+from tasks.register import RegisterParams
+from tasks.update import UpdateParams
+from tasks.validate import ValidateParams
+
+
+class Params(Record):
+    """The whole file. A section or value that is left out has the default that its class states."""
+
+    model_config = ConfigDict(populate_by_name=True)
+
+    ingest: IngestParams = IngestParams()
+    validation: ValidateParams = Field(default=ValidateParams(), alias="validate")
+    update: UpdateParams = UpdateParams()
+    evaluate: EvaluateParams = EvaluateParams()
+    judge: GateChoice = PairedScore()
+    register_: RegisterParams = Field(default=RegisterParams(), alias="register")
+
+    def flat(self) -> dict[str, str]:
+        """Dotted name to value as text, for records and comparison."""
+        return dict(_flatten(self.model_dump(mode="json", by_alias=True), ""))
+
+
+def read_params(path: Path, overrides: Mapping[str, object] | None = None) -> Params:
+    """Read and check params.yaml. `overrides` replace values by dotted name, for this reading alone.
+
+    Raises `WrongParameters` with the file, the place, what is wrong there and what would be right.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise WrongParameters(f"{path} is missing.") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise WrongParameters(f"{path} is not readable as YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(content, dict | None):
+        raise WrongParameters(f"{path} must hold sections (ingest, validate, ...), not a {type(content).__name__}.")
+    content = content or {}
+    for name, value in (overrides or {}).items():
+        _replace(content, name.split("."), value)
+    try:
+        return Params.model_validate(content)
+    except ValidationError as error:
+        raise WrongParameters(f"{path}: {_sentence(error)}") from None
+
+
+def _replace(content: dict[str, Any], place: list[str], value: object) -> None:
+    *sections, key = place
+    for depth, section in enumerate(sections):
+        # Another choice has other fields: what was set for the one it replaces does not carry over.
+        if key == "name" and depth == len(sections) - 1 and content.get(section, {}).get("name") != value:
+            content[section] = {}
+        content = content.setdefault(section, {})
+    content[key] = value
+
+
+def _sentence(error: ValidationError) -> str:
+    problem = error.errors()[0]
+    where = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "extra_forbidden":
+        known = _known_keys(problem["loc"][:-1])
+        close = difflib.get_close_matches(str(problem["loc"][-1]), known, n=1)
+        hint = f"did you mean `{close[0]}`?" if close else f"known here: {', '.join(known)}."
+        return f"`{where}` is not a parameter; {hint}"
+    if problem["type"] == "union_tag_invalid":
+        context = problem["ctx"]
+        known_names = str(context["expected_tags"]).replace("'", "")
+        return f"`{where}.name` is `{context['tag']}`, which is not known; known: {known_names}."
+    given = "" if problem["type"] == "missing" else f" (given: {problem['input']!r})"
+    return f"`{where}`: {problem['msg'][0].lower()}{problem['msg'][1:]}{given}."
+
+
+def _known_keys(place: tuple[int | str, ...]) -> list[str]:
+    content: Any = Params().model_dump(mode="json", by_alias=True)
+    for part in place:
+        content = content.get(part, content) if isinstance(content, dict) else {}
+    return sorted(content) if isinstance(content, dict) else []
+
+
+def _flatten(value: Any, name: str) -> list[tuple[str, str]]:
+    if isinstance(value, dict):
+        return [pair for key, inner in value.items() for pair in _flatten(inner, f"{name}.{key}" if name else key)]
+    return [(name, ",".join(map(str, value)) if isinstance(value, list) else str(value))]

@@ -1,0 +1,187 @@
+"""Register: every judged night is kept; a candidate that was accepted answers once more, and becomes the champion.
+
+Safe to run again: a night that was killed in here and started again finds its own run by its identity and goes on from
+where it was.
+"""
+
+import os
+import platform
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as parquet
+import torch
+from numpy.typing import NDArray
+from pydantic import Field
+
+import models
+import records
+import serving
+from adapters.packaging import Packaging
+from adapters.registry import Registry
+from adapters.runs import JudgedNight
+from models.archive import Archive
+from records.record import Record
+from records.registration import Registration
+from records.runs import NightFacts
+from records.scores import ScoreMatrix
+from records.snapshot import Snapshot
+from records.verdict import Verdict
+from serving.reload import reload_and_compare
+from tasks.evaluate import OUTCOMES
+from tasks.pictures import score_picture
+
+REQUIREMENTS = ("numpy", "pandas", "pillow", "pyarrow", "pydantic", "safetensors", "scipy", "torch")
+"""What a logged model imports, besides MLflow."""
+
+
+class RegisterParams(Record):
+    """Section `register` of params.yaml."""
+
+    model: str = Field(default="retain", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")
+    """Name of the registered model: letters, digits, and `-`, `_`, `.` between them."""
+    reload_images: int = Field(default=2000, ge=1)
+    """Test images that the logged model must answer as it did when it was judged, or all if there are fewer."""
+
+
+def register(
+    candidate: Path,
+    evaluation: Path,
+    matrix: ScoreMatrix,
+    verdict: Verdict,
+    facts: NightFacts,
+    archive: Archive,
+    registry: Registry,
+    params: RegisterParams,
+    hold: bool = False,
+    attachments: Mapping[str, bytes] | None = None,
+) -> Registration:
+    """Log the night with its model; if it was accepted, load the model back, compare, and make it the champion.
+
+    With `hold`, an accepted candidate waits for `approve` as an inconclusive one does. `attachments` (file name to
+    content) are kept beside the verdict. Raises `DamagedState` if the logged model answers differently, `Busy` if
+    another version became the champion meanwhile, `Unavailable` if MLflow cannot be reached.
+    """
+    known = registry.find(facts.identity)
+    if known is None:
+        classes = {e.batch: e.classes for e in Snapshot.read(candidate / "snapshot.json").experiences}
+        shown = {"score_matrix.png": score_picture(matrix, classes), **(attachments or {})}
+        night = JudgedNight(facts, matrix, verdict, candidate, evaluation, hold, shown)
+        run = registry.log_night(night, packaging())
+    else:
+        run, hold = known.run, known.held
+    if verdict.decision == "accept" and not hold:
+        if registry.registration(run).version is None:
+            check_reload(run, candidate, evaluation, archive, registry, params.reload_images)
+        registry.promote(run)
+    return registry.registration(run)
+
+
+def approve(
+    run: str, by: str, note: str, archive: Archive, registry: Registry, params: RegisterParams, overrule: bool = False
+) -> Registration:
+    """Make a run's candidate the champion because the person `by` says so; `note` says why.
+
+    `run` is a run id or its beginning. `overrule` is needed for a refused run, and for one whose parent is no longer
+    the champion. Raises `WrongInput` without it, and for a run that does not exist or is registered already.
+    """
+    facts = registry.approvable(run, overrule)
+    with tempfile.TemporaryDirectory() as place:
+        folder = registry.fetch_run(facts.run, Path(place) / "night")
+        check_reload(facts.run, folder / "snapshot", folder / "evaluation", archive, registry, params.reload_images)
+    registry.approve(facts.run, by, note, overrule)
+    return registry.registration(facts.run)
+
+
+def night_facts(
+    candidate: Path,
+    matrix: ScoreMatrix,
+    day: date,
+    data_revision: str,
+    commit: str,
+    code: str,
+    params: Mapping[str, str],
+    seconds: Mapping[str, float] | None = None,
+    losses: Mapping[str, list[float]] | None = None,
+) -> NightFacts:
+    """What the registry is told of how the candidate came to be; lineage is taken from its own record."""
+    snapshot = Snapshot.read(candidate / "snapshot.json")
+    new = [e for e in snapshot.experiences if e.batch in matrix.new]
+    return NightFacts(
+        identity=snapshot.identity,
+        day=day,
+        parent=snapshot.parent,
+        batches=tuple(e.batch for e in new),
+        images=sum(e.train for e in new),
+        data_revision=data_revision,
+        commit=commit,
+        code=code,
+        params=dict(params),
+        seconds=dict(seconds or {}),
+        losses={part: tuple(course) for part, course in (losses or {}).items()},
+        system=system_facts(),
+    )
+
+
+def system_facts() -> dict[str, str]:
+    """What the night ran on."""
+    return {
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "platform": platform.platform(),
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
+        "cpus": str(os.cpu_count()),
+    }
+
+
+def packaging() -> Packaging:
+    """How a snapshot becomes a model that loads anywhere. Versions are those that it was judged with."""
+    return Packaging(
+        script=Path(serving.__path__[0]) / "served.py",
+        code=(Path(models.__path__[0]), Path(records.__path__[0])),
+        # A build for one kind of accelerator (2.15.0+cu130) is not what another machine needs.
+        requirements=tuple(f"{name}=={version(name).split('+')[0]}" for name in REQUIREMENTS),
+    )
+
+
+def check_reload(
+    run: str, candidate: Path, evaluation: Path, archive: Archive, registry: Registry, at_most: int
+) -> None:
+    """Let the model that was logged with `run` answer in a fresh process. Raises `DamagedState` if it differs."""
+    judged = judged_answers(candidate, evaluation, archive, at_most)
+    reload_and_compare(registry.model_uri(run), registry.address, judged.images, judged.labels, judged.confidences)
+
+
+@dataclass(frozen=True)
+class JudgedAnswers:
+    """What the candidate said of n test images when it was evaluated."""
+
+    images: NDArray[np.uint8]
+    """[n, H, W, C]"""
+    labels: list[str]
+    confidences: NDArray[np.float64]
+    """[n] probability of the label, 0..1."""
+
+
+def judged_answers(candidate: Path, evaluation: Path, archive: Archive, at_most: int) -> JudgedAnswers:
+    """At most so many of the evaluation's test images, evenly over all experiences, and the candidate's answers."""
+    snapshot = Snapshot.read(candidate / "snapshot.json")
+    assert snapshot.spec is not None
+    answers = parquet.read_table(evaluation / OUTCOMES, columns=["experience", "answer", "confidence"]).to_pandas()
+    chosen = np.linspace(0, len(answers) - 1, min(at_most, len(answers))).round().astype(np.int64)
+    images = []
+    for experience in snapshot.experiences:
+        rows = np.flatnonzero((answers["experience"] == experience.batch).to_numpy())
+        pool = archive.pool([experience], "test", snapshot.classes, snapshot.spec)
+        images.append(pool.images(torch.from_numpy(np.searchsorted(rows, np.intersect1d(rows, chosen)))).numpy())
+    told = answers.iloc[chosen]
+    return JudgedAnswers(
+        images=np.concatenate(images).transpose(0, 2, 3, 1),
+        labels=told["answer"].tolist(),
+        confidences=told["confidence"].to_numpy(dtype=np.float64),
+    )

@@ -1,0 +1,237 @@
+"""The four inner steps as both runners call them: Prefect for a night, DVC for `dvc repro`.
+
+Each reads what `run.json` and `params.yaml` name, and writes below `night/`. Nothing else goes in or comes out, so the
+same files give the same verdict whoever runs them.
+"""
+
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from datetime import date
+from pathlib import Path
+
+import pandas as pd
+import pyarrow.parquet as parquet
+
+from adapters.datastore import DataStore
+from adapters.registry import Registry
+from models.archive import Archive
+from models.knowledge import Knowledge
+from models.training import Progress, TrainingLog
+from records.batch import Batch
+from records.errors import DamagedState, RejectedBatch
+from records.experience import Experience, Report
+from records.registration import Registration, RunFile
+from records.scores import ScoreMatrix
+from records.snapshot import FRESH, Snapshot
+from records.verdict import Verdict
+from tasks import identity as identities
+from tasks.evaluate import evaluate, read_pairs
+from tasks.ingest import read_batch
+from tasks.judge import judge
+from tasks.params import Params, read_params
+from tasks.register import night_facts, register
+from tasks.update import update
+from tasks.validate import EarlierImages, validate
+from tasks.workspace import Workspace
+
+FACTS = [
+    "image", "path", "label", "split", "sha256", "bytes", "problem", "detail", "format", "mode", "width", "height",
+    "frames", "brightness", "contrast", "sharpness", "phash",
+]  # fmt: skip
+"""Columns of a shard that the data gate looks at; the images themselves stay on disk."""
+
+
+def params_of(workspace: Workspace) -> Params:
+    """params.yaml with the overrides of the present run."""
+    return read_params(workspace.params, workspace.run_file().overrides)
+
+
+def registry_of(workspace: Workspace) -> Registry:
+    """The model registry that this workspace registers in."""
+    model = params_of(workspace).register_.model
+    return Registry(workspace.mlflow_address, workspace.mlflow_artifacts, model)
+
+
+def archive_of(workspace: Workspace) -> Archive:
+    """The images of this workspace."""
+    return Archive(workspace.batches, workspace.cache)
+
+
+def version_folder(workspace: Workspace, version: int) -> Path | None:
+    """Where a registered version lies on this machine, fetched if it is not there yet; None for version 0."""
+    if version == 0:
+        return None
+    kept = workspace.versions / str(version)
+    return kept if kept.exists() else registry_of(workspace).fetch(version, workspace.versions)
+
+
+def snapshot_of(workspace: Workspace, version: int) -> Snapshot:
+    """The record of a registered version, or of version 0."""
+    folder = version_folder(workspace, version)
+    return FRESH if folder is None else Snapshot.read(folder / "snapshot" / "snapshot.json")
+
+
+def run_validate(workspace: Workspace, run: RunFile | None = None) -> tuple[tuple[Experience, ...], tuple[Report, ...]]:
+    """Validate each batch of `run` (default: run.json), on its own; write experiences and reports, and give both."""
+    run = run or workspace.run_file()
+    params = read_params(workspace.params, run.overrides)
+    parent = snapshot_of(workspace, run.parent)
+    fetch_data(workspace, (*run.batches, *(e.batch for e in parent.experiences)))
+    for folder in (workspace.experiences, workspace.reports):
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+    seen = [(e, facts_of(workspace, e.batch)) for e in parent.experiences]
+    experiences: list[Experience] = []
+    reports: list[Report] = []
+    for name in run.batches:
+        batch, facts = read_batch(workspace.batches, name), facts_of(workspace, name)
+        try:
+            experience, report = validate(facts, batch, EarlierImages.of(seen), parent.classes, params.validation)
+        except RejectedBatch as rejected:
+            report = rejected.report
+        else:
+            experience.write(workspace.experiences / f"{name}.json")
+            experiences.append(experience)
+            seen.append((experience, facts))
+        report.write(workspace.reports / f"{name}.json")
+        reports.append(report)
+    return tuple(experiences), tuple(reports)
+
+
+def run_update(
+    workspace: Workspace, progress: Progress = lambda done, total: None
+) -> tuple[Snapshot, TrainingLog | None]:
+    """Learn what validation let through. A candidate of the same identity that lies there already is taken as it is."""
+    run, params, experiences = workspace.run_file(), params_of(workspace), read_experiences(workspace)
+    name = identities.identity(run.parent, experiences, params)
+    finished = _finished(workspace.candidate, name)
+    if finished is not None:
+        return finished, None
+    folder = version_folder(workspace, run.parent)
+    parent = None if folder is None else folder / "snapshot"
+    return update(
+        parent, run.parent, experiences, archive_of(workspace), params.update, name, workspace.candidate, progress
+    )
+
+
+def run_evaluate(workspace: Workspace) -> ScoreMatrix:
+    """Score the candidate on everything it ever learned."""
+    params = params_of(workspace)
+    shutil.rmtree(workspace.evaluation, ignore_errors=True)
+    return evaluate(
+        workspace.candidate,
+        _parent_evaluation(workspace),
+        archive_of(workspace),
+        params.update.problem,
+        params.evaluate,
+        workspace.evaluation,
+    )
+
+
+def run_judge(workspace: Workspace) -> Verdict:
+    """Compare with the best so far, and say whether the candidate may become the champion."""
+    gate = params_of(workspace).judge
+    verdict = judge(read_pairs(workspace.evaluation, _parent_evaluation(workspace)), gate)
+    verdict.write(workspace.verdict)
+    matrix = ScoreMatrix.read(workspace.evaluation / "scores.json")
+    workspace.metrics.write_text(json.dumps(plain_metrics(matrix, verdict), indent=2) + "\n", encoding="utf-8")
+    return verdict
+
+
+def run_register(
+    workspace: Workspace,
+    matrix: ScoreMatrix,
+    verdict: Verdict,
+    day: date,
+    hold: bool,
+    seconds: Mapping[str, float],
+    losses: Mapping[str, list[float]],
+) -> Registration:
+    """Log the night in the registry; an accepted candidate is loaded back, compared, and becomes the champion."""
+    params, store = params_of(workspace), DataStore(workspace.root)
+    facts = night_facts(
+        workspace.candidate,
+        matrix,
+        day,
+        store.data_revision(),
+        store.head(),
+        identities.code_version(),
+        params.flat(),
+        seconds,
+        losses,
+    )
+    return register(
+        workspace.candidate,
+        workspace.evaluation,
+        matrix,
+        verdict,
+        facts,
+        archive_of(workspace),
+        registry_of(workspace),
+        params.register_,
+        hold,
+    )
+
+
+def run_keep(workspace: Workspace, registration: Registration) -> None:
+    """Tell DVC what was made, so that `dvc repro` finds nothing to do, and commit what names it."""
+    store = DataStore(workspace.root)
+    store.record_stages()
+    kept = f"as v{registration.version}" if registration.version else f"run {registration.run}, not registered"
+    store.commit_files([workspace.run, workspace.root / "dvc.lock"], f"Night of {registration.model}, {kept}")
+
+
+def plain_metrics(matrix: ScoreMatrix, verdict: Verdict) -> dict[str, float | str]:
+    """The few numbers that `dvc metrics` compares; shares of images, 0..1."""
+    measures = {
+        "average": matrix.average(),
+        "forgetting_from_best": matrix.forgetting_from_best(),
+        "taken_by_new_classes": matrix.taken_by_new_classes(),
+    }
+    numbers: dict[str, float | str] = {k: round(v, 6) for k, v in measures.items() if v is not None}
+    for finding in verdict.findings:
+        if finding.subject == "mean" or finding.question == "learned":
+            numbers[f"{finding.question}.{finding.subject}"] = round(finding.estimate, 6)
+    return {"decision": verdict.decision, **numbers}
+
+
+def read_experiences(workspace: Workspace) -> tuple[Experience, ...]:
+    """What validation let through, in the order of run.json. Raises `DamagedState` if that is nothing."""
+    names = workspace.run_file().batches
+    found = [workspace.experiences / f"{name}.json" for name in names]
+    experiences = tuple(Experience.read(path) for path in found if path.exists())
+    if not experiences:
+        raise DamagedState(
+            f"{workspace.experiences} holds no experience: no batch of {workspace.run} passed validation."
+        )
+    return experiences
+
+
+def facts_of(workspace: Workspace, batch_id: str) -> pd.DataFrame:
+    """Facts of every image of a batch, row by row."""
+    batch: Batch = read_batch(workspace.batches, batch_id)
+    shards = [workspace.batches / batch_id / shard.name for shard in batch.shards]
+    tables: list[pd.DataFrame] = [parquet.read_table(shard, columns=FACTS).to_pandas() for shard in shards]
+    return pd.concat(tables, ignore_index=True)
+
+
+def fetch_data(workspace: Workspace, batches: Sequence[str]) -> None:
+    """Fetch from the DVC remote the batches that are not on this machine."""
+    if any(not (workspace.batches / batch / "batch.json").exists() for batch in batches):
+        DataStore(workspace.root).pull(["data"])
+
+
+def _finished(candidate: Path, name: str) -> Snapshot | None:
+    if not (candidate / "snapshot.json").exists():
+        return None
+    try:
+        snapshot = Knowledge.read(candidate).snapshot
+    except DamagedState:
+        return None
+    return snapshot if snapshot.identity == name else None
+
+
+def _parent_evaluation(workspace: Workspace) -> Path | None:
+    folder = version_folder(workspace, workspace.run_file().parent)
+    return None if folder is None else folder / "evaluation"

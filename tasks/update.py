@@ -1,0 +1,128 @@
+"""Update: the parent's knowledge and the pending experiences in, the candidate's knowledge out, at a fixed budget."""
+
+import copy
+import hashlib
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+import torch
+from pydantic import Field
+
+from models.archive import Archive, Pool
+from models.catalogue import NetworkRecipe, ProblemChoice, StrategyChoice
+from models.knowledge import Knowledge
+from models.learner import Learner
+from models.memory import Memory
+from models.networks.cnn import CNN
+from models.problems.classification import Classification
+from models.strategies.base import Material
+from models.strategies.replay_distillation import ReplayDistillation
+from models.training import Budget, Optimiser, Progress, TrainingLog, train
+from records.experience import Experience
+from records.record import Record
+from records.snapshot import Snapshot
+
+
+class ImageParams(Record):
+    """What the network sees. Decided once, when the first experiences are learned."""
+
+    size: int | None = Field(default=None, ge=4, le=1024)
+    """Side in pixels; null takes the most frequent size of the first images, or 64 if they are larger."""
+    channels: Literal[1, 3] | None = None
+    """Null takes 3 if any of the first images has colour, else 1."""
+
+
+class MemoryParams(Record):
+    """What is remembered of the past."""
+
+    size: int | Literal["all"] = 2000
+    """Images over all classes together, shared evenly; `all` replays from the whole archive instead."""
+    seed: int = 0
+    """Another seed remembers another sample."""
+
+    @property
+    def bound(self) -> int:
+        """Images kept; none if the whole archive is replayed anyway."""
+        return 0 if self.size == "all" else self.size
+
+
+class UpdateParams(Record):
+    """Section `update` of params.yaml."""
+
+    seed: int = 0
+    problem: ProblemChoice = Classification()
+    image: ImageParams = ImageParams()
+    network: NetworkRecipe = CNN()
+    strategy: StrategyChoice = ReplayDistillation()
+    memory: MemoryParams = MemoryParams()
+    budget: Budget = Budget()
+    optimiser: Optimiser = Optimiser()
+
+
+def update(
+    parent: Path | None,
+    version: int,
+    experiences: Sequence[Experience],
+    archive: Archive,
+    params: UpdateParams,
+    identity: str,
+    out: Path,
+    progress: Progress = lambda done, total: None,
+) -> tuple[Snapshot, TrainingLog]:
+    """Learn all `experiences` together on top of registered `version`, whose folder is `parent`; write to `out`.
+
+    `parent` is None for version 0. The same identity, parent, experiences and parameters give the same files, byte for
+    byte, on the same kind of CPU.
+    """
+    seed = int.from_bytes(hashlib.sha256(f"{identity}:{params.seed}".encode()).digest()[:4], "big")
+    known = Knowledge.read(parent) if parent else _nothing(experiences, archive, params, seed)
+    student = _student(known.learner, experiences, params, seed)
+    material = _material(known, student, experiences, archive, params.memory)
+    log = train(
+        student.network,
+        params.strategy.teacher(known.learner.network) if known.learner.classes else None,
+        params.strategy,
+        params.problem,
+        params.strategy.draw(material),
+        params.budget,
+        params.optimiser,
+        seed,
+        default_device(),
+        progress,
+    )
+    memory = known.memory.merge(Memory.of(material.new, params.memory.seed)).keep(params.memory.bound)
+    return known.after(student, memory, experiences, identity, version).write(out), log
+
+
+def default_device() -> torch.device:
+    """A GPU if there is one."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def _nothing(experiences: Sequence[Experience], archive: Archive, params: UpdateParams, seed: int) -> Knowledge:
+    spec = archive.input_spec(experiences, params.image.size, params.image.channels)
+    return Knowledge.of_nothing(params.network, spec, seed)
+
+
+def _student(parent: Learner, experiences: Sequence[Experience], params: UpdateParams, seed: int) -> Learner:
+    if params.strategy.starts_over:
+        student = Learner.fresh(params.network, parent.spec, parent.classes, seed)
+    else:
+        student = copy.deepcopy(parent)
+    student.meet([name for experience in experiences for name in experience.classes], seed)
+    return student
+
+
+def _material(
+    known: Knowledge, student: Learner, experiences: Sequence[Experience], archive: Archive, memory: MemoryParams
+) -> Material:
+    open_pool = partial(archive.pool, split="train", classes=student.classes, spec=student.spec)
+    past = known.snapshot.experiences
+
+    def open_archive() -> Pool | None:
+        return open_pool(past) if past else None
+
+    remembered = open_archive() if memory.size == "all" else known.memory.recall(archive, student.spec)
+    return Material(open_pool(experiences), remembered, open_archive)

@@ -1,0 +1,141 @@
+"""A workspace: the folder in which one model keeps learning. Where everything lies, and which addresses are used.
+
+params.yaml  run.json  dvc.yaml  data.dvc      in Git: what was decided, and which data exist
+inbox/<delivery>/                              images that arrive
+data/batches/<batch>/                          ingested batches, immutable, in DVC
+quarantine/<batch>/                            reports on batches that did not pass, in Git
+night/                                         what the steps of the last run made
+.retain/                                       this machine's databases, caches and locks; never in Git
+"""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from records.errors import NotAWorkspace
+from records.registration import RunFile
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """Paths below `root`, which is absolute."""
+
+    root: Path
+
+    @classmethod
+    def open(cls, root: Path) -> "Workspace":
+        """The workspace at `root`. Raises `NotAWorkspace` with the command that makes one."""
+        root = root.absolute()
+        if not root.is_dir():
+            raise NotAWorkspace(f"{root} does not exist. Make a workspace there with `retain init {root}`.")
+        for name in ("params.yaml", ".dvc"):
+            if not (root / name).exists():
+                raise NotAWorkspace(
+                    f"{root} is not a retain workspace: it has no {name}. Name one with --workspace, "
+                    f"or make one with `retain init {root}`."
+                )
+        return cls(root)
+
+    @property
+    def params(self) -> Path:
+        """What can change the verdict."""
+        return self.root / "params.yaml"
+
+    @property
+    def run(self) -> Path:
+        """Which batches are learned on top of which version."""
+        return self.root / "run.json"
+
+    @property
+    def inbox(self) -> Path:
+        """Where deliveries arrive."""
+        return self.root / "inbox"
+
+    @property
+    def batches(self) -> Path:
+        """Ingested batches."""
+        return self.root / "data" / "batches"
+
+    @property
+    def quarantine(self) -> Path:
+        """Reports on batches that did not pass."""
+        return self.root / "quarantine"
+
+    @property
+    def night(self) -> Path:
+        """Outputs of the inner steps of the last run."""
+        return self.root / "night"
+
+    @property
+    def experiences(self) -> Path:
+        """Experiences that validation let through, a file each."""
+        return self.night / "experiences"
+
+    @property
+    def reports(self) -> Path:
+        """Reports of the data gate, a file each."""
+        return self.night / "reports"
+
+    @property
+    def candidate(self) -> Path:
+        """Snapshot that update made."""
+        return self.night / "candidate"
+
+    @property
+    def evaluation(self) -> Path:
+        """Score matrix and outcomes."""
+        return self.night / "evaluation"
+
+    @property
+    def verdict(self) -> Path:
+        """What judge said."""
+        return self.night / "verdict.json"
+
+    @property
+    def metrics(self) -> Path:
+        """Plain numbers for `dvc metrics`."""
+        return self.night / "metrics.json"
+
+    @property
+    def state(self) -> Path:
+        """What belongs to this machine alone."""
+        return self.root / ".retain"
+
+    @property
+    def cache(self) -> Path:
+        """Decoded images; may be deleted at any time."""
+        return self.state / "cache"
+
+    @property
+    def versions(self) -> Path:
+        """Registered versions that were fetched; may be deleted at any time."""
+        return self.state / "versions"
+
+    @property
+    def lock(self) -> Path:
+        """Held by the night that is at work."""
+        return self.state / "night.lock"
+
+    @property
+    def prefect_home(self) -> Path:
+        """Where a Prefect server started for this workspace keeps its database."""
+        return self.state / "prefect"
+
+    @property
+    def mlflow_address(self) -> str:
+        """MLFLOW_TRACKING_URI, or a SQLite file of this workspace."""
+        return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{self.state / 'mlflow.db'}"
+
+    @property
+    def mlflow_artifacts(self) -> Path | None:
+        """Where a new experiment keeps its files; None leaves the choice to the MLflow server."""
+        return None if os.environ.get("MLFLOW_TRACKING_URI") else self.state / "mlartifacts"
+
+    def run_file(self) -> RunFile:
+        """`run.json`, or an empty one before the first night."""
+        return RunFile.read(self.run) if self.run.exists() else RunFile()
+
+
+def workers() -> int:
+    """Processes that ingest may use: RETAIN_WORKERS, or the number of cores."""
+    return int(os.environ.get("RETAIN_WORKERS", os.cpu_count() or 1))

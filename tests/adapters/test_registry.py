@@ -1,0 +1,345 @@
+import json
+import logging
+import os
+import shutil
+import socket
+from datetime import date
+
+import pytest
+
+from adapters.packaging import Packaging
+from adapters.registry import Registry
+from adapters.runs import JudgedNight, metrics
+from records.errors import Busy, DamagedState, Unavailable, WrongInput
+from records.experience import Experience
+from records.runs import NightFacts
+from records.scores import Score, ScoreMatrix, ScoreRow
+from records.snapshot import InputSpec, Snapshot
+from records.verdict import Finding, Verdict
+
+MODEL_SCRIPT = """
+import pandas as pd
+from mlflow.models import set_model
+from mlflow.pyfunc import PythonModel
+
+class Always(PythonModel):
+    def predict(self, context, model_input: pd.DataFrame, params=None):
+        return pd.DataFrame({"label": ["a"] * len(model_input), "confidence": 1.0})
+
+set_model(Always())
+"""
+REASONS = {"accept": "Little was forgotten.", "refuse": "Much was forgotten.", "inconclusive": "Too few images."}
+
+
+@pytest.fixture(scope="session")
+def database(tmp_path_factory):
+    """An empty MLflow database: to make one takes seconds, to copy it none."""
+    path = tmp_path_factory.getbasetemp() / "mlflow-template.db"
+    if not path.exists():
+        Registry(f"sqlite:///{path}", None, "none").champion()
+    return path
+
+
+@pytest.fixture
+def registry(tmp_path, database):
+    shutil.copy(database, tmp_path / "mlflow.db")
+    return Registry(f"sqlite:///{tmp_path / 'mlflow.db'}", tmp_path / "mlartifacts", "retain")
+
+
+@pytest.fixture
+def packaging(tmp_path):
+    (tmp_path / "always.py").write_text(MODEL_SCRIPT)
+    return Packaging(script=tmp_path / "always.py", code=(), requirements=("numpy",))
+
+
+@pytest.fixture
+def night(tmp_path):
+    """Writes what a night leaves behind and gives it as the registry takes it."""
+
+    def make(identity, parent=0, decision="accept", held=False, losses=None):
+        batch = f"2026-01-{5 + parent:02d}-aaaaaaaa"
+        folder = tmp_path / f"night-{identity}"
+        spec = InputSpec(channels=1, height=4, width=5, mean=(0.5,), std=(0.2,))
+        learned = Experience(batch=batch, digest="d", classes=("a",), train=8, validation=0, test=5)
+        snapshot = Snapshot(identity=identity, parent=parent, classes=("a",), experiences=(learned,), spec=spec)
+        snapshot.write(folder / "candidate" / "snapshot.json")
+        (folder / "candidate" / "weights.safetensors").write_bytes(identity.encode())
+        row = ScoreRow(version="candidate", scores={batch: Score(overall=0.9, among_known=0.95, images=5)})
+        matrix = ScoreMatrix(experiences=(batch,), new=(batch,), rows=(row,))
+        matrix.write(folder / "evaluation" / "scores.json")
+        finding = Finding(
+            question="learned",
+            subject=batch,
+            estimate=0.9,
+            lower=0.8,
+            upper=0.95,
+            limit=0.5,
+            images=5,
+            decision="accept",
+        )
+        verdict = Verdict(
+            decision=decision, reason=REASONS[decision], gate="test", confidence=0.95, findings=(finding,)
+        )
+        facts = NightFacts(
+            identity=identity, day=date(2026, 1, 5 + parent), parent=parent, batches=(batch,), images=8,
+            data_revision="0123456789abcdef0123456789abcdef.dir", commit="c0ffee", code="beef",
+            params={"update.seed": "0"}, seconds={"update": 1.5}, losses=losses or {}, system={"python": "3.11"},
+        )  # fmt: skip
+        return JudgedNight(
+            facts, matrix, verdict, folder / "candidate", folder / "evaluation", held, {"score_matrix.png": b"png"}
+        )
+
+    return make
+
+
+def test_a_new_registry_is_empty(registry):
+    assert registry.champion() == 0
+    assert registry.versions() == ()
+    assert registry.runs() == ()
+    assert registry.find("0" * 64) is None
+
+
+def test_a_night_is_logged_with_everything(registry, packaging, night):
+    judged = night("aa", losses={"new": (1.5, float("inf"))})
+    run = registry.log_night(judged, packaging)
+    with registry._connection.open() as client:
+        logged = client.get_run(run)
+        files = {file.path for file in client.list_artifacts(run)}
+        course = [m.value for m in client.get_metric_history(run, "loss/new")]
+        verdict = json.loads((registry.artifacts / run / "artifacts" / "verdict.json").read_text())
+    assert files == {"evaluation", "score_matrix.json", "score_matrix.png", "verdict.json"}
+    assert course[0] == 1.5
+    assert len(course) == 2
+    assert verdict["decision"] == "accept"
+    assert logged.data.params == {
+        "update.seed": "0",
+        "parent": "0",
+        "batches": "2026-01-05-aaaaaaaa",
+        "data_revision": "0123456789abcdef0123456789abcdef.dir",
+    }
+    assert logged.data.metrics["learned/2026-01-05-aaaaaaaa/lower"] == 0.8
+    assert logged.data.metrics["score/2026-01-05-aaaaaaaa"] == 0.9
+    assert logged.data.metrics["seconds/update"] == 1.5
+    assert logged.data.tags["git_commit"] == "c0ffee"
+    assert logged.data.tags["system.python"] == "3.11"
+    (data,) = logged.inputs.dataset_inputs
+    assert data.dataset.digest == "0123456789abcdef0123456789abcdef.dir"
+    assert [(tag.key, tag.value) for tag in data.tags] == [("mlflow.data.context", "training")]
+
+
+def test_a_logged_night_is_found_again_by_its_identity(registry, packaging, night):
+    run = registry.log_night(night("aa", decision="refuse"), packaging)
+    found = registry.find("aa")
+    assert (found.run, found.decision, found.reason) == (run, "refuse", "Much was forgotten.")
+    assert found.batches == ("2026-01-05-aaaaaaaa",)
+    assert found.metrics["average"] == 0.9
+    assert registry.find("ab") is None
+    assert registry.run(run[:6]) == found
+
+
+def test_nights_are_listed_newest_first_with_the_version_they_became(registry, packaging, night):
+    first = registry.log_night(night("aa"), packaging)
+    registry.promote(first)
+    second = registry.log_night(night("bb", parent=1, decision="refuse"), packaging)
+    assert [(facts.run, facts.version) for facts in registry.runs()] == [(second, None), (first, 1)]
+    assert [facts.run for facts in registry.runs(limit=1)] == [second]
+
+
+def test_promotion_makes_a_version_and_moves_the_alias(registry, packaging, night):
+    run = registry.log_night(night("aa"), packaging)
+    assert registry.promote(run) == 1
+    (version,) = registry.versions()
+    assert registry.champion() == 1
+    assert (version.number, version.aliases, version.rolled_back) == (1, ("champion",), False)
+    assert (version.run.run, version.run.identity, version.run.parent, version.run.decision) == (run, "aa", 0, "accept")
+    assert version.run.metrics["average"] == 0.9
+
+
+def test_the_champion_before_is_kept_as_previous(registry, packaging, night):
+    registry.promote(registry.log_night(night("aa"), packaging))
+    registry.promote(registry.log_night(night("bb", parent=1), packaging))
+    assert [version.aliases for version in registry.versions()] == [("previous",), ("champion",)]
+
+
+def test_a_run_promoted_twice_is_one_version(registry, packaging, night):
+    run = registry.log_night(night("aa"), packaging)
+    assert (registry.promote(run), registry.promote(run)) == (1, 1)
+    assert len(registry.versions()) == 1
+
+
+def test_a_night_that_was_killed_while_it_was_logged_is_logged_anew(registry, packaging, night):
+    with registry._connection.open() as client:
+        experiment = registry._experiment(client)
+        killed = client.create_run(experiment, tags={"identity": "aa"}).info.run_id
+        model = client.create_logged_model(experiment, source_run_id=killed).model_id
+    assert registry.find("aa") is None
+    run = registry.log_night(night("aa"), packaging)
+    assert [facts.run for facts in registry.runs()] == [run]
+    with registry._connection.open() as client:
+        assert client.get_run(killed).info.lifecycle_stage == "deleted"
+        assert model not in {m.model_id for m in client.search_logged_models([experiment])}
+
+
+def test_a_version_whose_alias_was_not_moved_becomes_champion_when_asked_again(registry, packaging, night):
+    registry.promote(registry.log_night(night("aa"), packaging))
+    run = registry.log_night(night("bb", parent=1), packaging)
+    with registry._connection.open() as client:
+        registry._create(client, registry._facts(client, run))
+    assert (registry.champion(), len(registry.versions())) == (1, 2)
+    assert registry.promote(run) == 2
+    assert (registry.champion(), len(registry.versions())) == (2, 2)
+
+
+def test_a_version_that_was_killed_before_it_was_marked_keeps_the_alias(registry, packaging, night):
+    run = registry.log_night(night("aa"), packaging)
+    with registry._connection.open() as client:
+        registry._create(client, registry._facts(client, run))
+        client.set_registered_model_alias("retain", "champion", "1")
+    assert registry.promote(run) == 1
+    assert registry.versions()[0].aliases == ("champion",)
+
+
+def test_a_candidate_of_an_old_champion_is_not_promoted(registry, packaging, night):
+    late = registry.log_night(night("aa"), packaging)
+    registry.promote(registry.log_night(night("bb"), packaging))
+    with pytest.raises(Busy, match="v1 became the champion"):
+        registry.promote(late)
+    assert len(registry.versions()) == 1
+
+
+def test_rollback_moves_the_alias_back_and_forth(registry, packaging, night):
+    runs = [registry.log_night(night(name, parent), packaging) for parent, name in enumerate(("aa", "bb"))]
+    for run in runs:
+        registry.promote(run)
+    registry.rollback(1)
+    assert registry.champion() == 1
+    assert [version.rolled_back for version in registry.versions()] == [False, True]
+    # The night that made the version may be started again; a person's decision stands.
+    assert registry.promote(runs[1]) == 2
+    assert registry.champion() == 1
+    registry.rollback(2)
+    assert [version.aliases for version in registry.versions()] == [("previous",), ("champion",)]
+    with pytest.raises(WrongInput, match=r"no version 7; there are v1, v2\."):
+        registry.rollback(7)
+
+
+def test_an_inconclusive_run_can_be_approved(registry, packaging, night):
+    run = registry.log_night(night("aa", decision="inconclusive"), packaging)
+    assert registry.approve(run[:8], by="mara", note="looked at the flips") == 1
+    assert registry.champion() == 1
+    (version,) = registry.versions()
+    assert (version.run.approved_by, version.run.approval_note) == ("mara", "looked at the flips")
+    assert registry.find("aa").approved_by == "mara"
+    with pytest.raises(WrongInput, match="is v1 already"):
+        registry.approve(run, by="mara", note="")
+
+
+def test_a_refused_run_needs_to_be_overruled(registry, packaging, night):
+    run = registry.log_night(night("aa", decision="refuse"), packaging)
+    with pytest.raises(WrongInput, match=r"was refused: Much was forgotten\."):
+        registry.approve(run, by="mara", note="")
+    assert registry.approve(run, by="mara", note="we know", overrule=True) == 1
+
+
+def test_approving_a_run_of_an_old_champion_needs_to_be_overruled(registry, packaging, night):
+    held = registry.log_night(night("aa", held=True), packaging)
+    registry.promote(registry.log_night(night("bb"), packaging))
+    assert registry.find("aa").held
+    with pytest.raises(WrongInput, match="started from v0, but v1 is the champion"):
+        registry.approve(held, by="mara", note="")
+    assert registry.approve(held, by="mara", note="", overrule=True) == 2
+
+
+def test_an_unknown_or_ambiguous_run_is_named(registry, packaging, night):
+    for number in range(17):
+        registry.log_night(night(f"{number}", decision="refuse"), packaging)
+    firsts = [facts.run[0] for facts in registry.runs()]
+    twice = next(first for first in firsts if firsts.count(first) > 1)
+    with pytest.raises(WrongInput, match=f"runs begin with `{twice}`"):
+        registry.run(twice)
+    with pytest.raises(WrongInput, match="No finished run is called `nightmare`"):
+        registry.run("nightmare")
+
+
+def test_a_version_is_fetched_once(registry, packaging, night, tmp_path):
+    registry.promote(registry.log_night(night("aa"), packaging))
+    folder = registry.fetch(1, tmp_path / "versions")
+    assert folder == tmp_path / "versions" / "1"
+    assert (folder / "snapshot" / "weights.safetensors").read_bytes() == b"aa"
+    assert ScoreMatrix.read(folder / "evaluation" / "scores.json").average() == 0.9
+    assert [path.name for path in (tmp_path / "versions").iterdir()] == ["1"]
+    shutil.rmtree(registry.artifacts)
+    assert registry.fetch(1, tmp_path / "versions") == folder
+
+
+def test_a_folder_that_holds_another_version_is_fetched_again(registry, packaging, night, tmp_path):
+    registry.promote(registry.log_night(night("aa"), packaging))
+    Snapshot(identity="of another registry", parent=0).write(tmp_path / "versions" / "1" / "snapshot" / "snapshot.json")
+    (tmp_path / "versions" / "1" / "evaluation").mkdir()
+    folder = registry.fetch(1, tmp_path / "versions")
+    assert Snapshot.read(folder / "snapshot" / "snapshot.json").identity == "aa"
+
+
+def test_an_unknown_version_is_wrong_input(registry, tmp_path):
+    with pytest.raises(WrongInput, match=r"Model `retain` has no version 3; there is none yet\."):
+        registry.fetch(3, tmp_path)
+
+
+def test_files_that_mlflow_lost_are_missed(registry, packaging, night, tmp_path):
+    run = registry.log_night(night("aa"), packaging)
+    registry.promote(run)
+    for file in registry.artifacts.rglob("snapshot.json"):
+        file.unlink()
+    with pytest.raises(DamagedState, match=f"files of run {run}"):
+        registry.fetch(1, tmp_path / "versions")
+    assert not (tmp_path / "versions" / "1").exists()
+
+
+def test_two_registries_in_one_process_do_not_mix(registry, packaging, night, tmp_path, database):
+    shutil.copy(database, tmp_path / "other.db")
+    other = Registry(f"sqlite:///{tmp_path / 'other.db'}", tmp_path / "other", "retain")
+    registry.promote(registry.log_night(night("aa"), packaging))
+    assert (registry.champion(), other.champion()) == (1, 0)
+    assert "MLFLOW_TRACKING_URI" not in os.environ
+
+
+def test_names_of_metrics_hold_only_what_mlflow_allows(night):
+    judged = night("aa")
+    finding = judged.verdict.findings[0].model_copy(update={"subject": "odd: name?"})
+    odd = judged.verdict.model_copy(update={"findings": (finding,)})
+    assert "learned/odd_ name_" in metrics(
+        JudgedNight(judged.facts, judged.matrix, odd, judged.candidate, judged.evaluation)
+    )
+
+
+def test_a_fresh_database_is_made_in_silence(tmp_path, capfd, caplog):
+    assert Registry(f"sqlite:///{tmp_path / 'new' / 'mlflow.db'}", None, "retain").champion() == 0
+    assert capfd.readouterr() == ("", "")
+    assert caplog.records == []
+    assert logging.getLogger("alembic").level == logging.ERROR
+
+
+def test_an_address_that_nobody_answers_is_told_at_once(tmp_path):
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    with pytest.raises(Unavailable, match=f"Nobody answers at http://127.0.0.1:{port}"):
+        Registry(f"http://127.0.0.1:{port}", None, "retain").champion()
+
+
+def test_a_password_in_the_address_is_not_shown():
+    with pytest.raises(Unavailable) as told:
+        Registry("postgresql://mlflow:secret@127.0.0.1:9/retain", None, "retain").champion()
+    assert "secret" not in str(told.value)
+
+
+@pytest.mark.parametrize("address", ["file:///tmp/mlruns", "./mlruns", "ftp://host/x"])
+def test_an_address_of_a_kind_that_keeps_no_registry_is_wrong_input(address):
+    with pytest.raises(WrongInput, match="its address must begin with sqlite:, http:"):
+        Registry(address, None, "retain")
+
+
+def test_a_file_that_is_no_database_is_unavailable(tmp_path):
+    (tmp_path / "mlflow.db").write_text("no database at all, but long enough to be looked at by SQLite" * 20)
+    with pytest.raises(Unavailable, match=r"MLflow at sqlite:///.*mlflow\.db failed: .*file is not a database$"):
+        Registry(f"sqlite:///{tmp_path / 'mlflow.db'}", None, "retain").champion()

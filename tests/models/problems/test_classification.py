@@ -1,0 +1,38 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from models.problems.classification import Classification
+
+PROBLEM = Classification()
+
+
+def test_loss_is_cross_entropy() -> None:
+    outputs = torch.tensor([[0.0, math.log(3)]])
+    assert PROBLEM.loss(outputs, torch.tensor([1])).item() == pytest.approx(-math.log(3 / 4))
+
+
+def test_the_prior_is_added_to_the_logits() -> None:
+    prior = torch.tensor([0.9, 0.1]).log()
+    assert PROBLEM.loss(torch.zeros(1, 2), torch.tensor([1]), prior).item() == pytest.approx(-math.log(0.1))
+
+
+def test_distance_counts_only_classes_that_the_teacher_knows() -> None:
+    student = torch.tensor([[1.0, 2.0, 99.0]])
+    assert PROBLEM.distance(student, torch.tensor([[1.0, 4.0]])).item() == pytest.approx(2.0)
+
+
+def test_outcomes_tell_what_is_forgotten_from_what_new_classes_took() -> None:
+    # Three images of class 0; two classes were known at first, the third came later.
+    outputs = torch.tensor([[3.0, 1.0, 2.0], [2.0, 1.0, 3.0], [1.0, 2.0, 0.0]])
+    answers = PROBLEM.outcomes(outputs, torch.tensor([0, 0, 0]), known=2)
+    assert answers.answer.tolist() == [0, 2, 1]
+    assert answers.overall.tolist() == [1, 0, 0]
+    assert answers.among_known.tolist() == [1, 1, 0]
+    assert answers.confidence[0] == pytest.approx(math.exp(3) / (math.exp(3) + math.exp(1) + math.exp(2)))
+
+
+def test_score_is_the_share_of_right_answers() -> None:
+    assert PROBLEM.score(np.array([1.0, 0.0, 1.0, 1.0])) == 0.75

@@ -1,0 +1,398 @@
+import hashlib
+import io
+import random
+import struct
+import warnings
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image as Pillow
+
+from models.codecs import BadImage
+from models.images import SHARD_SCHEMA, ImageLimits, content_id, decode, facts, fit, split_of
+
+LIMITS = ImageLimits()
+GREY = np.array([[1, 2, 3], [4, 5, 6]], dtype=np.uint8)
+NOISE = np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8)
+
+
+def save(picture, kind, **options):
+    if not isinstance(picture, Pillow.Image):
+        picture = Pillow.fromarray(np.asarray(picture, dtype=np.uint8))
+    file = io.BytesIO()
+    picture.save(file, kind, **options)
+    return file.getvalue()
+
+
+def one_pixel(mode, colour, kind, **options):
+    return save(Pillow.new(mode, (1, 1), colour), kind, **options)
+
+
+def chunk(name, content):
+    return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+
+
+def png_of_size(width, height, bits=1, colour=0):
+    """A PNG file whose header claims any size, with almost nothing behind it."""
+    header = struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, 0)
+    body = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0" * 100)) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + body
+
+
+def big_endian_tiff(values):
+    """A 16-bit grey TIFF file of one row, bytes in the order of old Macintoshes."""
+    width = len(values)
+    tags = [(256, 3, width), (257, 3, 1), (258, 3, 16), (259, 3, 1), (262, 3, 1), (273, 4, 8), (277, 3, 1), (278, 3, 1)]
+    tags.append((279, 4, 2 * width))
+    entries = b"".join(
+        struct.pack(">HHI", tag, kind, 1) + (struct.pack(">HH", value, 0) if kind == 3 else struct.pack(">I", value))
+        for tag, kind, value in tags
+    )
+    pixels = struct.pack(f">{width}H", *values)
+    start = struct.pack(">I", 8 + len(pixels))
+    return b"MM\0*" + start + pixels + struct.pack(">H", len(tags)) + entries + struct.pack(">I", 0)
+
+
+def turned(orientation):
+    exif = Pillow.Exif()
+    exif[274] = orientation
+    return exif
+
+
+# Formats and modes
+
+
+@pytest.mark.parametrize("kind", ["PNG", "BMP", "TIFF"])
+def test_equal_grey_pixels_are_the_same_image_in_every_format(kind):
+    encoded = save(GREY, kind)
+    image = decode(encoded, LIMITS)
+    assert image.format == kind
+    assert image.pixels.dtype == np.uint8
+    assert image.pixels.tolist() == GREY[:, :, None].tolist()
+    assert facts(encoded, LIMITS).image == content_id(GREY[:, :, None])
+
+
+@pytest.mark.parametrize("kind", ["PNG", "BMP", "TIFF", "WEBP"])
+def test_equal_colours_are_the_same_image_in_every_format(kind):
+    encoded = save(NOISE, kind, **({"lossless": True} if kind == "WEBP" else {}))
+    assert (decode(encoded, LIMITS).pixels == NOISE).all()
+    assert facts(encoded, LIMITS).image == content_id(NOISE)
+
+
+def test_a_palette_counts_as_colour():
+    image = decode(save(GREY, "GIF"), LIMITS)
+    assert (image.format, image.mode) == ("GIF", "P")
+    assert (image.pixels == GREY[:, :, None]).all()
+    assert image.pixels.shape == (2, 3, 3)
+
+
+def test_jpeg_is_decoded():
+    image = decode(save(np.full((8, 8, 3), (200, 100, 50)), "JPEG", quality=95), LIMITS)
+    assert (image.format, image.mode, image.pixels.shape) == ("JPEG", "RGB", (8, 8, 3))
+    assert np.abs(image.pixels.astype(int) - (200, 100, 50)).max() <= 3
+
+
+@pytest.mark.parametrize(
+    ("encoded", "mode", "pixel"),
+    [
+        (one_pixel("L", 7, "PNG"), "L", [7]),
+        (one_pixel("1", 1, "PNG"), "1", [255]),
+        (one_pixel("1", 0, "TIFF"), "1", [0]),
+        (one_pixel("RGB", (1, 2, 3), "PNG"), "RGB", [1, 2, 3]),
+        (one_pixel("RGBA", (255, 0, 0, 255), "PNG"), "RGBA", [255, 0, 0]),
+        (one_pixel("RGBA", (255, 0, 0, 0), "PNG"), "RGBA", [255, 255, 255]),
+        # 128/255 of black before white: 255 * 127 / 255
+        (one_pixel("RGBA", (0, 0, 0, 128), "TIFF"), "RGBA", [127, 127, 127]),
+        (one_pixel("LA", (100, 0), "PNG"), "LA", [255]),
+        (one_pixel("LA", (100, 255), "PNG"), "LA", [100]),
+        (one_pixel("L", 9, "PNG", transparency=9), "L", [255]),
+        (one_pixel("RGB", (1, 2, 3), "PNG", transparency=(1, 2, 3)), "RGB", [255, 255, 255]),
+        (save(Pillow.new("RGB", (1, 1), (9, 8, 7)).quantize(2), "PNG"), "P", [9, 8, 7]),
+        (save(Pillow.new("RGB", (1, 1), (9, 8, 7)).quantize(2), "PNG", transparency=0), "P", [255, 255, 255]),
+        (one_pixel("CMYK", (0, 0, 0, 0), "TIFF"), "CMYK", [255, 255, 255]),
+        (one_pixel("CMYK", (255, 0, 0, 0), "TIFF"), "CMYK", [0, 255, 255]),
+        (one_pixel("CMYK", (0, 0, 0, 255), "TIFF"), "CMYK", [0, 0, 0]),
+        # Files of Photoshop's kind store CMYK upside down and say so.
+        (one_pixel("CMYK", (0, 0, 0, 0), "JPEG"), "CMYK", [255, 255, 255]),
+        (one_pixel("YCbCr", (255, 128, 128), "TIFF"), "YCbCr", [255, 255, 255]),
+    ],
+    ids=lambda value: "" if isinstance(value, bytes) else str(value),
+)
+def test_every_mode_becomes_grey_or_colour_of_eight_bits(encoded, mode, pixel):
+    image = decode(encoded, LIMITS)
+    assert image.mode == mode
+    assert image.pixels[0, 0].tolist() == pixel
+
+
+SIXTEEN = np.array([[0, 255, 256, 32768, 65535]], dtype=np.uint16)
+
+
+@pytest.mark.parametrize(
+    "encoded",
+    [
+        save(Pillow.fromarray(SIXTEEN), "PNG"),
+        save(Pillow.fromarray(SIXTEEN), "TIFF"),
+        big_endian_tiff(SIXTEEN[0].tolist()),
+    ],
+    ids=["PNG", "TIFF", "big-endian TIFF"],
+)
+def test_sixteen_bits_become_eight_by_their_high_byte(encoded):
+    assert decode(encoded, LIMITS).pixels.tolist() == [[[0], [0], [1], [128], [255]]]
+
+
+def test_sixteen_bit_colour_becomes_eight_in_the_same_way():
+    header = struct.pack(">IIBBBBB", 1, 1, 16, 2, 0, 0, 0)
+    row = b"\0" + struct.pack(">3H", 255, 256, 65535)
+    body = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(row)) + chunk(b"IEND", b"")
+    assert decode(b"\x89PNG\r\n\x1a\n" + body, LIMITS).pixels.tolist() == [[[0, 1, 255]]]
+
+
+@pytest.mark.parametrize(
+    ("orientation", "seen"),
+    [
+        (1, [[1, 2, 3], [4, 5, 6]]),
+        (2, [[3, 2, 1], [6, 5, 4]]),
+        (3, [[6, 5, 4], [3, 2, 1]]),
+        (4, [[4, 5, 6], [1, 2, 3]]),
+        (5, [[1, 4], [2, 5], [3, 6]]),
+        (6, [[4, 1], [5, 2], [6, 3]]),
+        (7, [[6, 3], [5, 2], [4, 1]]),
+        (8, [[3, 6], [2, 5], [1, 4]]),
+        (9, [[1, 2, 3], [4, 5, 6]]),
+    ],
+)
+@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
+def test_orientation_is_honoured_once(kind, orientation, seen):
+    encoded = save(GREY, kind, exif=turned(orientation))
+    assert decode(encoded, LIMITS).pixels[:, :, 0].tolist() == seen
+    found = facts(encoded, LIMITS)
+    assert (found.height, found.width) == (len(seen), len(seen[0]))
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "WEBP"])
+def test_orientation_of_lossy_files(kind):
+    left_black = np.zeros((32, 32), np.uint8)
+    left_black[:, 16:] = 255
+    pixels = decode(save(left_black, kind, exif=turned(6)), LIMITS).pixels
+    assert pixels[:8].max() < 30
+    assert pixels[-8:].min() > 225
+
+
+def test_damaged_exif_does_not_cost_the_image():
+    assert decode(save(GREY, "PNG", exif=b"Exif\0\0garbage"), LIMITS).pixels.shape == (2, 3, 1)
+
+
+@pytest.mark.parametrize("kind", ["GIF", "PNG", "WEBP", "TIFF"])
+def test_first_frame_of_several(kind):
+    black, white = Pillow.new("L", (4, 4), 0), Pillow.new("L", (4, 4), 255)
+    image = decode(save(black, kind, save_all=True, append_images=[white, black, white]), LIMITS)
+    assert image.frames == 4
+    assert image.pixels.max() == 0
+
+
+def test_a_camera_file_with_a_preview_is_one_picture():
+    picture = Pillow.fromarray(NOISE)
+    image = decode(save(picture, "MPO", save_all=True, append_images=[picture.reduce(2)]), LIMITS)
+    assert (image.format, image.frames, image.pixels.shape) == ("JPEG", 1, (40, 50, 3))
+
+
+# Bad files
+
+WHOLE = {
+    "PNG": save(NOISE, "PNG"),
+    "JPEG": save(NOISE, "JPEG"),
+    "progressive JPEG": save(NOISE, "JPEG", progressive=True),
+    "WEBP": save(NOISE, "WEBP"),
+    "lossless WEBP": save(NOISE, "WEBP", lossless=True),
+    "BMP": save(NOISE, "BMP"),
+    "TIFF": save(NOISE, "TIFF"),
+    "compressed TIFF": save(NOISE, "TIFF", compression="tiff_lzw"),
+    "GIF": save(NOISE, "GIF"),
+}
+
+
+@pytest.mark.parametrize("kind", WHOLE)
+@pytest.mark.parametrize("share", [0.2, 0.5, 0.9])
+def test_a_file_that_was_cut_off_is_truncated(kind, share):
+    found = facts(WHOLE[kind][: int(share * len(WHOLE[kind]))], LIMITS)
+    assert found.problem == "truncated"
+    assert "ends before" in found.detail
+    assert found.format == kind.split()[-1]
+
+
+def flipped(encoded, place):
+    return encoded[:place] + bytes([encoded[place] ^ 255]) + encoded[place + 1 :]
+
+
+@pytest.mark.parametrize(
+    ("encoded", "problem", "detail"),
+    [
+        (b"", "empty", "no bytes"),
+        (b"GIF", "not-an-image", "no image format"),
+        (b"This is a text that somebody called cat.png.", "not-an-image", "no image format"),
+        (b"MZ\x90\0" + b"\0" * 100, "not-an-image", "no image format"),
+        (b"%PDF-1.7", "format", "PDF"),
+        (b"\0\0\0\x20ftypheic", "format", "HEIF"),
+        (b"8BPS\0\1", "format", "Photoshop"),
+        (save(Pillow.new("F", (2, 2)), "TIFF"), "format", "mode F"),
+        (save(Pillow.new("I", (2, 2)), "TIFF"), "format", "mode I"),
+        (save(Pillow.new("LAB", (2, 2)), "TIFF"), "format", "mode LAB"),
+        (flipped(WHOLE["PNG"], 20), "unreadable", "damaged"),
+        (flipped(WHOLE["PNG"], 1000), "unreadable", "damaged"),
+        (b"BM" + b"\0" * 50, "unreadable", "Unsupported BMP header"),
+        (b"GIF89a" + b"\0", "truncated", "ends before"),
+        (png_of_size(50_000, 50_000), "too-many-pixels", "50000 x 50000 pixels, more than the 50000000"),
+        (png_of_size(50_000, 1_001), "too-many-pixels", "50000 x 1001"),
+        (save(Pillow.new("1", (7072, 7072)), "PNG"), "too-many-pixels", "7072 x 7072"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_bad_files_are_told_apart(encoded, problem, detail):
+    found = facts(encoded, LIMITS)
+    assert found.problem == problem
+    assert detail in found.detail
+    assert found.phash == ""
+    assert found.sha256 == hashlib.sha256(encoded).hexdigest()
+    assert found.image == found.sha256[:32]
+    with pytest.raises(BadImage) as bad:
+        decode(encoded, LIMITS)
+    assert (bad.value.problem, bad.value.detail) == (problem, found.detail)
+
+
+def test_the_size_of_a_bomb_is_known_and_pixels_are_counted_from_the_header():
+    found = facts(png_of_size(50_000, 50_000), LIMITS)
+    assert (found.format, found.width, found.height) == ("PNG", 50_000, 50_000)
+    # Within the limit this file fails for another reason: it would have been decoded.
+    assert facts(png_of_size(50_000, 1_000), LIMITS).problem != "too-many-pixels"
+
+
+def test_limit_is_inclusive():
+    assert facts(save(GREY, "PNG"), ImageLimits(max_pixels=6)).problem == ""
+    assert facts(save(GREY, "PNG"), ImageLimits(max_pixels=5)).problem == "too-many-pixels"
+
+
+def test_pillow_neither_warns_nor_keeps_our_limit():
+    before = Pillow.MAX_IMAGE_PIXELS
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        facts(png_of_size(10_000, 10_000), LIMITS)
+        facts(save(Pillow.new("RGB", (1, 1)).quantize(2), "PNG", transparency=b"\0\1"), LIMITS)
+        facts(WHOLE["TIFF"][:-1000], LIMITS)
+    assert before == Pillow.MAX_IMAGE_PIXELS
+
+
+@pytest.mark.parametrize("kind", WHOLE)
+def test_no_damage_gets_past_as_anything_but_a_fact(kind):
+    dice = random.Random(kind)
+    problems = set()
+    for _ in range(120):
+        damaged = bytearray(WHOLE[kind])
+        for _ in range(dice.choice([1, 3, 20])):
+            damaged[dice.randrange(dice.choice([64, 400, len(damaged)]))] = dice.randrange(256)
+        found = facts(bytes(damaged), ImageLimits(max_pixels=1_000_000))
+        assert " at 0x" not in found.detail
+        problems.add(found.problem)
+    assert problems <= {"", "truncated", "unreadable", "not-an-image", "format", "too-many-pixels"}
+
+
+# Facts
+
+
+def test_content_id_is_that_of_size_channels_and_pixels():
+    pixels = np.array([[[0], [255]]], dtype=np.uint8)
+    assert content_id(pixels) == hashlib.sha256(b"1x2x1\x00\xff").hexdigest()[:32]
+    assert content_id(pixels) != content_id(pixels.reshape(2, 1, 1))
+    assert content_id(NOISE[::-1]) == content_id(np.ascontiguousarray(NOISE[::-1]))
+
+
+def test_facts_of_light():
+    found = facts(save([[0, 255], [255, 0]], "PNG"), LIMITS)
+    assert (found.brightness, found.contrast, found.sharpness) == (0.5, 0.5, 0.0)
+    assert (found.width, found.height, found.frames, found.mode, found.problem) == (2, 2, 1, "L", "")
+
+
+def test_sharpness_is_the_variance_of_the_laplacian():
+    # Inner pixels are (1, 1) and (1, 2): -4 * 10 and 10, so 25 away from their mean.
+    assert facts(save([[0, 0, 0, 0], [0, 10, 0, 0], [0, 0, 0, 0]], "PNG"), LIMITS).sharpness == 625
+
+
+def test_difference_hash_asks_whether_the_right_neighbour_is_brighter():
+    brighter = np.tile(np.arange(9) * 20, (8, 1))
+    assert facts(save(brighter, "PNG"), LIMITS).phash == "f" * 16
+    assert facts(save(brighter[:, ::-1], "PNG"), LIMITS).phash == "0" * 16
+    brighter[0] = brighter[0, ::-1]
+    assert facts(save(brighter, "PNG"), LIMITS).phash == "00" + "f" * 14
+
+
+def test_difference_hash_survives_another_size_and_format():
+    rows, columns = np.mgrid[0:300, 0:400]
+    picture = Pillow.fromarray((127 + 60 * np.sin(columns / 40) + 60 * np.cos(rows / 35)).astype(np.uint8))
+    first = int(facts(save(picture, "PNG"), LIMITS).phash, 16)
+    second = int(facts(save(picture.resize((200, 150)), "JPEG", quality=60), LIMITS).phash, 16)
+    assert (first ^ second).bit_count() <= 3
+
+
+def test_facts_are_columns_of_the_schema():
+    assert set(vars(facts(WHOLE["PNG"], LIMITS))) < set(SHARD_SCHEMA.names)
+
+
+# Splits
+
+
+@pytest.mark.parametrize(
+    ("image", "split"),
+    [
+        ("0" * 32, "test"),
+        ("3333" + "0" * 28, "test"),  # 0x3333 / 0x10000 = 0.19999
+        ("3334" + "0" * 28, "validation"),
+        ("4ccc" + "0" * 28, "validation"),  # 0x4ccc / 0x10000 = 0.29999
+        ("4ccd" + "0" * 28, "train"),
+        ("f" * 32, "train"),
+    ],
+)
+def test_split_follows_from_the_first_digits(image, split):
+    assert split_of(image, 0.2, 0.1) == split
+
+
+def test_splits_have_their_shares():
+    images = [hashlib.sha256(str(n).encode()).hexdigest()[:32] for n in range(10_000)]
+    splits = [split_of(image, 0.2, 0.1) for image in images]
+    assert abs(splits.count("test") - 2000) < 120
+    assert abs(splits.count("validation") - 1000) < 90
+
+
+# Fitting
+
+
+def test_fit_leaves_images_of_the_right_size_alone():
+    assert (fit(NOISE, 3, 40, 50) == NOISE.transpose(2, 0, 1)).all()
+    assert fit(GREY[:, :, None], 1, 2, 3).tolist() == [GREY.tolist()]
+
+
+def test_fit_repeats_grey_and_weighs_colour():
+    assert (fit(GREY[:, :, None], 3, 2, 3) == GREY).all()
+    red_green_blue = np.array([[[255, 0, 0], [0, 255, 0], [0, 0, 255]]], dtype=np.uint8)
+    assert fit(red_green_blue, 1, 1, 3).tolist() == [[[76, 150, 29]]]
+
+
+def test_fit_crops_at_the_centre():
+    wide = np.array([[10, 20, 30, 40], [50, 60, 70, 80]], dtype=np.uint8)[:, :, None]
+    assert fit(wide, 1, 2, 2).tolist() == [[[20, 30], [60, 70]]]
+    assert fit(wide.transpose(1, 0, 2), 1, 2, 2).tolist() == [[[20, 60], [30, 70]]]
+
+
+def test_fit_takes_every_pixel_into_account_when_it_shrinks():
+    board = (np.indices((64, 64)).sum(axis=0) % 2 * 255).astype(np.uint8)[:, :, None]
+    assert np.abs(fit(board, 1, 8, 8).astype(int) - 127).max() <= 2
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1), (1, 300, 3), (300, 1, 1), (5, 7, 3)])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_fit_gives_the_shape_that_was_asked_for(shape, channels):
+    assert fit(np.zeros(shape, np.uint8), channels, 32, 24).shape == (channels, 32, 24)
+
+
+def test_fit_refuses_other_numbers_of_channels():
+    with pytest.raises(ValueError, match="1 or 3 channels, not 4"):
+        fit(NOISE, 4, 8, 8)

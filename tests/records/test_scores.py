@@ -1,0 +1,65 @@
+"""A 3 x 3 matrix worked by hand: three nights, one experience each.
+
+            A     B     C
+    v1     0.9
+    v2     0.7   0.8
+    cand.  0.75  0.6   1.0
+
+average               (0.75 + 0.6 + 1.0) / 3          = 0.78333
+forgetting from best  (0.9 - 0.75 + 0.8 - 0.6) / 2    = 0.175
+from first            the same here: both were best at first
+from parent           (0.7 - 0.75 + 0.8 - 0.6) / 2    = 0.075
+backward transfer     -0.175
+taken                 (0.85 - 0.75 + 0.7 - 0.6) / 2   = 0.1
+"""
+
+import pytest
+
+from records.scores import Score, ScoreMatrix, ScoreRow
+
+
+def score(overall: float, among_known: float | None = None) -> Score:
+    return Score(overall=overall, among_known=overall if among_known is None else among_known, images=100)
+
+
+MATRIX = ScoreMatrix(
+    experiences=("A", "B", "C"),
+    new=("C",),
+    rows=(
+        ScoreRow(version="v1", scores={"A": score(0.9)}),
+        ScoreRow(version="v2", scores={"A": score(0.7), "B": score(0.8)}),
+        ScoreRow(version="candidate", scores={"A": score(0.75, 0.85), "B": score(0.6, 0.7), "C": score(1.0)}),
+    ),
+)
+
+
+def test_measures_equal_those_worked_by_hand() -> None:
+    assert MATRIX.average() == pytest.approx(2.35 / 3)
+    assert MATRIX.forgetting_from_best() == pytest.approx(0.175)
+    assert MATRIX.forgetting_from_first() == pytest.approx(0.175)
+    assert MATRIX.forgetting_from_parent() == pytest.approx(0.075)
+    assert MATRIX.backward_transfer() == pytest.approx(-0.175)
+    assert MATRIX.taken_by_new_classes() == pytest.approx(0.1)
+
+
+def test_best_first_and_parent_differ_when_a_score_rises_in_between() -> None:
+    rows = (
+        ScoreRow(version="v1", scores={"A": score(0.5)}),
+        ScoreRow(version="v2", scores={"A": score(0.9)}),
+        ScoreRow(version="v3", scores={"A": score(0.8)}),
+        ScoreRow(version="candidate", scores={"A": score(0.7), "B": score(1.0)}),
+    )
+    matrix = ScoreMatrix(experiences=("A", "B"), new=("B",), rows=rows)
+    assert matrix.forgetting_from_best() == pytest.approx(0.2)
+    assert matrix.forgetting_from_first() == pytest.approx(-0.2)
+    assert matrix.forgetting_from_parent() == pytest.approx(0.1)
+
+
+def test_a_first_night_has_no_past_to_forget() -> None:
+    matrix = ScoreMatrix(
+        experiences=("A",), new=("A",), rows=(ScoreRow(version="candidate", scores={"A": score(0.9)}),)
+    )
+    assert matrix.average() == pytest.approx(0.9)
+    assert matrix.forgetting_from_best() is None
+    assert matrix.backward_transfer() is None
+    assert matrix.taken_by_new_classes() is None
