@@ -47,8 +47,7 @@ class Connection:
     @contextmanager
     def open(self) -> Iterator["MlflowClient"]:
         """MLflow's client. What MLflow cannot do in here is raised as `Unavailable`."""
-        for name, value in SETTINGS.items():
-            os.environ.setdefault(name, value)
+        self._reach()
         from mlflow.exceptions import MlflowException
         from sqlalchemy.exc import SQLAlchemyError
 
@@ -65,12 +64,19 @@ class Connection:
         port = f":{self.parts.port}" if self.parts.port else ""
         return f"{self.parts.scheme}://{self.parts.hostname}{port}{self.parts.path}"
 
-    @cached_property
-    def _client(self) -> "MlflowClient":
+    def _reach(self) -> None:
+        if "_client" in self.__dict__:
+            return
+        # Before MLflow is imported, which takes seconds: bad news comes at once.
         if self.parts.hostname is not None:
             _knock(self.parts, PORTS.get(self.kind, 0), self.shown)
         elif path := self.address.removeprefix("sqlite:///"):
             _make_room(Path(path), self.shown)
+        for name, value in SETTINGS.items():
+            os.environ.setdefault(name, value)
+
+    @cached_property
+    def _client(self) -> "MlflowClient":
         from mlflow import MlflowClient
 
         # A fresh database would tell of each of its some fifty migrations.

@@ -60,13 +60,15 @@ class DataStore:
     def commit_data(self, message: str) -> str:
         """Version what lies in `data/`, push it if there is a default remote, then commit. Gives Git's HEAD.
 
-        Pushed first: no commit names data that nobody else can get. Nothing new to commit is no error.
+        Pushed first: no commit names data that nobody else can get, and what is committed need not be pushed again.
+        Nothing new is no error.
         """
         self._require()
         self._run(*DVC, "add", DATA)
-        if self.has_remote():
+        names = (f"{DATA}.dvc", ".gitignore")
+        if self.has_remote() and self._run(*GIT, "status", "--porcelain", "--", *names).stdout:
             self.push()
-        return self.commit_files([f"{DATA}.dvc", ".gitignore"], message)
+        return self.commit_files(names, message)
 
     def commit_files(self, paths: Sequence[Path | str], message: str) -> str:
         """Commit small files or folders, new, changed or deleted, and nothing else. Gives Git's HEAD.

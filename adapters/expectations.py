@@ -4,6 +4,7 @@ A rule is a value that knows no tool; only `run` does. Which rows break a rule i
 asking for an id column instead takes seconds when many rows fail (2.6 s against 0.05 s for 100,000 rows).
 """
 
+import logging
 import os
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Literal
@@ -119,6 +120,7 @@ def _validate(table: "pandas.DataFrame", rules: tuple[Rule, ...]) -> list[Any]:
     os.environ["GX_ANALYTICS_ENABLED"] = "false"
     import great_expectations as gx
 
+    logging.getLogger("great_expectations").setLevel(logging.WARNING)
     context = gx.get_context(mode="ephemeral")
     context.variables.progress_bars = {"globally": False, "metric_calculations": False}  # type: ignore[assignment]
     asset = context.data_sources.add_pandas("memory").add_dataframe_asset("batch")

@@ -249,7 +249,7 @@ def stream(
         Path | None, typer.Option(help="Folder with Fashion-MNIST's four files; downloaded if left out.")
     ] = None,
 ) -> None:
-    """Write a stream's batches straight into the archive, as on the days when they arrived: same content, same digests."""
+    """Write a stream's batches straight into the archive, each on its day: same content, same digests."""
     from tasks.restoration import restore
 
     with screen.at_work(f"writing {name.value}"):

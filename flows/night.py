@@ -55,8 +55,11 @@ class Request(BaseModel):
         return {name: value for name, value in chosen.items() if value is not None}
 
 
+AS_CONFIGURED = Request()
+
+
 @flow(name="night", log_prints=False, validate_parameters=True)
-def night(request: Request = Request(), workspace: str = "", arrived: date | None = None) -> Night:
+def night(request: Request = AS_CONFIGURED, workspace: str = "", arrived: date | None = None) -> Night:
     """Take what arrived, learn what is pending, register what is good enough.
 
     Args:
@@ -159,9 +162,8 @@ def admit(place: Workspace, parent: int, request: Request) -> tuple[tuple[Experi
 def ingest_step(place: Workspace, delivery: Path, day: date) -> Arrival:
     """A delivery becomes an immutable batch in DVC."""
     log.info("ingest %s", delivery.name)
-    return inbox.take(
-        place, delivery, day, stages.params_of(place).ingest, artifacts.narrate(f"ingest {delivery.name}")
-    )
+    tell = artifacts.narrate(f"ingest {delivery.name}")
+    return inbox.take(place, delivery, day, stages.params_of(place).ingest, tell)
 
 
 @task(name="champion", retries=2, retry_delay_seconds=5, retry_condition_fn=artifacts.outside_world_failed)

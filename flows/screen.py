@@ -1,4 +1,4 @@
-"""What a person sees in a terminal: tables and sentences, drawn with rich. Names from outside are text, never markup."""
+"""What a person sees in a terminal, drawn with rich. Names that come from outside are text, never markup."""
 
 import logging
 from collections.abc import Iterator, Sequence
@@ -88,9 +88,7 @@ def show_night(night: Night) -> None:
     say(f"{night.seconds:.1f} s", "dim")
 
 
-NIGHT_HEADER = (
-    f"{'night':7}{'delivery':24}{'learned':>8}  {'forgotten':22}{'taken':>6}  {'verdict':13}{'version':8}seconds"
-)
+NIGHT_HEADER = "night  delivery                 learned  forgotten               taken  verdict      version seconds"
 
 
 def show_watched(number: int, delivery: str, night: Night) -> None:

@@ -113,7 +113,7 @@ def draw_steps(new: Sequence[Pool], replayed: Pool | None, budget: Budget, class
 
 
 def expected_log_prior(new: Sequence[Pool], replayed: Pool | None, budget: Budget, classes: int) -> Tensor:
-    """[classes] log of each class's expected share of a step; a class that does not occur counts as one in a million."""
+    """[classes] log of each class's expected share of a step; one that does not occur counts as one in a million."""
     shares = torch.bincount(torch.cat([pool.target for pool in new]), minlength=classes).double()
     shares = shares / shares.sum() * budget.batch
     if replayed is not None:

@@ -7,6 +7,8 @@ the same for ever. Their difference is what new classes took.
 Measures follow Lopez-Paz and Ranzato (2017), "Gradient Episodic Memory", and Chaudhry et al. (2018), "Riemannian Walk".
 """
 
+from collections.abc import Callable
+
 from pydantic import Field
 
 from records.record import Record
@@ -58,7 +60,7 @@ class ScoreMatrix(Record):
 
     def forgetting_from_best(self) -> float | None:
         """Mean over past experiences of the best earlier overall score minus the candidate's. None without a past."""
-        return self._mean_drop(lambda earlier: max(earlier))
+        return self._mean_drop(max)
 
     def forgetting_from_first(self) -> float | None:
         """Mean over past experiences of the score when first learned minus the candidate's. None without a past."""
@@ -78,7 +80,7 @@ class ScoreMatrix(Record):
         scores = [self.candidate.scores[e] for e in self.past]
         return _mean([s.among_known - s.overall for s in scores]) if scores else None
 
-    def _mean_drop(self, choose) -> float | None:  # type: ignore[no-untyped-def]
+    def _mean_drop(self, choose: Callable[[list[float]], float]) -> float | None:
         drops = []
         for experience in self.past:
             earlier = [r.scores[experience].overall for r in self.rows[:-1] if experience in r.scores]

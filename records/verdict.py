@@ -8,7 +8,7 @@ from records.record import Record
 
 Decision = Literal["accept", "refuse", "inconclusive"]
 Question = Literal["forgotten", "taken", "learned"]
-"""`forgotten`: lost although only the classes known before compete. `taken`: lost to a new class. `learned`: new score."""
+"""`forgotten`: lost though only the classes known before compete. `taken`: lost to a new class. `learned`: the score."""
 
 
 class Finding(Record):

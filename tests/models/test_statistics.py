@@ -15,8 +15,6 @@ from models.statistics import (
     tango_upper,
 )
 
-Z = 1.6448536269514722
-
 
 @pytest.mark.parametrize(
     ("lost", "gained", "images", "level", "interval"),
@@ -41,10 +39,8 @@ def test_images_that_all_stayed_the_same_give_an_interval_with_a_width():
 
 
 def test_half_an_image_is_given_away():
-    # (n d - 1/2)^2 = z^2 n d (1 - d) for n = 100: 102.7055 (10 d)^2 / 100 ... solved by hand for x = 100 d.
-    a, b, c = 1 + Z**2 / 100, -(1 + Z**2), 0.25
-    x = (-b + np.sqrt(b * b - 4 * a * c)) / (2 * a)
-    assert tango_upper(0, 0, 100, 0.05) == pytest.approx(x / 100, abs=1e-8)
+    # With x = 100 d: (x - 1/2)^2 = 2.7055 x (1 - x / 100), so 1.02706 x^2 - 3.7055 x + 0.25 = 0 and x = 3.5391.
+    assert tango_upper(0, 0, 100, 0.05) == pytest.approx(0.035391, abs=1e-6)
 
 
 def test_everything_lost_is_bounded_by_everything():

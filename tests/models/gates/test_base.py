@@ -1,0 +1,178 @@
+"""The questions, the decisions and their corrections, whatever bounds a gate uses."""
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from models.gates.base import Losses, Outcomes
+from models.gates.paired_bootstrap import PairedBootstrap
+from models.gates.paired_score import PairedScore
+from models.statistics import share_lower, share_upper, tango_lower, tango_upper
+from tasks.judge import judge
+
+LIMITS = {
+    "forgotten_mean": 0.03,
+    "forgotten_each": 0.10,
+    "taken_mean": 0.25,
+    "taken_each": 0.40,
+    "learned_at_least": 0.60,
+}
+GATES = [PairedScore(**LIMITS), PairedBootstrap(**LIMITS)]
+SCORE = GATES[0]
+
+
+def past(experience, images, lost=0, gained=0, taken=0):
+    """A past experience: of `images`, counts lost, gained, and right but taken by a new class."""
+    known, reference = np.ones(images), np.ones(images)
+    known[:lost], reference[lost : lost + gained] = 0, 0
+    overall = known.copy()
+    overall[images - taken :] = 0
+    return Outcomes(experience, False, overall, known, reference)
+
+
+def new(experience, images, missed=0):
+    right = np.ones(images)
+    right[:missed] = 0
+    return Outcomes(experience, True, right, right, None)
+
+
+@pytest.mark.parametrize("gate", GATES)
+def test_an_update_that_forgets_nothing_is_accepted(gate):
+    verdict = judge([past("a", 300), past("b", 300, taken=15), new("c", 300, missed=9)], gate)
+    assert verdict.decision == "accept"
+    assert verdict.gate == gate.name
+    assert [(f.question, f.subject) for f in verdict.findings] == [
+        ("forgotten", "mean"),
+        ("forgotten", "a"),
+        ("forgotten", "b"),
+        ("taken", "mean"),
+        ("taken", "a"),
+        ("taken", "b"),
+        ("learned", "c"),
+    ]
+    assert verdict.find("taken").estimate == pytest.approx(0.025)
+    assert verdict.find("taken").images == 600
+    assert verdict.find("learned", "c").estimate == pytest.approx(0.97)
+    assert all(f.lower <= f.estimate <= f.upper for f in verdict.findings)
+
+
+@pytest.mark.parametrize("gate", GATES)
+def test_each_limit_alone_can_refuse(gate):
+    good = [past("a", 300), past("b", 300), new("c", 300)]
+    assert judge(good, gate).decision == "accept"
+    for change, question, subject in (
+        ({0: past("a", 300, lost=90)}, "forgotten", "a"),
+        ({0: past("a", 300, lost=27), 1: past("b", 300, lost=27)}, "forgotten", "mean"),
+        ({0: past("a", 300, taken=150)}, "taken", "a"),
+        ({0: past("a", 300, taken=105), 1: past("b", 300, taken=105)}, "taken", "mean"),
+        ({2: new("c", 300, missed=180)}, "learned", "c"),
+    ):
+        verdict = judge([change.get(i, one) for i, one in enumerate(good)], gate)
+        assert verdict.decision == "refuse"
+        assert verdict.find(question, subject).decision == "refuse"
+        assert {f.question for f in verdict.findings if f.decision == "refuse"} == {question}
+
+
+@pytest.mark.parametrize("gate", GATES)
+def test_the_first_night_is_judged_by_what_was_learned(gate):
+    verdict = judge([new("a", 100, missed=3)], gate)
+    assert verdict.decision == "accept"
+    assert [f.question for f in verdict.findings] == ["learned"]
+
+
+@pytest.mark.parametrize("gate", GATES)
+def test_too_few_images_leave_it_open_and_say_how_many_would_do(gate):
+    verdict = judge([past("a", 40), new("b", 300)], gate)
+    assert verdict.decision == "inconclusive"
+    finding = verdict.find("forgotten")
+    assert finding.decision == "inconclusive"
+    assert 80 < finding.images_to_settle < 200  # about 3 / 0.03
+
+
+def test_bounds_are_those_of_the_levels_promised():
+    # Five families share 0.05 for refusing: 0.01 each, halved again between two experiences.
+    verdict = judge([past("a", 200, lost=12, gained=4, taken=20), past("b", 100), new("c", 80, missed=8)], SCORE)
+    forgotten, taken, learned = verdict.find("forgotten", "a"), verdict.find("taken", "a"), verdict.find("learned", "c")
+    assert forgotten.upper == pytest.approx(float(tango_upper(12, 4, 200, 0.05)))
+    assert forgotten.lower == pytest.approx(float(tango_lower(12, 4, 200, 0.005)))
+    assert taken.upper == pytest.approx(float(share_upper(20, 200, 0.05)))
+    assert taken.lower == pytest.approx(float(share_lower(20, 200, 0.005)))
+    # Of what was learned, the lower bound accepts and the upper one, corrected, would refuse.
+    assert learned.limit == 0.6
+    assert learned.lower == pytest.approx(1 - float(share_upper(8, 80, 0.05)))
+    assert learned.upper == pytest.approx(1 - float(share_lower(8, 80, 0.01)))
+
+
+def test_what_is_refused_leaves_more_error_to_the_rest():
+    # Four families: 0.0125 each. 31 of 200 is refused at 0.0125 but not at 0.0125 / 2, so only after the other one.
+    assert tango_lower(31, 0, 200, 0.0125 / 2) < 0.1 < tango_lower(31, 0, 200, 0.0125)
+    alone = judge([past("a", 200, lost=31), past("b", 200)], SCORE).find("forgotten", "a")
+    assert alone.decision == "inconclusive"
+    both = judge([past("a", 200, lost=31), past("b", 200, lost=150)], SCORE)
+    assert both.find("forgotten", "b").lower == pytest.approx(float(tango_lower(150, 0, 200, 0.0125 / 2)))
+    assert both.find("forgotten", "a").lower == pytest.approx(float(tango_lower(31, 0, 200, 0.0125)))
+    assert both.find("forgotten", "a").decision == "refuse"
+
+
+def test_the_number_of_images_is_the_smallest_that_settles_it():
+    gate = PairedScore(**LIMITS | {"forgotten_mean": 1})
+    low = judge([past("a", 100, lost=5)], gate).find("forgotten", "a")
+    scale = low.images_to_settle / 100
+    assert tango_upper(5 * scale, 0, 100 * scale, 0.05) < 0.1
+    assert tango_upper(5 * (scale - 0.01), 0, 100 * (scale - 0.01), 0.05) >= 0.1
+    high = judge([past("a", 100, lost=14)], gate).find("forgotten", "a")
+    scale = high.images_to_settle / 100
+    assert tango_lower(14 * scale, 0, 100 * scale, 0.0125) > 0.1
+    assert tango_lower(14 * (scale - 0.01), 0, 100 * (scale - 0.01), 0.0125) <= 0.1
+
+
+def test_a_rate_at_its_limit_is_never_settled():
+    finding = judge([past("a", 100, lost=10)], PairedScore(**LIMITS | {"forgotten_mean": 1})).find("forgotten", "a")
+    assert (finding.decision, finding.images_to_settle) == ("inconclusive", None)
+
+
+def test_more_confidence_means_wider_bounds():
+    outcomes = [past("a", 200, lost=6), new("b", 100, missed=10)]
+    sure, surer = (judge(outcomes, PairedScore(confidence=c, **LIMITS)) for c in (0.95, 0.99))
+    for one, other in zip(sure.findings, surer.findings, strict=True):
+        assert other.lower <= one.lower
+        assert one.upper <= other.upper
+        assert other.upper - other.lower > one.upper - one.lower
+
+
+def test_equal_losses_are_counted_once():
+    losses = Losses.of("a", -1, np.array([0.0, 1, 0, -1, 1]))
+    assert losses.values.tolist() == [-1, 0, 1]
+    assert losses.images.tolist() == [1, 2, 2]
+    assert losses.mean == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize(
+    ("overall", "known", "reference", "is_new", "message"),
+    [
+        ([1.0], [1.0], None, False, "needs a reference"),
+        ([1.0], [1.0], [1.0], True, "must have none"),
+        ([1.0], [1.0, 0.0], None, True, "same test images"),
+        ([], [], None, True, "at least one"),
+        ([0.5], [1.5], None, True, "from 0 to 1"),
+        ([float("nan")], [1.0], None, True, "from 0 to 1"),
+        ([1.0], [0.0], None, True, "cannot become worse"),
+    ],
+)
+def test_impossible_outcomes_are_refused(overall, known, reference, is_new, message):
+    arrays = [None if a is None else np.array(a, dtype=np.float64) for a in (overall, known, reference)]
+    with pytest.raises(ValueError, match=message):
+        Outcomes("a", is_new, *arrays)
+
+
+def test_there_must_be_something_to_judge():
+    with pytest.raises(ValueError, match="nothing to judge"):
+        judge([], SCORE)
+
+
+@pytest.mark.parametrize(
+    "values", [{"confidence": 0.4}, {"forgotten_mean": 0}, {"learned_at_least": 1}, {"limit": 0.1}]
+)
+def test_impossible_limits_are_refused(values):
+    with pytest.raises(ValidationError):
+        PairedScore(**values)

@@ -1,0 +1,185 @@
+import os
+import select
+import shutil
+import signal
+import subprocess
+import sys
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import models
+import records
+import serving
+from adapters.packaging import Packaging
+from adapters.registry import Registry
+from adapters.runs import JudgedNight
+from models.knowledge import Knowledge
+from models.learner import Learner
+from models.memory import Memory
+from models.networks.mlp import MLP
+from records.errors import DamagedState
+from records.experience import Experience
+from records.runs import NightFacts
+from records.scores import Score, ScoreMatrix, ScoreRow
+from records.snapshot import InputSpec
+from records.verdict import Verdict
+from serving import reload
+from serving.served import Served
+
+SPEC = InputSpec(channels=3, height=6, width=5, mean=(0.5, 0.4, 0.3), std=(0.2, 0.2, 0.2))
+BATCH = "2026-01-05-aaaaaaaa"
+IMAGES = np.random.default_rng(0).integers(0, 256, (200, 6, 5, 3), dtype=np.uint8)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def process():
+    """One fresh process for all tests of this file; none may be left behind."""
+    reload.warm()
+    yield
+    reload.cool()
+
+
+def learner_of(seed):
+    return Learner.fresh(MLP(hidden=(16,)), SPEC, ("cat", "dog", "Ünï $x"), seed)
+
+
+def write_candidate(folder, seed):
+    learner = learner_of(seed)
+    learned = Experience(batch=BATCH, digest="d", classes=learner.classes, train=8, validation=0, test=5)
+    nothing = Knowledge.of_nothing(MLP(hidden=(16,)), SPEC, seed)
+    nothing.after(learner, Memory.empty(), [learned], "aa", 0).write(folder)
+
+
+def answers_of(seed):
+    learner = learner_of(seed)
+    outputs = learner.outputs(torch.from_numpy(IMAGES.transpose(0, 3, 1, 2).copy()))
+    confidence, answer = outputs.softmax(dim=1).max(dim=1)
+    return [learner.classes[i] for i in answer], confidence.double().numpy()
+
+
+@pytest.fixture(scope="module")
+def logged(tmp_path_factory):
+    """A real model logged in a real registry: (registry, uri, folder of the model's files)."""
+    place = tmp_path_factory.mktemp("logged")
+    template = tmp_path_factory.getbasetemp() / "mlflow-template.db"
+    if not template.exists():
+        Registry(f"sqlite:///{template}", None, "none").champion()
+    shutil.copy(template, place / "mlflow.db")
+    registry = Registry(f"sqlite:///{place / 'mlflow.db'}", place / "mlartifacts", "retain")
+    write_candidate(place / "candidate", seed=1)
+    row = ScoreRow(version="candidate", scores={BATCH: Score(overall=0.9, among_known=0.95, images=5)})
+    matrix = ScoreMatrix(experiences=(BATCH,), new=(BATCH,), rows=(row,))
+    matrix.write(place / "evaluation" / "scores.json")
+    verdict = Verdict(decision="accept", reason="Fine.", gate="test", confidence=0.95, findings=())
+    facts = NightFacts(
+        identity="aa", day=date(2026, 1, 5), parent=0, batches=(BATCH,), images=8, data_revision="d", commit="c", code="k"
+    )  # fmt: skip
+    code = (Path(models.__path__[0]), Path(records.__path__[0]))
+    packaging = Packaging(Path(serving.__path__[0]) / "served.py", code, ("torch",))
+    run = registry.log_night(JudgedNight(facts, matrix, verdict, place / "candidate", place / "evaluation"), packaging)
+    (folder,) = (place / "mlartifacts" / "models").glob("*/artifacts")
+    return registry, registry.model_uri(run), folder
+
+
+@pytest.fixture
+def damaged(logged, tmp_path):
+    """The logged model's files, to be damaged: they are put back afterwards. Gives the folder."""
+    folder = logged[2]
+    shutil.copytree(folder, tmp_path / "whole")
+    yield folder
+    shutil.rmtree(folder)
+    shutil.copytree(tmp_path / "whole", folder)
+
+
+def test_the_logged_model_answers_as_the_candidate(logged):
+    registry, uri, _ = logged
+    labels, confidences = answers_of(seed=1)
+    assert set(labels) == {"cat", "dog", "Ünï $x"}
+    reload.reload_and_compare(uri, registry.address, IMAGES, labels, confidences)
+
+
+def test_a_weight_that_was_tampered_with_is_found(logged, damaged):
+    registry, uri, _ = logged
+    weights = damaged / "artifacts" / "candidate" / "weights.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 0x40
+    weights.write_bytes(content)
+    with pytest.raises(DamagedState, match=r"cannot be loaded back .*weights\.safetensors is missing or was changed"):
+        reload.reload_and_compare(uri, registry.address, IMAGES, *answers_of(seed=1))
+
+
+def test_other_weights_with_the_right_digests_answer_differently(logged, damaged):
+    registry, uri, _ = logged
+    write_candidate(damaged / "artifacts" / "candidate", seed=2)
+    with pytest.raises(DamagedState, match=r"answers \d+ of 200 images differently"):
+        reload.reload_and_compare(uri, registry.address, IMAGES, *answers_of(seed=1))
+
+
+def test_a_model_without_its_code_is_not_helped_out_with_ours(logged, damaged):
+    registry, uri, _ = logged
+    shutil.rmtree(damaged / "code")
+    (damaged / "code").mkdir()
+    with pytest.raises(DamagedState, match="not from the logged model|No module named 'models'"):
+        reload.reload_and_compare(uri, registry.address, IMAGES, *answers_of(seed=1))
+
+
+def test_names_in_another_order_are_found_and_rounding_is_not(logged, monkeypatch):
+    labels, confidences = ["a", "b", "a"], np.array([0.9, 0.8, 0.402])
+    monkeypatch.setattr(reload, "answers", lambda *_: (["a", "b", "b"], np.array([0.9, 0.805, 0.4])))
+    reload.reload_and_compare("uri", "address", IMAGES[:3], labels, confidences)
+    monkeypatch.setattr(reload, "answers", lambda *_: (["b", "a", "b"], confidences))
+    with pytest.raises(DamagedState, match="2 of 3 images"):
+        reload.reload_and_compare("uri", "address", IMAGES[:3], labels, confidences)
+    monkeypatch.setattr(reload, "answers", lambda *_: (labels, np.array([0.9, float("nan"), 0.5])))
+    with pytest.raises(DamagedState, match="2 of 3 images"):
+        reload.reload_and_compare("uri", "address", IMAGES[:3], labels, confidences)
+
+
+def test_a_process_that_was_killed_is_replaced(logged):
+    registry, uri, _ = logged
+    before = reload._waiting
+    before.process.kill()
+    before.process.wait()
+    labels, _ = reload.answers(uri, registry.address, IMAGES[:3])
+    assert labels == answers_of(seed=1)[0][:3]
+    assert reload._waiting is not before
+
+
+def test_images_of_another_size_are_refused_with_the_right_one(logged, tmp_path):
+    served = Served()
+    write_candidate(tmp_path / "candidate", seed=1)
+    served.load_context(type("Context", (), {"artifacts": {"snapshot": str(tmp_path / "candidate")}})())
+    assert list(served.predict(None, IMAGES[:2]).columns) == ["label", "confidence"]
+    assert len(served.predict(None, IMAGES[:0])) == 0
+    for images in (IMAGES[:, :, :4], IMAGES[0], IMAGES.astype(np.float32)):
+        with pytest.raises(ValueError, match=r"expected uint8 \[n, 6, 5, 3\], got"):
+            served.predict(None, images)
+
+
+def test_nothing_is_pickled(logged):
+    files = {path.suffix for path in logged[2].rglob("*") if path.is_file()}
+    assert not files & {".pkl", ".pickle", ".pt", ".pth", ".joblib", ".bin"}
+    assert ".safetensors" in files
+    assert not any(path.name == "__pycache__" for path in logged[2].rglob("*"))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="pidfd_open is of Linux")
+@pytest.mark.parametrize("end", ["", "os.kill(os.getpid(), 9)"], ids=["ends", "is killed"])
+def test_no_process_is_left_when_its_owner(end):
+    script = (
+        f"import os\nfrom serving import reload\nreload.warm()\nprint(reload._waiting.process.pid, flush=True)\n{end}"
+    )
+    owner = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
+    handle = os.pidfd_open(int(owner.stdout.readline()))
+    try:
+        owner.wait()
+        watch = select.poll()
+        watch.register(handle, select.POLLIN)
+        assert watch.poll(120_000), "it is still there two minutes later"
+    finally:
+        os.close(handle)
+    assert owner.returncode == (-signal.SIGKILL if end else 0)
