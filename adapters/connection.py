@@ -19,6 +19,7 @@ SETTINGS = {
     "DO_NOT_TRACK": "true",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     # Seven tries, as MLflow has it, are four minutes of silence before a person hears that a server is down.
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
 }
@@ -38,10 +39,10 @@ class Connection:
         self.address = address
         self.parts = urlsplit(address)
         self.kind = self.parts.scheme.split("+")[0]
-        if self.kind not in KINDS:
+        if self.kind not in KINDS or not _is_complete(self.parts):
             raise WrongInput(
-                f"MLflow cannot keep a registry at `{address}` (MLFLOW_TRACKING_URI): its address must begin with "
-                f"{', '.join(f'{kind}:' for kind in KINDS[:-1])} or {KINDS[-1]}:."
+                f"MLflow cannot keep a registry at `{address.split('@')[-1]}` (MLFLOW_TRACKING_URI): an address is like "
+                f"http://host:port, sqlite:///path, or of a database server ({', '.join(KINDS[3:])})."
             )
 
     @contextmanager
@@ -54,6 +55,7 @@ class Connection:
         try:
             yield self._client
         except (MlflowException, SQLAlchemyError, OSError) as error:
+            self._knock()
             raise Unavailable(f"MLflow at {self.shown} failed: {_one_line(error)}") from error
 
     @property
@@ -68,12 +70,23 @@ class Connection:
         if "_client" in self.__dict__:
             return
         # Before MLflow is imported, which takes seconds: bad news comes at once.
-        if self.parts.hostname is not None:
-            _knock(self.parts, PORTS.get(self.kind, 0), self.shown)
-        elif path := self.address.removeprefix("sqlite:///"):
+        self._knock()
+        if self.kind == "sqlite" and (path := self.address.removeprefix("sqlite:///")):
             _make_room(Path(path), self.shown)
         for name, value in SETTINGS.items():
             os.environ.setdefault(name, value)
+
+    def _knock(self) -> None:
+        # MLflow itself asks again and again for minutes; a closed port is known in milliseconds.
+        if self.parts.hostname is None:
+            return
+        try:
+            socket.create_connection((self.parts.hostname, self.parts.port or PORTS[self.kind]), ANSWER_WITHIN).close()
+        except OSError as error:
+            raise Unavailable(
+                f"Nobody answers at {self.shown} (MLFLOW_TRACKING_URI): {_one_line(error)}. Start MLflow there, or "
+                "correct the address."
+            ) from error
 
     @cached_property
     def _client(self) -> "MlflowClient":
@@ -85,16 +98,11 @@ class Connection:
         return MlflowClient(tracking_uri=self.address, registry_uri=self.address)
 
 
-def _knock(parts: SplitResult, default_port: int, shown: str) -> None:
-    # MLflow itself asks again and again for minutes; a closed port is known in milliseconds.
-    host, port = str(parts.hostname), parts.port or default_port
+def _is_complete(parts: SplitResult) -> bool:
     try:
-        socket.create_connection((host, port), timeout=ANSWER_WITHIN).close()
-    except OSError as error:
-        raise Unavailable(
-            f"Nobody answers at {shown} (MLFLOW_TRACKING_URI): {_one_line(error)}. Start MLflow there, or correct the "
-            "address."
-        ) from error
+        return parts.port != 0 and (parts.hostname is not None or not parts.scheme.startswith("http"))
+    except ValueError:
+        return False
 
 
 def _make_room(database: Path, shown: str) -> None:

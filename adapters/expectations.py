@@ -120,7 +120,8 @@ def _validate(table: "pandas.DataFrame", rules: tuple[Rule, ...]) -> list[Any]:
     os.environ["GX_ANALYTICS_ENABLED"] = "false"
     import great_expectations as gx
 
-    logging.getLogger("great_expectations").setLevel(logging.WARNING)
+    # It sets this logger to INFO by itself, and says where each of its temporary folders is.
+    logging.getLogger("great_expectations.data_context.types.base").setLevel(logging.WARNING)
     context = gx.get_context(mode="ephemeral")
     context.variables.progress_bars = {"globally": False, "metric_calculations": False}  # type: ignore[assignment]
     asset = context.data_sources.add_pandas("memory").add_dataframe_asset("batch")

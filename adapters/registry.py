@@ -54,7 +54,7 @@ class Registry:
             numbers = {facts.run: facts.metrics for facts in self._nights(client, FINISHED)}
             aliases = self._aliases(client)
             found = [v for v in self._versions(client, f"name = '{self.model}'") if "identity" in v.tags]
-            facts = [_version_facts(v, aliases, numbers.get(str(v.run_id), {})) for v in found]
+            facts = [runs.read_version(v, aliases, numbers.get(str(v.run_id), {})) for v in found]
             return tuple(sorted(facts, key=lambda f: f.number))
 
     def runs(self, limit: int = 50) -> tuple[RunFacts, ...]:
@@ -97,6 +97,11 @@ class Registry:
             for run in client.search_runs([experiment], unfinished):
                 _delete(client, run)
             return runs.log_night(client, experiment, night, packaging)
+
+    def discard(self, run: str) -> None:
+        """Count a run as failed: it is found no more, and its night, when it is started again, is logged anew."""
+        with self._connection.open() as client:
+            client.set_terminated(run, "FAILED")
 
     def promote(self, run: str, overrule: bool = False) -> int:
         """Make the model of `run` the champion, and give its version; the same run twice is one version.
@@ -171,15 +176,15 @@ class Registry:
 
     def fetch_run(self, run: str, folder: Path) -> Path:
         """The folders `snapshot` and `evaluation` of a run, as `folder`, which they replace in one motion."""
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as place:
-            new = Path(place) / "new"
-            new.mkdir()
-            with self._connection.open() as client:
+        with self._connection.open() as client:
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as place:
+                new = Path(place) / "new"
+                new.mkdir()
                 download(client, self.address, run, new)
-            if folder.exists():
-                folder.rename(Path(place) / "old")
-            new.rename(folder)
+                if folder.exists():
+                    folder.rename(Path(place) / "old")
+                new.rename(folder)
         return folder
 
     def _experiment(self, client: "MlflowClient") -> str:
@@ -257,17 +262,6 @@ _LINEAGE = (
     "identity", "parent", "batches", "data_revision", "git_commit", "code_version", "verdict", "reason", "held",
     "approved_by", "approval_note", "approved_at",
 )  # fmt: skip
-
-
-def _version_facts(version: "ModelVersion", aliases: dict[str, int], metrics: dict[str, float]) -> VersionFacts:
-    number, told, made = int(version.version), version.tags, version.creation_timestamp
-    return VersionFacts(
-        number=number,
-        created=datetime.fromtimestamp(made / 1000, UTC),
-        aliases=tuple(sorted(alias for alias, points_to in aliases.items() if points_to == number)),
-        rolled_back=bool(told.get("rolled_back")),
-        run=runs.read_tags(str(version.run_id), told, made, number, metrics),
-    )
 
 
 def _pages(search: Callable[[str | None], Any]) -> list[Any]:

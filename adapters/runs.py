@@ -17,12 +17,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from adapters.packaging import Packaging, log_model
-from records.runs import NightFacts, RunFacts
+from records.runs import NightFacts, RunFacts, VersionFacts
 from records.scores import ScoreMatrix
 from records.verdict import Verdict
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
 
 T = TypeVar("T")
 
@@ -140,6 +141,18 @@ def read_tags(
         approval_note=told.get("approval_note", ""),
         version=version,
         metrics={name: value for name, value in numbers.items() if value == value and abs(value) != float("inf")},
+    )
+
+
+def read_version(version: "ModelVersion", aliases: Mapping[str, int], numbers: Mapping[str, float]) -> VersionFacts:
+    """The facts of a registered version, which bears the tags of its run."""
+    number, told, made = int(version.version), version.tags, version.creation_timestamp
+    return VersionFacts(
+        number=number,
+        created=datetime.fromtimestamp(made / 1000, UTC),
+        aliases=tuple(sorted(alias for alias, points_to in aliases.items() if points_to == number)),
+        rolled_back=bool(told.get("rolled_back")),
+        run=read_tags(str(version.run_id), told, made, number, numbers),
     )
 
 

@@ -285,9 +285,9 @@ def _open(folder: Path) -> "Workspace":
 
 
 def _run_night(place: "Workspace", request: "Callable[[], Request]", day: date) -> "Night":
-    from flows.servers import prefect_api
+    from flows.servers import import_libraries, prefect_api
 
-    with prefect_api(place.prefect_home):
+    with prefect_api(place.prefect_home, import_libraries):
         from flows.night import night as flow
 
         return flow(request(), str(place.root), day)

@@ -83,7 +83,8 @@ def show_night(night: Night) -> None:
     for batch in night.learned:
         say(f"learned      {batch}")
     if night.scores is not None:
-        console.print(matrix_table(night.scores))
+        version = night.registration.version if night.registration else None
+        console.print(matrix_table(night.scores, version))
     say(f"{WORDS.get(night.outcome, night.outcome)}: {night.sentence()}", COLOURS.get(night.outcome, ""))
     say(f"{night.seconds:.1f} s", "dim")
 
@@ -100,17 +101,18 @@ def show_watched(number: int, delivery: str, night: Night) -> None:
     console.print(line, soft_wrap=True)
 
 
-def matrix_table(matrix: ScoreMatrix) -> Table:
-    """Scores in percent: a row a version, a column an experience; what is lost to new classes stands behind it."""
-    table = Table(title="Score on each experience's test images, in percent", title_justify="left", box=None)
+def matrix_table(matrix: ScoreMatrix, version: int | None = None) -> Table:
+    """Scores in percent: a row a version, a column an experience. `version`: what the candidate became."""
+    table = Table(title="Score on the test images of each experience, in percent", title_justify="left", box=None)
     table.add_column("version", no_wrap=True)
     for experience in matrix.experiences:
-        table.add_column(experience[:10], justify="right")
+        table.add_column(experience[5:10], justify="right", no_wrap=True)
     table.add_column("average", justify="right", style="bold")
     for row in matrix.rows:
         cells = [f"{row.scores[e].overall * 100:.1f}" if e in row.scores else "" for e in matrix.experiences]
         average = sum(s.overall for s in row.scores.values()) / len(row.scores)
-        table.add_row(row.version, *cells, f"{average * 100:.1f}")
+        name = f"v{version}" if version and row is matrix.candidate else row.version
+        table.add_row(name, *cells, f"{average * 100:.1f}")
     return table
 
 

@@ -3,6 +3,8 @@
 Prefect can also run without a server, but then it loses the last records of a run when the process ends.
 """
 
+import importlib
+import logging
 import os
 import socket
 import subprocess
@@ -11,11 +13,13 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 from records.errors import Unavailable
+
+log = logging.getLogger("retain")
 
 SILENT = {
     "DO_NOT_TRACK": "1",
@@ -101,11 +105,19 @@ def mlflow_server(state: Path, address: str, artifacts: Path, port: int) -> Serv
     return Server("The MLflow server", command, f"http://{LOOPBACK}:{port}/health", state / "mlflow-server.log", SILENT)
 
 
+def import_libraries() -> None:
+    """Import what a night will need. Together they take some twenty seconds."""
+    for name in ("flows.night", "torch._dynamo", "mlflow.pyfunc", "great_expectations"):
+        log.info("importing %s", name.split(".")[0])
+        importlib.import_module(name)
+
+
 @contextmanager
-def prefect_api(home: Path) -> Iterator[str]:
+def prefect_api(home: Path, meanwhile: Callable[[], None] = lambda: None) -> Iterator[str]:
     """The address of a Prefect API, also set as PREFECT_API_URL; a server of our own is stopped at the end.
 
-    Must be entered before Prefect is imported: Prefect reads its settings once. Raises `Unavailable` if
+    `meanwhile` is called while a server starts, which takes longer than importing every library. Must be entered
+    before Prefect is imported: Prefect reads its settings once. Raises `Unavailable` if
     PREFECT_API_URL is set and nobody answers there.
     """
     given = os.environ.get("PREFECT_API_URL")
@@ -121,6 +133,7 @@ def prefect_api(home: Path) -> Iterator[str]:
     server = prefect_server(home, port)
     os.environ["PREFECT_API_URL"] = f"http://{LOOPBACK}:{port}/api"
     try:
+        meanwhile()
         server.wait()
         yield os.environ["PREFECT_API_URL"]
     finally:

@@ -1,8 +1,8 @@
 """From the bytes of an image file to pixels, without trusting the file.
 
 One rule for every format, so that equal pictures become equal pixels: 8 bit, one channel for grey files and three (red,
-green, blue) for all others, those with a palette included, turned as EXIF says, first frame only. Pillow decodes; which of its decoders may
-run, how many pixels they may make, and what their many exceptions mean is decided here.
+green, blue) for all others, those with a palette included; turned as EXIF says; first frame only. Pillow decodes. Which
+of its decoders may run, how many pixels they may make, and what their many exceptions mean is decided here.
 """
 
 import struct

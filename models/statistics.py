@@ -25,8 +25,8 @@ def tango_upper(
     `lost` images were right before and are wrong now, `gained` the other way round. This is the score interval of
     Tango (1998), Statistics in Medicine 17, 891-908: the difference at which the score test, its nuisance parameter
     at its maximum-likelihood value, just rejects. `continuity` is how many images the test gives away because counts
-    are whole numbers: 0 is the published interval, which errs in up to 7 of 100 cases at level 0.05 if nothing is
-    gained; half an image keeps the error below the level (measured in the tests). Result within -1..1.
+    are whole numbers: 0 is the published interval, which errs in up to 6 of 100 cases at level 0.05 if nothing is
+    gained; half an image keeps the error below the level (both computed in the tests). Result within -1..1.
     """
     b, c, n, spare = np.broadcast_arrays(*(np.asarray(x, dtype=np.float64) for x in (lost, gained, images, continuity)))
     z = -ndtri(level)
@@ -46,7 +46,7 @@ def tango_lower(
 
 
 def _tango_error(b: Floats, c: Floats, n: Floats, difference: Floats) -> Floats:
-    """Standard error of the count b - c if the true difference is `difference` (Tango 1998, equations 10 and 12)."""
+    """Standard error of b - c at a true `difference`, the share gained fitted by maximum likelihood (Tango 1998)."""
     linear = (2 * n - b + c) * difference - b - c
     constant = -c * difference * (1 - difference)
     gained = (np.sqrt(np.maximum(linear**2 - 8 * n * constant, 0)) - linear) / (4 * n)

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adapters.connection import SETTINGS
-from records.errors import DamagedState
+from records.errors import DamagedState, Unavailable
 
 PACKAGES = ("models", "records")
 """What a logged model carries and must not take from here."""
@@ -100,39 +100,55 @@ def cool() -> None:
 
 
 def answers(uri: str, address: str, images: NDArray[np.uint8]) -> tuple[list[str], NDArray[np.float64]]:
-    """Labels and confidences that the model at `uri`, in MLflow at `address`, gives to uint8 images [n, H, W, C]."""
-    with _one_at_a_time, tempfile.TemporaryDirectory() as place:
-        folder = Path(place).resolve()
-        np.save(folder / "images.npy", images)
-        (folder / "model").mkdir()
-        warm()
-        assert _waiting is not None
-        _waiting.carry_out(
-            {
-                "uri": uri,
-                "address": address,
-                "images": str(folder / "images.npy"),
-                "packages": PACKAGES,
-                "folder": str(folder / "model"),
-                "answers": str(folder / "answers.json"),
-            }
-        )
-        told = json.loads((folder / "answers.json").read_text(encoding="utf-8"))
+    """Labels and confidences that the model at `uri`, in MLflow at `address`, gives to uint8 images [n, H, W, C].
+
+    Raises `DamagedState` if it cannot be loaded or cannot answer, `Unavailable` if there is no place to unpack it.
+    """
+    try:
+        with _one_at_a_time, tempfile.TemporaryDirectory() as place:
+            return _answers(uri, address, images, Path(place).resolve())
+    except OSError as error:
+        raise Unavailable(f"The logged model cannot be loaded back for a check: {error}.") from error
+
+
+def _answers(uri: str, address: str, images: NDArray[np.uint8], folder: Path) -> tuple[list[str], NDArray[np.float64]]:
+    np.save(folder / "images.npy", images)
+    (folder / "model").mkdir()
+    warm()
+    assert _waiting is not None
+    _waiting.carry_out(
+        {
+            "uri": uri,
+            "address": address,
+            "images": str(folder / "images.npy"),
+            "packages": PACKAGES,
+            "folder": str(folder / "model"),
+            "answers": str(folder / "answers.json"),
+        }
+    )
+    told = json.loads((folder / "answers.json").read_text(encoding="utf-8"))
     return told["label"], np.array(told["confidence"])
 
 
 def reload_and_compare(
     uri: str, address: str, images: NDArray[np.uint8], labels: Sequence[str], confidences: NDArray[np.float64]
 ) -> None:
-    """Raise `DamagedState` if the logged model does not answer `images` [n, H, W, C] with `labels` and `confidences`.
+    """Raise `DamagedState` if the logged model does not give images [n, H, W, C] these labels and confidences [n]."""
+    given, sure = answers(uri, address, images)
+    wrong = different(given, sure, labels, confidences)
+    if wrong.any():
+        raise DamagedState(
+            f"The logged model answers {int(wrong.sum())} of {len(labels)} images differently from the candidate "
+            "that was judged, so it was not registered. Run the night again; its data stay pending."
+        )
+
+
+def different(
+    given: Sequence[str], sure: NDArray[np.float64], labels: Sequence[str], confidences: NDArray[np.float64]
+) -> NDArray[np.bool_]:
+    """[n] where answers `given`, with confidence `sure`, are not those that are expected.
 
     Where no class has more than half of the probability, two may be equal but for rounding, and either is right.
     """
-    given, sure = answers(uri, address, images)
-    other_label = np.array([a != b for a, b in zip(given, labels, strict=True)], dtype=bool)
-    different = ~(np.abs(sure - confidences) <= TOLERANCE) | (other_label & (confidences > 0.5 + TOLERANCE))
-    if different.any():
-        raise DamagedState(
-            f"The logged model answers {int(different.sum())} of {len(labels)} images differently from the candidate "
-            "that was judged, so it was not registered. Run the night again; its data stay pending."
-        )
+    other = np.array([a != b for a, b in zip(given, labels, strict=True)], dtype=bool)
+    return ~(np.abs(sure - confidences) <= TOLERANCE) | (other & (confidences > 0.5 + TOLERANCE))

@@ -26,6 +26,7 @@ from adapters.packaging import Packaging
 from adapters.registry import Registry
 from adapters.runs import JudgedNight
 from models.archive import Archive
+from records.errors import DamagedState
 from records.record import Record
 from records.registration import Registration
 from records.runs import NightFacts
@@ -77,7 +78,11 @@ def register(
         run, hold = known.run, known.held
     if verdict.decision == "accept" and not hold:
         if registry.registration(run).version is None:
-            check_reload(run, candidate, evaluation, archive, registry, params.reload_images)
+            try:
+                check_reload(run, candidate, evaluation, archive, registry, params.reload_images)
+            except DamagedState:
+                registry.discard(run)
+                raise
         registry.promote(run)
     return registry.registration(run)
 

@@ -112,7 +112,7 @@ class Gate(Record):
 
     name: str
     confidence: float = Field(default=0.95, gt=0.5, lt=1)
-    """How often, at the least, a candidate at or over a limit is not accepted, and one within all limits not refused."""
+    """Least probability of not accepting a candidate at or over a limit, and of not refusing one within all limits."""
     forgotten_mean: float = Field(default=0.05, gt=0, le=1)
     """Limit for the mean over past experiences, each counted once, of the share of test images lost although only the
     classes known before compete."""

@@ -2,9 +2,9 @@
 
 The images of each experience are drawn again with replacement, candidate and reference together, so pairing is kept.
 Each redrawn mean is divided by its own standard error (bootstrap-t: Hall 1988, The Annals of Statistics 16, 927-953),
-which follows the skewness of rare losses; plain percentiles accepted up to 7 of 100 candidates at the limit where 5
-are allowed. Refusals are corrected by the largest deviation over all experiences (max-T: Westfall and Young 1993,
-Resampling-Based Multiple Testing, chapter 2).
+which follows the skewness of rare losses: plain percentiles are too short there and accept too often. Refusals are
+corrected by the largest deviation over all experiences (max-T: Westfall and Young 1993, Resampling-Based Multiple
+Testing, chapter 2).
 """
 
 import hashlib

@@ -83,6 +83,9 @@ def test_data_are_versioned_and_pushed(store):
 
 
 def test_nothing_new_is_no_commit_and_new_data_are_one(copy):
+    (copy.root / ".dvc" / "config").write_text("[core]\n    analytics = false\n")
+    copy.commit_files([".dvc/config"], "Have no remote")
+    assert not copy.has_remote()
     before, revision = copy.head(), copy.data_revision()
     assert copy.commit_data("Nothing") == before
     lay_batch(copy, "two")
@@ -102,9 +105,7 @@ def test_data_come_back_from_the_remote(copy):
 
 
 def test_without_a_remote_data_come_back_from_the_cache(copy):
-    config = copy.root / ".dvc" / "config"
-    config.write_text("[core]\n    analytics = false\n")
-    assert not copy.has_remote()
+    (copy.root / ".dvc" / "config").write_text("[core]\n    analytics = false\n")
     shutil.rmtree(copy.root / "data")
     copy.pull(["data"])
     assert (copy.root / "data" / "batches" / "one" / "images.parquet").read_text() == "images of one"

@@ -336,9 +336,11 @@ def test_a_password_in_the_address_is_not_shown():
     assert "secret" not in str(told.value)
 
 
-@pytest.mark.parametrize("address", ["file:///tmp/mlruns", "./mlruns", "ftp://host/x"])
+@pytest.mark.parametrize(
+    "address", ["", "file:///tmp/mlruns", "./mlruns", "ftp://host/x", "http://host:eighty", "http:///x"]
+)
 def test_an_address_of_a_kind_that_keeps_no_registry_is_wrong_input(address):
-    with pytest.raises(WrongInput, match="its address must begin with sqlite:, http:"):
+    with pytest.raises(WrongInput, match="an address is like http://host:port"):
         Registry(address, None, "retain")
 
 
@@ -346,3 +348,12 @@ def test_a_file_that_is_no_database_is_unavailable(tmp_path):
     (tmp_path / "mlflow.db").write_text("no database at all, but long enough to be looked at by SQLite" * 20)
     with pytest.raises(Unavailable, match=r"MLflow at sqlite:///.*mlflow\.db failed: .*file is not a database$"):
         Registry(f"sqlite:///{tmp_path / 'mlflow.db'}", None, "retain").champion()
+
+
+def test_a_place_that_cannot_be_written_is_unavailable(tmp_path, database, packaging, night):
+    shutil.copy(database, tmp_path / "mlflow.db")
+    (tmp_path / "file").write_text("in the way")
+    registry = Registry(f"sqlite:///{tmp_path / 'mlflow.db'}", tmp_path / "file", "retain")
+    with pytest.raises(Unavailable, match="failed: .*file"):
+        registry.log_night(night("aa"), packaging)
+    assert registry.runs() == ()

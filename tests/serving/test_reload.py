@@ -37,10 +37,8 @@ IMAGES = np.random.default_rng(0).integers(0, 256, (200, 6, 5, 3), dtype=np.uint
 
 @pytest.fixture(scope="module", autouse=True)
 def process():
-    """One fresh process for all tests of this file; none may be left behind."""
+    """One fresh process serves all tests; it ends with them."""
     reload.warm()
-    yield
-    reload.cool()
 
 
 def learner_of(seed):
@@ -76,7 +74,8 @@ def logged(tmp_path_factory):
     matrix.write(place / "evaluation" / "scores.json")
     verdict = Verdict(decision="accept", reason="Fine.", gate="test", confidence=0.95, findings=())
     facts = NightFacts(
-        identity="aa", day=date(2026, 1, 5), parent=0, batches=(BATCH,), images=8, data_revision="d", commit="c", code="k"
+        identity="aa", day=date(2026, 1, 5), parent=0, batches=(BATCH,), images=8, data_revision="d", commit="c",
+        code="k",
     )  # fmt: skip
     code = (Path(models.__path__[0]), Path(records.__path__[0]))
     packaging = Packaging(Path(serving.__path__[0]) / "served.py", code, ("torch",))
@@ -123,30 +122,23 @@ def test_a_model_without_its_code_is_not_helped_out_with_ours(logged, damaged):
     registry, uri, _ = logged
     shutil.rmtree(damaged / "code")
     (damaged / "code").mkdir()
-    with pytest.raises(DamagedState, match="not from the logged model|No module named 'models'"):
+    with pytest.raises(DamagedState, match=r"not from the logged model|No module named 'models'"):
         reload.reload_and_compare(uri, registry.address, IMAGES, *answers_of(seed=1))
 
 
-def test_names_in_another_order_are_found_and_rounding_is_not(logged, monkeypatch):
-    labels, confidences = ["a", "b", "a"], np.array([0.9, 0.8, 0.402])
-    monkeypatch.setattr(reload, "answers", lambda *_: (["a", "b", "b"], np.array([0.9, 0.805, 0.4])))
-    reload.reload_and_compare("uri", "address", IMAGES[:3], labels, confidences)
-    monkeypatch.setattr(reload, "answers", lambda *_: (["b", "a", "b"], confidences))
-    with pytest.raises(DamagedState, match="2 of 3 images"):
-        reload.reload_and_compare("uri", "address", IMAGES[:3], labels, confidences)
-    monkeypatch.setattr(reload, "answers", lambda *_: (labels, np.array([0.9, float("nan"), 0.5])))
-    with pytest.raises(DamagedState, match="2 of 3 images"):
-        reload.reload_and_compare("uri", "address", IMAGES[:3], labels, confidences)
-
-
-def test_a_process_that_was_killed_is_replaced(logged):
-    registry, uri, _ = logged
-    before = reload._waiting
-    before.process.kill()
-    before.process.wait()
-    labels, _ = reload.answers(uri, registry.address, IMAGES[:3])
-    assert labels == answers_of(seed=1)[0][:3]
-    assert reload._waiting is not before
+@pytest.mark.parametrize(
+    ("given", "sure", "wrong"),
+    [
+        (["a", "b", "a"], [0.9, 0.8, 0.402], [False, False, False]),
+        (["a", "b", "b"], [0.9, 0.805, 0.4], [False, False, False]),
+        (["b", "a", "b"], [0.9, 0.8, 0.402], [True, True, False]),
+        (["a", "b", "a"], [0.9, 0.7, float("nan")], [False, True, True]),
+    ],
+    ids=["equal", "rounding", "names in another order", "other confidences"],
+)
+def test_what_counts_as_a_different_answer(given, sure, wrong):
+    found = reload.different(given, np.array(sure), ["a", "b", "a"], np.array([0.9, 0.8, 0.402]))
+    assert found.tolist() == wrong
 
 
 def test_images_of_another_size_are_refused_with_the_right_one(logged, tmp_path):
@@ -183,3 +175,12 @@ def test_no_process_is_left_when_its_owner(end):
     finally:
         os.close(handle)
     assert owner.returncode == (-signal.SIGKILL if end else 0)
+
+
+def test_a_process_that_has_ended_is_replaced():
+    before = reload._waiting
+    before.process.kill()
+    before.process.wait()
+    reload.warm()
+    assert reload._waiting is not before
+    assert reload._waiting.usable
