@@ -41,8 +41,8 @@ class Connection:
         self.kind = self.parts.scheme.split("+")[0]
         if self.kind not in KINDS or not _is_complete(self.parts):
             raise WrongInput(
-                f"MLflow cannot keep a registry at `{address.split('@')[-1]}` (MLFLOW_TRACKING_URI): an address is like "
-                f"http://host:port, sqlite:///path, or of a database server ({', '.join(KINDS[3:])})."
+                f"MLflow cannot keep a registry at `{address.split('@')[-1]}` (MLFLOW_TRACKING_URI): an address is "
+                f"like http://host:port, sqlite:///path, or of a database server ({', '.join(KINDS[3:])})."
             )
 
     @contextmanager

@@ -8,7 +8,12 @@ from records.errors import WrongInput
 from records.registration import RunFile
 from tasks.workspace import Workspace
 
-TEMPLATE = {"dvc.yaml": "dvc.yaml", "prefect.yaml": "prefect.yaml", "gitignore": ".gitignore"}
+TEMPLATE = {
+    "dvc.yaml": "dvc.yaml",
+    "prefect.yaml": "prefect.yaml",
+    "gitignore": ".gitignore",
+    "dvcignore": ".dvcignore",
+}
 """File of the template to file of the workspace."""
 
 

@@ -36,6 +36,10 @@ class Params(Record):
         return dict(_flatten(self.model_dump(mode="json", by_alias=True), ""))
 
 
+TRACKED = ("validate", "update", "evaluate", "judge")
+"""Sections that dvc.yaml names; DVC refuses to record a stage whose section is not there."""
+
+
 def read_params(path: Path, overrides: Mapping[str, object] | None = None) -> Params:
     """Read and check params.yaml. `overrides` replace values by dotted name, for this reading alone.
 
@@ -50,6 +54,11 @@ def read_params(path: Path, overrides: Mapping[str, object] | None = None) -> Pa
     if not isinstance(content, dict | None):
         raise WrongParameters(f"{path} must hold sections (ingest, validate, ...), not a {type(content).__name__}.")
     content = content or {}
+    missing = [section for section in TRACKED if section not in content]
+    if missing:
+        raise WrongParameters(
+            f"{path}: the section `{missing[0]}` is missing. DVC tracks it by name, so write at least `{missing[0]}: {{}}`."
+        )
     for name, value in (overrides or {}).items():
         _replace(content, name.split("."), value)
     try:

@@ -15,6 +15,7 @@ from tasks.params import Params, read_params
 
 ROOT = Path(__file__).parents[1]
 TEMPLATE = ROOT / "tasks" / "template"
+SECTIONS = "validate: {}\nupdate: {}\nevaluate: {}\njudge: {name: paired_score}\n"
 
 
 @pytest.mark.parametrize("path", [*TEMPLATE.glob("params*.yaml"), ROOT / "params.yaml"], ids=lambda p: p.name)
@@ -63,7 +64,11 @@ def test_deployments_are_the_two_that_are_documented() -> None:
 )
 def test_a_wrong_params_file_is_told_in_a_sentence(tmp_path: Path, content: str, sentence: str) -> None:
     path = tmp_path / "params.yaml"
-    path.write_text(content)
+    sections = yaml.safe_load(SECTIONS)
+    try:
+        path.write_text(yaml.safe_dump(sections | yaml.safe_load(content)))
+    except (yaml.YAMLError, TypeError):
+        path.write_text(content)
     with pytest.raises(WrongParameters) as error:
         read_params(path)
     assert sentence in str(error.value)
@@ -71,15 +76,23 @@ def test_a_wrong_params_file_is_told_in_a_sentence(tmp_path: Path, content: str,
     assert "\n" not in str(error.value)
 
 
-def test_an_empty_file_means_the_defaults(tmp_path: Path) -> None:
+def test_empty_sections_mean_the_defaults(tmp_path: Path) -> None:
     path = tmp_path / "params.yaml"
-    path.write_text("")
+    path.write_text(SECTIONS)
     assert read_params(path) == Params()
+
+
+def test_a_section_that_dvc_tracks_must_be_there(tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text("update: {}")
+    with pytest.raises(WrongParameters, match="section `validate` is missing"):
+        read_params(path)
 
 
 def test_overrides_replace_values_for_one_reading(tmp_path: Path) -> None:
     path = tmp_path / "params.yaml"
-    path.write_text("update: {strategy: {name: replay_distillation, remembered: 2}, budget: {epochs: 3}}")
+    chosen = "update: {strategy: {name: replay_distillation, remembered: 2}, budget: {epochs: 3}}"
+    path.write_text(SECTIONS.replace("update: {}", chosen))
     changed = read_params(path, {"update.strategy.name": "finetune", "update.memory.size": 10})
     assert changed.update.strategy.name == "finetune"
     assert changed.update.memory.size == 10

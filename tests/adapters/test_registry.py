@@ -354,6 +354,6 @@ def test_a_place_that_cannot_be_written_is_unavailable(tmp_path, database, packa
     shutil.copy(database, tmp_path / "mlflow.db")
     (tmp_path / "file").write_text("in the way")
     registry = Registry(f"sqlite:///{tmp_path / 'mlflow.db'}", tmp_path / "file", "retain")
-    with pytest.raises(Unavailable, match="failed: .*file"):
+    with pytest.raises(Unavailable, match=r"failed: .*file"):
         registry.log_night(night("aa"), packaging)
     assert registry.runs() == ()
