@@ -12,30 +12,48 @@ export GX_ANALYTICS_ENABLED := false
 export DVC_NO_ANALYTICS := 1
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: setup lint check test clean lock
+.DEFAULT_GOAL := help
+.PHONY: help setup demo ui test lint check format data lock clean
 
-setup: $(READY)
+help:  ## say what can be made
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1	\2/' | expand -t 16
+
+setup: $(READY)  ## make the environment in .venv from the lock
 
 $(READY): requirements.lock pyproject.toml
+	@echo "Installing into $(VENV): about 6 GB with PyTorch's CUDA libraries, a minute or two on a good network."
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check uv
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode --require-hashes -r requirements.lock
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps -e .
 	@touch $(READY)
 
-lint: $(READY)
+demo: $(READY)  ## seven nights over real images, in ./demo
+	$(BIN)/retain demo
+
+ui: $(READY)  ## Prefect and MLflow over what the demo left behind, until Ctrl-C
+	$(BIN)/retain ui --workspace demo
+
+test: $(READY)  ## the whole test suite
+	$(BIN)/pytest
+
+lint: $(READY)  ## style, and which part may import which
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/lint-imports
 
-check: $(READY)
+check: $(READY)  ## types
 	$(BIN)/mypy
 
-test: $(READY)
-	$(BIN)/pytest
+format: $(READY)  ## bring the code into the project's form
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
 
-lock: $(READY)
+data: $(READY)  ## write the digits that data.dvc names
+	$(BIN)/retain stream digits
+
+lock: $(READY)  ## resolve pyproject.toml anew into requirements.lock
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --extra dev pyproject.toml -o requirements.lock
 
-clean:
-	rm -rf $(VENV)
+clean:  ## remove the environment and the demo
+	rm -rf $(VENV) demo

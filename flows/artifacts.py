@@ -44,7 +44,7 @@ def narrate(what: str) -> "Progress":
         tenth = done * 10 // max(total, 1)
         if tenth != last:
             last = tenth
-            log.info("%s: %d%%", what, tenth * 10)
+            log.info("%s: %d%%", what, tenth * 10, extra={"fleeting": True})
 
     return tell
 

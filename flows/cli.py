@@ -6,18 +6,21 @@ Heavy libraries are imported inside the commands that need them, so that `--help
 import json
 import os
 import sys
-import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import date
-from enum import StrEnum
+from importlib.metadata import version as installed
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+import typer.rich_utils
 
-from flows import screen
+from flows import options, screen, tables, views
+from flows.failures import INTERRUPTED, explain
+from flows.options import Arrived, AsJson, Choice, Root, Stream, Where
 from flows.servers import switch_off_telemetry
-from records.errors import RetainError, WrongInput
+from records.errors import Unavailable, WrongInput
+from records.record import Record
 
 if TYPE_CHECKING:
     from flows.night import Request
@@ -26,200 +29,256 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     name="retain",
-    help="Keeps an image model learning: each night it takes the images that arrived, checks them, teaches them to the "
-    "current model, measures what was forgotten, and registers the new version only if that is little.",
-    no_args_is_help=True,
     add_completion=False,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
 )
+# Typer prints all but the first paragraph faintly; examples are what people look for.
+typer.rich_utils.STYLE_HELPTEXT = ""
 
-WORK, LOOK = "Work", "Look and decide"
-Where = Annotated[
-    Path,
-    typer.Option("--workspace", "-w", envvar="RETAIN_WORKSPACE", help="Folder of the workspace.", show_default="here"),
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document, for scripts.")]
+BEGIN, WORK, LOOK, DECIDE = "Begin", "Work", "Look", "Decide"
 
 
-class Stream(StrEnum):
-    """Streams of images that come with retain."""
-
-    digits = "digits"
-    fashion = "fashion-mnist"
-
-
-class Choice(StrEnum):
-    """Strategies that a night can be run with."""
-
-    configured = "as configured"
-    finetune = "finetune"
-    joint = "joint"
-    replay = "replay"
-    replay_distillation = "replay_distillation"
-
-
-@app.command(rich_help_panel=WORK)
-def init(
-    directory: Annotated[Path, typer.Argument(help="Folder to make; must be empty or not exist yet.")],
-    remote: Annotated[
-        str | None, typer.Option(help="DVC remote that batches are pushed to: a folder, s3://bucket/path, ...")
-    ] = None,
+@app.callback(invoke_without_command=True)
+def retain(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and end.", metavar=" ")] = False,
 ) -> None:
-    """Make a workspace: a folder with its own Git and DVC repository in which one model keeps learning."""
-    from tasks.creation import create
+    """Keeps an image model learning.
 
-    with screen.at_work(f"making {directory}"):
-        workspace = create(directory, remote)
-    screen.say(f"Made {workspace.root}. Put images below {workspace.inbox}/<delivery>/<class>/ and run `retain night`.")
+    Each night it takes the images that arrived, checks them, teaches them to
+    the current model, measures what was forgotten, and registers the new
+    version only if that is little.
 
+    See it work:         retain demo
+    On your own images:  retain init shop
+                         cp -r monday shop/inbox/     (monday/<class>/<image>)
+                         retain night -w shop
+                         retain status -w shop
 
-@app.command(rich_help_panel=WORK)
-def ingest(
-    source: Annotated[
-        Path, typer.Argument(help="Folder <batch>/<class>/<file>, or a manifest (CSV, Parquet) with path and label.")
-    ],
-    workspace: Where = Path(),
-    as_json: AsJson = False,
-) -> None:
-    """Make an immutable batch of a folder or manifest. The source stays as it is; the next night learns the batch."""
-    from tasks.inbox import take
-    from tasks.stages import params_of
-
-    place = _open(workspace)
-    if not source.exists():
-        raise WrongInput(f"{source} does not exist. Name a folder of class folders, or a manifest.")
-    with screen.at_work(f"ingest {source}"):
-        arrival = take(place, source.absolute(), date.today(), params_of(place).ingest)
-    if as_json:
-        _print_json(arrival.model_dump(mode="json"))
-        return
-    batch = arrival.batch
-    if arrival.known:
-        screen.say(f"Nothing added: the same content was ingested before, as {batch.id}.")
-    else:
-        screen.say(f"Ingested {batch.id}: {batch.images} images, {len(batch.classes)} classes.")
-
-
-@app.command(rich_help_panel=WORK)
-def night(
-    workspace: Where = Path(),
-    strategy: Annotated[Choice, typer.Option(help="How this night learns.")] = Choice.configured,
-    epochs: Annotated[float | None, typer.Option(min=0.01, max=1000, help="Passes over the new images.")] = None,
-    memory: Annotated[int | None, typer.Option(min=0, help="Images that are remembered.")] = None,
-    hold: Annotated[bool, typer.Option("--hold", help="Even if accepted, wait for `retain approve`.")] = False,
-    arrived: Annotated[
-        str | None, typer.Option(metavar="YYYY-MM-DD", help="Day that deliveries are filed under; today if left out.")
-    ] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Run one night: take the inbox, validate, learn what is pending, evaluate, judge, register.
-
-    Exit code 0 if the night did its work, whatever the verdict; a refused candidate is a result, not a failure.
+    Exit codes: 0 done, 2 something to mend (one sentence says what),
+    1 a defect of retain, 130 stopped by Ctrl-C.
     """
-    place, day = _open(workspace), _day(arrived)
-    with screen.at_work("starting Prefect"):
-        told = _run_night(
-            place, lambda: _request(strategy=strategy.value, epochs=epochs, memory=memory, hold=hold), day
-        )
-    if as_json:
-        _print_json(told.model_dump(mode="json"))
-    else:
-        screen.show_night(told)
+    if version:
+        print(installed("retain"))
+    elif context.invoked_subcommand is None:
+        print(context.get_help())
 
 
-@app.command(rich_help_panel=WORK)
+@app.command(rich_help_panel=BEGIN)
 def demo(
-    stream: Annotated[Stream, typer.Option(help="Which images arrive.")] = Stream.digits,
+    stream: Annotated[Stream, typer.Option(help="Which images arrive.", metavar="digits|fashion-mnist")] = (
+        Stream.digits
+    ),
     directory: Annotated[
-        Path, typer.Option("--dir", help="Workspace to make; an earlier demo there is replaced.")
+        Path, typer.Option("--dir", help="Workspace to make; an earlier demo there is replaced.", metavar="DIR")
     ] = Path("demo"),
-    root: Annotated[
-        Path | None, typer.Option(help="Folder with Fashion-MNIST's four files; downloaded if left out.")
-    ] = None,
+    root: Root = None,
 ) -> None:
-    """See it work: several nights of real images, one delivery a night, in a workspace of their own."""
+    """See it work: several nights of real images, one delivery a night, in a workspace of its own.
+
+    Examples:
+      retain demo                          seven nights of handwritten digits
+      retain demo --stream fashion-mnist   five nights, 70,000 images
+    """
     from flows import demo as show
 
     show.run(directory.absolute(), stream.value, root)
 
 
+@app.command(rich_help_panel=BEGIN)
+def init(
+    directory: Annotated[
+        Path, typer.Argument(help="Folder to make; must be empty or not exist yet.", metavar="DIR", show_default=False)
+    ],
+    remote: Annotated[
+        str | None, typer.Option(help="DVC remote that batches are pushed to: a folder or s3://...", metavar="ADDRESS")
+    ] = None,
+) -> None:
+    """Make a workspace: a folder with its own Git and DVC repository in which one model keeps learning.
+
+    Examples:
+      retain init shop
+      retain init shop --remote s3://bucket/shop
+
+    Afterwards: adjust shop/params.yaml, put images below
+    shop/inbox/<delivery>/<class>/ and run `retain night -w shop`.
+    """
+    from tasks.creation import create
+
+    with screen.at_work(f"making {directory}"):
+        place = create(directory, options.remote(remote))
+    inbox, night = screen.place(place.inbox), screen.command("night", place.root)
+    screen.say(f"Made {screen.place(place.root)}. Put images below {inbox}/<delivery>/<class>/ and run `{night}`.")
+
+
+@app.command(rich_help_panel=WORK)
+def ingest(
+    source: Annotated[Path, typer.Argument(help="A folder or a manifest.", metavar="SOURCE", show_default=False)],
+    workspace: Where = Path(),
+    arrived: Arrived = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make an immutable batch of a folder or manifest. The next night learns it.
+
+    SOURCE is a folder <delivery>/<class>/<image>, or a manifest: a CSV or
+    Parquet file with the columns path (relative to the manifest) and label.
+    It stays as it is, unless it lies in the inbox. The same content twice
+    adds nothing. What lies in the inbox needs no ingest: a night takes it.
+
+    Examples:
+      retain ingest photos/monday -w shop
+      retain ingest photos/monday.csv -w shop --arrived 2026-03-02
+    """
+    from tasks.inbox import take
+    from tasks.stages import params_of
+
+    place, day = _open(workspace), options.day(arrived)
+    if not os.path.lexists(source):
+        raise WrongInput(f"{source} does not exist. Name a folder of class folders, or a manifest.")
+    with screen.at_work(f"ingest {source}"):
+        arrival = take(place, source.absolute(), day, params_of(place).ingest)
+    batch = arrival.batch
+    if as_json:
+        _print_json(arrival)
+    elif arrival.known:
+        screen.say(f"Nothing added: the same content was ingested before, as {batch.id}.")
+    else:
+        classes = screen.count(len(batch.classes), "class", "classes")
+        screen.say(
+            f"Ingested {batch.id}: {screen.count(batch.images, 'image')}, {classes} "
+            f"({screen.listed(batch.classes)}). The next night validates and learns it."
+        )
+
+
+@app.command(rich_help_panel=WORK)
+def night(
+    workspace: Where = Path(),
+    strategy: Annotated[
+        Choice, typer.Option(help=f"How this night learns: {', '.join(Choice)}.", metavar="NAME")
+    ] = Choice.configured,
+    epochs: Annotated[
+        float | None, typer.Option(min=0.01, max=1000, help="Passes over the new images.", metavar="NUMBER")
+    ] = None,
+    memory: Annotated[
+        int | None, typer.Option(min=0, max=10_000_000, help="Images that are remembered.", metavar="NUMBER")
+    ] = None,
+    hold: Annotated[
+        bool, typer.Option("--hold", help="Even if accepted, wait for `retain approve`.", metavar=" ")
+    ] = False,
+    arrived: Arrived = None,
+    as_json: AsJson = False,
+) -> None:
+    """Run one night: take the inbox, validate, learn what is pending, evaluate, judge, register.
+
+    Exit code 0 if the night did its work, whatever the verdict: a refused
+    candidate is a result, not a failure. Its data stay pending. What is not
+    given here is as params.yaml has it.
+
+    Examples:
+      retain night -w shop
+      retain night -w shop --strategy joint --epochs 3 --hold
+      retain night -w shop --json | jq -r .verdict.decision
+    """
+    place, day = _open(workspace), options.day(arrived)
+    with screen.at_work("starting Prefect"):
+        told = _run_night(
+            place, lambda: _request(strategy=strategy.value, epochs=epochs, memory=memory, hold=hold), day
+        )
+    if as_json:
+        _print_json(told)
+    else:
+        views.show_night(told, place.root)
+
+
+@app.command(rich_help_panel=WORK)
+def stream(
+    name: Annotated[Stream, typer.Argument(help="Which images.", metavar="digits|fashion-mnist", show_default=False)],
+    workspace: Where = Path(),
+    root: Root = None,
+) -> None:
+    """Write a stream's batches straight into the archive, each on its day: same content, same digests."""
+    from tasks.restoration import restore
+
+    with screen.at_work(f"writing {name.value}"):
+        batches = restore(_open(workspace), name.value, root)
+    for batch in batches:
+        screen.say(f"{batch.id}  {screen.count(batch.images, 'image')} of {batch.source}")
+
+
 @app.command(rich_help_panel=LOOK)
 def status(workspace: Where = Path(), as_json: AsJson = False) -> None:
-    """Champion, pending batches, quarantine, last verdict."""
+    """Where do we stand: champion, last night, inbox, pending batches, quarantine.
+
+    Examples:
+      retain status -w shop
+      retain status -w shop --json | jq .champion.number
+    """
     from tasks.overview import status_of
 
+    place = _open(workspace)
     with screen.at_work("looking"):
-        told = status_of(_open(workspace))
-    _print_json(told.model_dump(mode="json")) if as_json else screen.show_status(told)
+        told = status_of(place)
+    _print_json(told) if as_json else views.show_status(told, place.root)
 
 
 @app.command(rich_help_panel=LOOK)
 def history(
     workspace: Where = Path(),
-    limit: Annotated[int, typer.Option(min=1, max=10_000, help="Nights to show, newest first.")] = 30,
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="Nights to show, newest first.", metavar="NUMBER")] = 30,
     as_json: AsJson = False,
 ) -> None:
     """Every judged night, newest first, with its verdict, version and run."""
     from tasks.stages import registry_of
 
+    place = _open(workspace)
     with screen.at_work("looking"):
-        runs = registry_of(_open(workspace)).runs(limit)
-    _print_json([run.model_dump(mode="json") for run in runs]) if as_json else screen.show_history(runs)
+        registry = registry_of(place)
+        runs, champion = registry.runs(limit), registry.champion()
+    _print_json(runs) if as_json else tables.show_history(runs, champion)
 
 
 @app.command(rich_help_panel=LOOK)
 def compare(
-    first: Annotated[str, typer.Argument(help="A registered version, for example 3 or v3.", metavar="V1")],
-    second: Annotated[str, typer.Argument(help="Another one.", metavar="V2")],
+    first: Annotated[str, typer.Argument(help="A registered version: 3 or v3.", metavar="V1", show_default=False)],
+    second: Annotated[str, typer.Argument(help="Another one.", metavar="V2", show_default=False)],
     workspace: Where = Path(),
     as_json: AsJson = False,
 ) -> None:
-    """What did V2 learn, and what did it lose against V1: by experience, by class, image by image."""
+    """What did V2 learn, and what did it lose against V1?
+
+    Image by image, from the answers stored with both versions; no model is
+    run. `lost`: images that V1 answers rightly and V2 does not; `gained`: the
+    other way round.
+
+    Examples:
+      retain compare 3 4 -w shop
+      retain compare v1 v4 -w shop --json | jq .total.lost
+    """
     from tasks.overview import compare_versions
 
+    place, versions = _open(workspace), (options.version(first), options.version(second))
     with screen.at_work("comparing"):
-        told = compare_versions(_open(workspace), _version(first), _version(second))
-    _print_json(told.model_dump(mode="json")) if as_json else screen.show_comparison(told)
+        told = compare_versions(place, *versions)
+    _print_json(told) if as_json else tables.show_comparison(told)
 
 
 @app.command(rich_help_panel=LOOK)
-def approve(
-    run: Annotated[str, typer.Argument(help="Run of a night that was inconclusive or held; see `retain history`.")],
-    workspace: Where = Path(),
-    by: Annotated[str, typer.Option(help="Who approves.", envvar="USER")] = "somebody",
-    note: Annotated[str, typer.Option(help="Why; kept with the version.")] = "",
-    overrule: Annotated[bool, typer.Option("--overrule", help="Approve although the gate refused.")] = False,
-) -> None:
-    """Make the candidate of a night the champion, on a person's word, which is recorded."""
-    from tasks.overview import approve_run
+def params(workspace: Where = Path(), as_json: AsJson = False) -> None:
+    """Every parameter with the value that the next night will use; those that are not the default stand out."""
+    from tasks.params import Params, read_params
 
-    with screen.at_work("approving"):
-        version = approve_run(_open(workspace), run, by, note, overrule)
-    screen.say(f"Approved: v{version} is the champion.", "green")
-
-
-@app.command(rich_help_panel=LOOK)
-def rollback(
-    version: Annotated[str, typer.Argument(help="The registered version that shall be the champion again.")],
-    workspace: Where = Path(),
-) -> None:
-    """Make an earlier version the champion. The next night starts from it; what came after is pending again."""
-    from tasks.stages import registry_of
-
-    with screen.at_work("rolling back"):
-        number = _version(version)
-        registry_of(_open(workspace)).rollback(number)
-    screen.say(f"v{number} is the champion. What later versions learned is pending again.", "green")
+    values = read_params(_open(workspace).params)
+    _print_json(values) if as_json else tables.show_params(values.flat(), Params().flat())
 
 
 @app.command(rich_help_panel=LOOK)
 def ui(
     workspace: Where = Path(),
-    prefect_port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 4200,
-    mlflow_port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 5000,
+    prefect_port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.", metavar="PORT")] = 4200,
+    mlflow_port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.", metavar="PORT")] = 5000,
     worker: Annotated[
-        bool, typer.Option("--worker", help="Also deploy `nightly` and `manual` and run a worker for them.")
+        bool, typer.Option("--worker", help="Also deploy `nightly` and `manual` and run their worker.", metavar=" ")
     ] = False,
 ) -> None:
     """Open what the nights left behind: Prefect and MLflow on loopback, until Ctrl-C."""
@@ -228,54 +287,80 @@ def ui(
     serve(_open(workspace), prefect_port, mlflow_port, worker)
 
 
-@app.command(rich_help_panel=LOOK)
-def params(workspace: Where = Path(), as_json: AsJson = False) -> None:
-    """Every parameter with the value that the next night will use."""
-    from tasks.params import read_params
-
-    values = read_params(_open(workspace).params).flat()
-    if as_json:
-        _print_json(values)
-        return
-    for name, value in values.items():
-        screen.say(f"{name:40} {value}")
-
-
-@app.command(rich_help_panel=WORK)
-def stream(
-    name: Annotated[Stream, typer.Argument(help="Which images.")],
+@app.command(rich_help_panel=DECIDE)
+def approve(
+    run: Annotated[
+        str, typer.Argument(help="Run of a judged night, or its beginning.", metavar="RUN", show_default=False)
+    ],
     workspace: Where = Path(),
-    root: Annotated[
-        Path | None, typer.Option(help="Folder with Fashion-MNIST's four files; downloaded if left out.")
-    ] = None,
+    by: Annotated[str, typer.Option(help="Who approves.", envvar="USER", metavar="NAME")] = "somebody",
+    note: Annotated[str, typer.Option(help="Why; kept with the version.", metavar="TEXT")] = "",
+    overrule: Annotated[
+        bool, typer.Option("--overrule", help="Approve although the gate refused.", metavar=" ")
+    ] = False,
+    as_json: AsJson = False,
 ) -> None:
-    """Write a stream's batches straight into the archive, each on its day: same content, same digests."""
-    from tasks.restoration import restore
+    """Make the candidate of a night the champion, on a person's word, which is recorded.
 
-    with screen.at_work(f"writing {name.value}"):
-        batches = restore(_open(workspace), name.value, root)
-    for batch in batches:
-        screen.say(f"{batch.id}  {batch.images} images of {batch.source}")
+    For nights that were held or inconclusive; `retain history` lists the runs.
+
+    Examples:
+      retain approve 2d596f9e -w shop --note "checked the new labels by hand"
+      retain approve adf3878d -w shop --by ada --overrule
+    """
+    from tasks.overview import approve_run
+
+    place = _open(workspace)
+    with screen.at_work("approving"):
+        registration = approve_run(place, run, by, note, overrule)
+    if as_json:
+        _print_json(registration)
+    else:
+        screen.say(f"Approved: v{registration.version} is the champion.", "green")
 
 
-def main() -> None:
-    """Entry point: what a person can mend is one sentence and exit code 2; a defect of ours is told as such."""
+@app.command(rich_help_panel=DECIDE)
+def rollback(
+    version: Annotated[str, typer.Argument(help="Registered version, 3 or v3.", metavar="VERSION", show_default=False)],
+    workspace: Where = Path(),
+    as_json: AsJson = False,
+) -> None:
+    """Make an earlier version the champion. The next night starts from it; what came after is pending again."""
+    from tasks.stages import registry_of
+
+    place, number = _open(workspace), options.version(version)
+    with screen.at_work("rolling back"):
+        registry = registry_of(place)
+        before = registry.champion()
+        registry.rollback(number)
+    if as_json:
+        _print_json({"model": registry.model, "champion": number, "before": before})
+    elif number == before:
+        screen.say(f"v{number} is the champion already; nothing was changed.")
+    else:
+        screen.say(f"v{number} is the champion, v{before} no longer. What v{number} has not learned is pending.",
+                   "green")  # fmt: skip
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and give its exit code; `arguments` are those of the process if left out."""
     switch_off_telemetry()
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")
+    for output in (sys.stdout, sys.stderr):
+        # A name that this terminal has no characters for is no reason to end.
+        getattr(output, "reconfigure", dict)(errors="backslashreplace")
     try:
-        app()
-    except RetainError as error:
-        screen.fail(str(error))
-        sys.exit(2)
-    except Exception as defect:  # The last line of defence: no traceback reaches a person who did not ask for it.
+        code = app(arguments, prog_name="retain", standalone_mode=False) or 0
+    except KeyboardInterrupt:
+        code = INTERRUPTED
+    except Exception as error:  # The last line of defence: no traceback reaches a person who did not ask for it.
         if os.environ.get("RETAIN_DEBUG"):
             raise
-        place = "".join(traceback.format_tb(defect.__traceback__)[-1:]).strip().splitlines()[0]
-        screen.fail(
-            f"This is a defect of retain, not of your input: {type(defect).__name__}: {defect} ({place}). "
-            "Nothing was registered. Set RETAIN_DEBUG=1 to see the whole traceback."
-        )
-        sys.exit(1)
+        sentence, code = explain(error)
+        screen.fail(sentence)
+    if code == INTERRUPTED:
+        screen.fail("Stopped.")
+    return int(code)
 
 
 def _open(folder: Path) -> "Workspace":
@@ -287,31 +372,38 @@ def _open(folder: Path) -> "Workspace":
 def _run_night(place: "Workspace", request: "Callable[[], Request]", day: date) -> "Night":
     from flows.servers import import_libraries, prefect_api
 
-    with prefect_api(place.prefect_home, import_libraries):
+    with prefect_api(place.prefect_home, import_libraries) as address:
+        from httpx import HTTPError
+
         from flows.night import night as flow
 
-        return flow(request(), str(place.root), day)
+        try:
+            return flow(request(), str(place.root), day)
+        except HTTPError as error:
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise Unavailable(f"Prefect at {address} does not do its work: {reason}.") from error
 
 
 def _request(**chosen: object) -> "Request":
+    from pydantic import ValidationError
+
     from flows.night import Request
+    from records.record import first_problem
 
-    return Request.model_validate(chosen)
-
-
-def _day(text: str | None) -> date:
     try:
-        return date.fromisoformat(text) if text else date.today()
-    except ValueError:
-        raise WrongInput(f"--arrived is {text!r}, which is not a day; write it as 2026-03-31.") from None
+        return Request.model_validate(chosen)
+    except ValidationError as error:
+        raise WrongInput(f"--{first_problem(error)}.") from None
 
 
-def _version(text: str) -> int:
-    digits = text.removeprefix("v")
-    if not digits.isdigit() or int(digits) == 0:
-        raise WrongInput(f"{text!r} is not a version; write its number, for example 3 or v3.")
-    return int(digits)
+def _print_json(content: Record | Sequence[Record] | dict[str, object]) -> None:
+    """One document on standard output; all but ASCII is escaped, so that it survives any terminal and pipe."""
+    if isinstance(content, Record):
+        plain: object = content.model_dump(mode="json", by_alias=True)
+    else:
+        plain = [r.model_dump(mode="json") for r in content] if isinstance(content, Sequence) else content
+    print(json.dumps(plain, indent=2))
 
 
-def _print_json(content: object) -> None:
-    print(json.dumps(content, indent=2))
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,7 +1,6 @@
 """The demo: a stream of real images, one delivery a night, every component at work."""
 
 import logging
-import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -9,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flows import screen
+from flows import screen, tables, views
 from flows.servers import import_libraries, prefect_api
 from records.errors import WrongInput
 from records.registration import Night
@@ -40,15 +39,15 @@ def run(directory: Path, stream: "StreamName", root: Path | None) -> None:
     began = time.monotonic()
     with screen.at_work("making a workspace"):
         workspace = prepare(directory, stream)
-    screen.say(f"retain on {stream}, in a workspace of its own: {directory}\n", "bold")
-    screen.say(screen.NIGHT_HEADER, "dim")
-    last: Night | None = None
+    screen.say(f"retain on {stream}, in a workspace of its own: {screen.place(directory)}", "bold")
+    screen.say()
+    views.show_night_header()
+    seen: list[Watched] = []
     nights = watch(workspace, stream, root)
     while watched := _next(nights):
-        screen.show_watched(watched.number, watched.delivery.name, watched.night)
-        last = watched.night if watched.night.scores else last
-    if last is not None:
-        show_end(last, workspace, time.monotonic() - began)
+        views.show_night_line(watched.number, watched.delivery.name, watched.night)
+        seen.append(watched)
+    show_end(seen, workspace, time.monotonic() - began)
 
 
 def prepare(root: Path, stream: "StreamName") -> Workspace:
@@ -70,24 +69,38 @@ def watch(workspace: Workspace, stream: "StreamName", root: Path | None) -> Iter
 
         plan = deliveries(stream, root, read_params(workspace.params).ingest.test_share)
         for number, delivery in enumerate(plan, start=1):
-            log.info("night %d of %d: %s", number, len(plan), delivery.story)
+            log.info("night %d of %d, %s", number, len(plan), delivery.story, extra={"chapter": True})
             delivery.write(workspace.inbox / delivery.name, _tell("deliver", delivery.name))
             request = Request.model_validate(delivery.request)
             yield Watched(number, delivery, night(request, str(workspace.root), delivery.day))
 
 
-def show_end(last: Night, workspace: Workspace, seconds: float) -> None:
-    """The score matrix, as a table and as a picture, and what to type next."""
+def show_end(seen: list[Watched], workspace: Workspace, seconds: float) -> None:
+    """Why nights made no version, the score matrix, as a table and as a picture, and what to type next."""
+    screen.say()
+    for watched in seen:
+        if watched.night.registration is None or watched.night.registration.version is None:
+            views.tell_reasons(f"night {watched.number}", watched.night)
+    accepted = [w.night for w in seen if w.night.scores and w.night.registration and w.night.registration.version]
+    if accepted:
+        show_scores(accepted[-1], workspace)
+    screen.say(f"{seconds:.0f} seconds in all.")
+    screen.say()
+    look_further(workspace, len(accepted))
+
+
+def show_scores(last: Night, workspace: Workspace) -> None:
+    """The score matrix of the last version, as a table and as a picture."""
     from tasks.pictures import score_picture
 
     assert last.scores is not None
-    version = last.registration.version if last.registration else None
-    screen.console.print()
-    screen.console.print(screen.matrix_table(last.scores, version))
+    assert last.registration is not None
+    screen.say()
+    tables.show_matrix(last.scores, last.registration.version)
+    screen.say()
     picture = workspace.root / "score-matrix.png"
     picture.write_bytes(score_picture(last.scores))
-    screen.say(f"\n{seconds:.0f} seconds in all. The matrix as a picture: {os.path.relpath(picture)}")
-    screen.say(look_further(workspace))
+    screen.say(f"As a picture: {screen.place(picture)}")
 
 
 def _next(nights: Iterator[Watched]) -> Watched | None:
@@ -98,22 +111,23 @@ def _next(nights: Iterator[Watched]) -> Watched | None:
 def _tell(verb: str, name: str) -> Callable[[int, int], None]:
     def tell(done: int, total: int) -> None:
         if done % 5000 == 0:
-            log.info("%s %s: %d of %d", verb, name, done, total)
+            log.info("%s %s: %d of %d", verb, name, done, total, extra={"fleeting": True})
 
     return tell
 
 
-def look_further(workspace: Workspace) -> str:
+def look_further(workspace: Workspace, versions: int) -> None:
     """What to type next."""
-    here = os.path.relpath(workspace.root)
-    lines = [
-        "",
-        "Look further:",
-        f"  retain ui -w {here}              Prefect's runs, MLflow's versions and their comparison",
-        f"  retain history -w {here}         every night with its verdict",
-        f"  retain compare -w {here} 1 4     what v4 learned and lost against v1",
-        f"  retain status -w {here}          champion, pending, quarantine",
+    screen.say("Look further:", "bold")
+    commands = [
+        ("status", "champion, pending, quarantine"),
+        ("history", "every night with its verdict"),
+        ("ui", "Prefect's runs, MLflow's versions and their comparison"),
     ]
+    if versions > 1:
+        commands.insert(2, (f"compare 1 {versions}", f"what v{versions} learned and lost against v1"))
+    lines = [(screen.command(words, workspace.root), meaning) for words, meaning in commands]
     reports = sorted(workspace.quarantine.glob("*/report.html"))
-    lines += [f"  {os.path.relpath(report)}   why a batch went to quarantine" for report in reports]
-    return "\n".join(lines)
+    lines += [(screen.place(report), "why a batch went to quarantine") for report in reports]
+    for line, meaning in lines:
+        screen.say(f"  {line:32}  {meaning}")

@@ -13,9 +13,13 @@ from flows.servers import LOOPBACK, SILENT, Server, free_port, mlflow_server, pr
 from records.errors import Unavailable, WrongInput
 from tasks.workspace import Workspace
 
+POOL = "gpu"
+"""Work pool that prefect.yaml names."""
+PREFECT = (sys.executable, "-m", "prefect", "--no-prompt")
+
 
 def serve(workspace: Workspace, prefect_port: int, mlflow_port: int, with_worker: bool) -> None:
-    """Serve until a signal comes. Raises `WrongInput` if a port is taken, `Unavailable` if a server does not start."""
+    """Serve until a signal comes. Raises `WrongInput` if a port is taken, `Unavailable` if a server ends by itself."""
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
@@ -29,13 +33,14 @@ def serve(workspace: Workspace, prefect_port: int, mlflow_port: int, with_worker
                 servers.append(mlflow_server(workspace.state, address, artifacts, mlflow_port))
             for server in servers:
                 server.wait(stop)
-        screen.say(f"Prefect  http://{LOOPBACK}:{prefect_port}   flow runs, artifacts, the form for a manual night")
-        screen.say(f"MLflow   {_mlflow_page(workspace, mlflow_port)}   versions, metrics, comparison")
         if with_worker and not stop.is_set():
-            servers.append(worker(workspace, f"http://{LOOPBACK}:{prefect_port}/api"))
-            screen.say("Worker   takes `nightly` at two and whatever is started from the form")
-        screen.say("Ctrl-C stops them.", "dim")
-        stop.wait()
+            with screen.at_work("deploying"):
+                servers.append(worker(workspace, f"http://{LOOPBACK}:{prefect_port}/api"))
+        if not stop.is_set():
+            _introduce(workspace, prefect_port, mlflow_port, with_worker)
+        while not stop.wait(timeout=1):
+            for server in servers:
+                server.check()
     finally:
         for server in reversed(servers):
             server.stop()
@@ -43,29 +48,39 @@ def serve(workspace: Workspace, prefect_port: int, mlflow_port: int, with_worker
 
 
 def worker(workspace: Workspace, api: str) -> Server:
-    """Deploy what the workspace's prefect.yaml names and start a worker for it."""
-    env = {**os.environ, **SILENT, **worker_environment(workspace, api)}
-    pool = ["work-pool", "create", "--type", "process", "--overwrite", "gpu"]
-    for command in (pool, ["--no-prompt", "deploy", "--all"]):
+    """Deploy what the workspace's prefect.yaml names and start a worker for it, not waited for."""
+    env = worker_environment(workspace, api)
+    for command in (["work-pool", "create", "--type", "process", "--overwrite", POOL], ["deploy", "--all"]):
         done = subprocess.run(
-            [sys.executable, "-m", "prefect", *command],
-            cwd=workspace.root, env=env, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False,
+            [*PREFECT, *command], cwd=workspace.root, env={**os.environ, **env}, capture_output=True, text=True,
+            stdin=subprocess.DEVNULL, start_new_session=True, check=False,
         )  # fmt: skip
         if done.returncode:
             raise Unavailable(f"`prefect {' '.join(command)}` failed: {(done.stderr or done.stdout).strip()[-500:]}")
-    command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", "gpu", "--limit", "1"]
-    return Server("The worker", command, f"{api}/health", workspace.prefect_home / "worker.log", env)
+    log = workspace.prefect_home / "worker.log"
+    return Server(
+        "The worker", [*PREFECT, "worker", "start", "--pool", POOL, "--limit", "1"], f"{api}/health", log, env
+    )
 
 
 def worker_environment(workspace: Workspace, api: str) -> dict[str, str]:
     """What a worker's processes must know: the server, the workspace, and where `python` and `retain` are."""
     path = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", "")))
     return {
+        **SILENT,
         "PREFECT_API_URL": api,
         "PREFECT_HOME": str(workspace.prefect_home),
         "RETAIN_WORKSPACE": str(workspace.root),
         "PATH": path,
     }
+
+
+def _introduce(workspace: Workspace, prefect_port: int, mlflow_port: int, with_worker: bool) -> None:
+    screen.say(f"Prefect  http://{LOOPBACK}:{prefect_port}   flow runs, artifacts, the form for a manual night")
+    screen.say(f"MLflow   {_mlflow_page(workspace, mlflow_port)}   versions, metrics, comparison")
+    if with_worker:
+        screen.say("Worker   takes `nightly` at two and whatever is started from the form")
+    screen.say("Ctrl-C stops them.", "dim")
 
 
 def _free(port: int, option: str) -> int:

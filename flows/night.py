@@ -8,14 +8,14 @@ person sees of them in Prefect.
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Literal
 
 from filelock import FileLock, Timeout
-from prefect import flow, task
+from prefect import flow, runtime, task
 from pydantic import BaseModel, ConfigDict, Field
 
 from flows import artifacts
@@ -30,7 +30,6 @@ from tasks import inbox, quarantine, stages
 from tasks.workspace import Workspace
 
 log = logging.getLogger("retain")
-T = TypeVar("T")
 
 Strategy = Literal["as configured", "finetune", "joint", "replay", "replay_distillation"]
 
@@ -58,7 +57,12 @@ class Request(BaseModel):
 AS_CONFIGURED = Request()
 
 
-@flow(name="night", log_prints=False, validate_parameters=True)
+def run_name() -> str:
+    """What Prefect's pages call this night."""
+    return f"night of {runtime.flow_run.parameters.get('arrived') or date.today()}"
+
+
+@flow(name="night", flow_run_name=run_name, log_prints=False)
 def night(request: Request = AS_CONFIGURED, workspace: str = "", arrived: date | None = None) -> Night:
     """Take what arrived, learn what is pending, register what is good enough.
 
@@ -67,13 +71,15 @@ def night(request: Request = AS_CONFIGURED, workspace: str = "", arrived: date |
         workspace: Folder of the workspace. Empty: RETAIN_WORKSPACE, or the working directory.
         arrived: Day that tonight's deliveries are filed under. Empty: today.
     """
-    began, day = time.monotonic(), arrived or date.today()
+    day, watch = arrived or date.today(), Stopwatch()
     place = Workspace.open(Path(workspace or os.environ.get("RETAIN_WORKSPACE") or "."))
     with alone(place):
         arrivals, unreadable = take_all(place, day)
-        parent = champion(place)
+        watch.lap("ingest")
+        parent = champion_step(place)
         experiences, reports = admit(place, parent, request)
-        result = learn(place, experiences, request, day) if experiences else Night(outcome="nothing to learn")
+        watch.lap("validate")
+        result = learn(place, experiences, request, day, watch) if experiences else Night(outcome="nothing to learn")
     told = result.model_copy(
         update={
             "arrivals": arrivals,
@@ -81,21 +87,25 @@ def night(request: Request = AS_CONFIGURED, workspace: str = "", arrived: date |
             "quarantined": tuple(report for report in reports if not report.admitted),
             "parent": parent,
             "day": day,
-            "seconds": round(time.monotonic() - began, 1),
+            "seconds": watch.total(),
         }
     )
     artifacts.show_night(told)
     return told
 
 
-def learn(place: Workspace, experiences: tuple[Experience, ...], request: Request, day: date) -> Night:
+def learn(
+    place: Workspace, experiences: tuple[Experience, ...], request: Request, day: date, watch: "Stopwatch"
+) -> Night:
     """Update, evaluate, judge, register: the part of a night that needs something to learn."""
-    watch = Stopwatch()
-    losses = watch("update", update_step, place)
-    matrix = watch("evaluate", evaluate_step, place)
-    verdict = watch("judge", judge_step, place)
+    losses = update_step(place)
+    watch.lap("update")
+    matrix = evaluate_step(place)
+    watch.lap("evaluate")
+    verdict = judge_step(place)
+    watch.lap("judge")
+    keep_step(place, verdict)
     registration = register_step(place, matrix, verdict, day, request.hold, watch.seconds, losses)
-    keep_step(place, registration)
     return Night(
         outcome="held" if verdict.decision == "accept" and not registration.champion else verdict.decision,
         learned=tuple(e.batch for e in experiences),
@@ -106,17 +116,21 @@ def learn(place: Workspace, experiences: tuple[Experience, ...], request: Reques
 
 
 class Stopwatch:
-    """Runs steps and keeps how long each took, in seconds."""
+    """How long each step took, in seconds, for those who compare versions."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
+        self.began = self.last = time.monotonic()
 
-    def __call__(self, name: str, step: Callable[[Workspace], T], place: Workspace) -> T:
-        """Run `step` in `place` and give what it gives."""
-        began = time.monotonic()
-        result = step(place)
-        self.seconds[name] = round(time.monotonic() - began, 3)
-        return result
+    def lap(self, name: str) -> None:
+        """What was done since the last lap was `name`."""
+        now = time.monotonic()
+        self.seconds[name] = round(now - self.last, 3)
+        self.last = now
+
+    def total(self) -> float:
+        """Seconds since the beginning."""
+        return round(time.monotonic() - self.began, 1)
 
 
 @contextmanager
@@ -139,7 +153,7 @@ def take_all(place: Workspace, day: date) -> tuple[tuple[Arrival, ...], dict[str
     arrivals, unreadable = [], {}
     for delivery in inbox.waiting(place):
         try:
-            arrivals.append(ingest_step.with_options(name=f"ingest {delivery.name}")(place, delivery, day))
+            arrivals.append(ingest_step(place, delivery, day))
         except UnreadableBatch as reason:
             log.warning("%s stays in the inbox: %s", delivery.name, reason)
             unreadable[delivery.name] = str(reason)
@@ -158,7 +172,10 @@ def admit(place: Workspace, parent: int, request: Request) -> tuple[tuple[Experi
     return experiences, reports
 
 
-@task(name="ingest", retries=2, retry_delay_seconds=5, retry_condition_fn=artifacts.outside_world_failed)
+@task(
+    name="ingest", task_run_name="ingest {delivery.name}",
+    retries=2, retry_delay_seconds=5, retry_condition_fn=artifacts.outside_world_failed,
+)  # fmt: skip
 def ingest_step(place: Workspace, delivery: Path, day: date) -> Arrival:
     """A delivery becomes an immutable batch in DVC."""
     log.info("ingest %s", delivery.name)
@@ -166,13 +183,16 @@ def ingest_step(place: Workspace, delivery: Path, day: date) -> Arrival:
     return inbox.take(place, delivery, day, stages.params_of(place).ingest, tell)
 
 
-@task(name="champion", retries=2, retry_delay_seconds=5, retry_condition_fn=artifacts.outside_world_failed)
-def champion(place: Workspace) -> int:
+@task(
+    name="champion", task_run_name="champion",
+    retries=2, retry_delay_seconds=5, retry_condition_fn=artifacts.outside_world_failed,
+)  # fmt: skip
+def champion_step(place: Workspace) -> int:
     """The version to start from."""
     return stages.registry_of(place).champion()
 
 
-@task(name="validate")
+@task(name="validate", task_run_name="validate")
 def validate_step(place: Workspace, run: RunFile) -> tuple[tuple[Experience, ...], tuple[Report, ...]]:
     """Each pending batch passes the data gate or goes to quarantine."""
     log.info("validate %s", ", ".join(run.batches))
@@ -184,7 +204,7 @@ def validate_step(place: Workspace, run: RunFile) -> tuple[tuple[Experience, ...
     return experiences, reports
 
 
-@task(name="update")
+@task(name="update", task_run_name="update")
 def update_step(place: Workspace) -> dict[str, list[float]]:
     """The parent learns the new experiences; gives the course of each part of the loss."""
     log.info("update")
@@ -194,7 +214,7 @@ def update_step(place: Workspace) -> dict[str, list[float]]:
     return trained.losses if trained else {}
 
 
-@task(name="evaluate")
+@task(name="evaluate", task_run_name="evaluate")
 def evaluate_step(place: Workspace) -> ScoreMatrix:
     """The candidate is scored on everything it ever learned."""
     log.info("evaluate")
@@ -203,7 +223,7 @@ def evaluate_step(place: Workspace) -> ScoreMatrix:
     return matrix
 
 
-@task(name="judge")
+@task(name="judge", task_run_name="judge")
 def judge_step(place: Workspace) -> Verdict:
     """May the candidate become the champion?"""
     log.info("judge")
@@ -212,7 +232,20 @@ def judge_step(place: Workspace) -> Verdict:
     return verdict
 
 
-@task(name="register", retries=2, retry_delay_seconds=5, retry_condition_fn=artifacts.outside_world_failed)
+@task(
+    name="keep", task_run_name="keep",
+    retries=2, retry_delay_seconds=5, retry_condition_fn=artifacts.outside_world_failed,
+)  # fmt: skip
+def keep_step(place: Workspace, verdict: Verdict) -> None:
+    """DVC and Git are told what was made, so that `dvc repro` agrees with this night."""
+    log.info("keep")
+    stages.run_keep(place, verdict)
+
+
+@task(
+    name="register", task_run_name="register",
+    retries=2, retry_delay_seconds=5, retry_condition_fn=artifacts.outside_world_failed,
+)  # fmt: skip
 def register_step(
     place: Workspace,
     matrix: ScoreMatrix,
@@ -225,10 +258,3 @@ def register_step(
     """Every night is logged; an accepted candidate becomes the champion."""
     log.info("register")
     return stages.run_register(place, matrix, verdict, day, hold, seconds, losses)
-
-
-@task(name="keep", retries=2, retry_delay_seconds=5, retry_condition_fn=artifacts.outside_world_failed)
-def keep_step(place: Workspace, registration: Registration) -> None:
-    """DVC and Git are told what was made, so that `dvc repro` agrees with this night."""
-    log.info("keep")
-    stages.run_keep(place, registration)

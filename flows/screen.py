@@ -1,221 +1,144 @@
-"""What a person sees in a terminal, drawn with rich. Names that come from outside are text, never markup."""
+"""The terminal: what is told goes to standard output; what is being done and what went wrong, to standard error.
+
+Names that come from outside are text: no markup in them is drawn and no control character is obeyed. On a pipe a line
+is as long as what it says, and progress is a plain line for each step, for logs.
+"""
 
 import logging
+import os
+import shlex
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from pathlib import Path
 
-from rich.console import Console
+from rich.console import Console, RenderableType
+from rich.status import Status
 from rich.table import Table
 from rich.text import Text
 
-from records.registration import Night
-from records.scores import ScoreMatrix
-from records.verdict import Finding, Verdict
-
-if TYPE_CHECKING:
-    from rich.status import Status as StatusLine
-
-    from records.runs import RunFacts
-    from tasks.overview import Comparison, Status
-
-COLOURS = {"accept": "green", "refuse": "red", "inconclusive": "yellow", "held": "yellow", "nothing to learn": "dim"}
-WORDS = {"accept": "accepted", "refuse": "refused"}
-
-console = Console(highlight=False)
-errors = Console(stderr=True, highlight=False)
+LABEL = 12
+"""Width of the column that names what a line is about."""
+ON_A_PIPE = 1000
+SELDOM = 10.0
+"""Seconds between two messages of progress on a pipe."""
 
 
-def percent(value: float | None, digits: int = 1) -> str:
-    """A share as percent; a dash if there is none."""
-    return "–" if value is None else f"{value * 100:.{digits}f}%"
+def paper(error: bool = False) -> Console:
+    """Standard output, or standard error, as it is now."""
+    console = Console(stderr=error, highlight=False)
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console.width = ON_A_PIPE
+    return console
 
 
-def interval(finding: Finding | None) -> str:
-    """An estimate with its bounds, in percent."""
-    if finding is None:
-        return "–"
-    return f"{finding.estimate * 100:.1f}% [{finding.lower * 100:.1f}, {finding.upper * 100:.1f}]"
+def visible(text: str) -> str:
+    """Text on one line; what cannot be printed stands as in Python (`\\n`, `\\x1b`)."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
-def decision(outcome: str) -> Text:
-    """The outcome of a night in its colour."""
-    return Text(WORDS.get(outcome, outcome), style=COLOURS.get(outcome, ""))
+def say(sentence: str = "", style: str = "") -> None:
+    """A line of text, broken between words where the terminal ends."""
+    draw(Text(visible(sentence), style=style))
 
 
-def outcome_of(night: Night) -> Text:
-    """The outcome of a night; a night whose every batch failed the gate was one of quarantine."""
-    if night.verdict is None and night.quarantined:
-        return Text("quarantined", style="magenta")
-    return decision(night.outcome)
+def draw(what: RenderableType) -> None:
+    """A table, or text in several styles."""
+    console = paper()
+    console.print(what, soft_wrap=isinstance(what, Text) and not console.is_terminal)
 
 
-def learned_of(verdict: Verdict | None) -> str:
-    """Score on what is new: the lowest of the new experiences."""
-    new = [f.estimate for f in verdict.findings if f.question == "learned"] if verdict else []
-    return percent(min(new)) if new else "–"
-
-
-def night_row(night: Night) -> tuple[str | Text, ...]:
-    """Learned, forgotten, taken, verdict, version, seconds."""
-    forgotten = night.verdict.find("forgotten") if night.verdict else None
-    taken = night.verdict.find("taken") if night.verdict else None
-    version = night.registration.version if night.registration else None
-    return (
-        learned_of(night.verdict),
-        interval(forgotten),
-        percent(taken.estimate if taken else None),
-        outcome_of(night),
-        f"v{version}" if version else "–",
-        f"{night.seconds:.1f} s",
-    )
-
-
-def show_night(night: Night) -> None:
-    """One night at length: what came, what was refused, what was learned, the verdict."""
-    for arrival in night.arrivals:
-        known = " (known already: nothing was added)" if arrival.known else ""
-        say(f"ingested     {arrival.batch.id}  {arrival.batch.images} images of {arrival.batch.source}{known}")
-    for name, reason in night.unreadable.items():
-        say(f"not taken    {name}  stays in the inbox: {reason}", "yellow")
-    for report in night.quarantined:
-        say(f"quarantined  {report.batch}  {report.summary}", "magenta")
-    for batch in night.learned:
-        say(f"learned      {batch}")
-    if night.scores is not None:
-        version = night.registration.version if night.registration else None
-        console.print(matrix_table(night.scores, version))
-    say(f"{WORDS.get(night.outcome, night.outcome)}: {night.sentence()}", COLOURS.get(night.outcome, ""))
-    say(f"{night.seconds:.1f} s", "dim")
-
-
-NIGHT_HEADER = "night  delivery                 learned  forgotten               taken  verdict      version seconds"
-
-
-def show_watched(number: int, delivery: str, night: Night) -> None:
-    """One line a night, under `NIGHT_HEADER`."""
-    learned, forgotten, taken, outcome, version, seconds = night_row(night)
-    line = Text(f"{number:<7}{delivery:24}{learned:>8}  {forgotten:22}{taken:>6}  ")
-    line.append_text(outcome if isinstance(outcome, Text) else Text(outcome))
-    line.append(" " * max(1, 13 - len(outcome)) + f"{version:8}{seconds}")
-    console.print(line, soft_wrap=True)
-
-
-def matrix_table(matrix: ScoreMatrix, version: int | None = None) -> Table:
-    """Scores in percent: a row a version, a column an experience. `version`: what the candidate became."""
-    table = Table(title="Score on the test images of each experience, in percent", title_justify="left", box=None)
-    table.add_column("version", no_wrap=True)
-    for experience in matrix.experiences:
-        table.add_column(experience[5:10], justify="right", no_wrap=True)
-    table.add_column("average", justify="right", style="bold")
-    for row in matrix.rows:
-        cells = [f"{row.scores[e].overall * 100:.1f}" if e in row.scores else "" for e in matrix.experiences]
-        average = sum(s.overall for s in row.scores.values()) / len(row.scores)
-        name = f"v{version}" if version and row is matrix.candidate else row.version
-        table.add_row(name, *cells, f"{average * 100:.1f}")
-    return table
-
-
-def say(sentence: str, style: str = "") -> None:
-    """A line of text, as it is."""
-    console.print(Text(sentence, style=style), soft_wrap=True)
+def tell(label: str, value: str | Text, style: str = "") -> None:
+    """A line that begins with what it is about; further lines of the same value stand under its first."""
+    text = value if isinstance(value, Text) else Text(visible(value), style=style)
+    if not paper().is_terminal:
+        draw(Text(f"{label:{LABEL}} ").append_text(text))
+        return
+    grid = Table.grid(padding=(0, 1))
+    grid.add_column(width=LABEL, style="dim", no_wrap=True)
+    grid.add_column(overflow="fold")
+    grid.add_row(label, text)
+    draw(grid)
 
 
 def fail(sentence: str) -> None:
     """A line on standard error."""
-    errors.print(Text(sentence, style="red"), soft_wrap=True)
+    console = paper(error=True)
+    console.print(Text(visible(sentence), style="red"), soft_wrap=not console.is_terminal)
+
+
+def listed(names: Sequence[str], most: int = 20) -> str:
+    """Names with commas between them; of many, the first ones and how many more there are."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more if names else "nothing"
+
+
+def count(number: int, what: str, several: str = "") -> str:
+    """`1 batch`, `2 batches`; `several` is the plural, if it is not made with an s."""
+    return f"{number:,} {what if number == 1 else several or f'{what}s'}"
+
+
+def place(path: Path) -> str:
+    """A path as it is typed here: relative if it lies below the working directory."""
+    path = path.absolute()
+    return os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)
+
+
+def command(words: str, workspace: Path) -> str:
+    """A command of retain for a workspace, as it is typed here."""
+    here = workspace.absolute() == Path.cwd()
+    return f"retain {words}" if here else f"retain {words} -w {shlex.quote(place(workspace))}"
 
 
 class Telling(logging.Handler):
-    """Shows the latest message of the steps in the status line."""
+    """Shows the latest message of the steps in the status line, after the chapter that it belongs to."""
 
-    def __init__(self, status: "StatusLine") -> None:
+    def __init__(self, status: Status) -> None:
         super().__init__()
-        self.status = status
+        self.status, self.chapter = status, ""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Replace the status line."""
-        self.status.update(Text(record.getMessage()))
+        message = visible(record.getMessage())
+        if getattr(record, "chapter", False):
+            self.chapter = f"{message}: "
+        self.status.update(Text(message if self.chapter == f"{message}: " else self.chapter + message))
+
+
+class Lines(logging.Handler):
+    """A line for each step; a message that the next one replaces (`fleeting`) only if nothing was said for a while."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.console, self.last = paper(error=True), time.monotonic()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print the message."""
+        now = time.monotonic()
+        if not getattr(record, "fleeting", False) or now - self.last >= SELDOM:
+            self.last = now
+            self.console.print(Text(visible(record.getMessage())), soft_wrap=True)
 
 
 @contextmanager
 def at_work(what: str) -> Iterator[None]:
-    """Show what is being done, on one line that is gone at the end; on a pipe, nothing."""
+    """Show what is being done: in a terminal on one line that is gone at the end, on a pipe a line for each step."""
     log = logging.getLogger("retain")
     log.setLevel(logging.INFO)
     log.propagate = False
-    with errors.status(what) as status:
-        telling = Telling(status)
-        log.addHandler(telling)
-        try:
+    console = paper(error=True)
+    if not console.is_terminal:
+        with _heard(log, Lines()):
             yield
-        finally:
-            log.removeHandler(telling)
-
-
-def show_status(told: "Status") -> None:
-    """Champion, pending, quarantine, last verdict."""
-    if told.champion is None:
-        say(f"{told.model}: no version yet. Put images into the inbox and run `retain night`.")
-    else:
-        average = percent(told.champion.run.metrics.get("average"))
-        say(
-            f"{told.model} v{told.champion.number} is the champion: {average} on average, {len(told.classes)} classes.",
-            "bold",
-        )
-    say(f"learned      {_listed(told.learned)}")
-    say(f"pending      {_listed(told.pending)}")
-    say(f"inbox        {_listed(told.inbox)}")
-    say(f"quarantine   {_listed(tuple(report.batch for report in told.quarantine))}")
-    for report in told.quarantine:
-        say(f"             {report.summary}", "magenta")
-    if told.last is not None:
-        say(f"last night   {told.last.reason}", COLOURS.get(told.last.decision, ""))
-
-
-def show_history(runs: "Sequence[RunFacts]") -> None:
-    """A row a night, newest first."""
-    if not runs:
-        say("No night has been judged yet.")
         return
-    table = Table(box=None)
-    for name in ("ended (UTC)", "verdict", "version", "parent", "average", "forgotten", "batches", "run"):
-        table.add_column(
-            name, justify="right" if name in ("average", "forgotten") else "left", no_wrap=name != "batches"
-        )
-    for run in runs:
-        table.add_row(
-            f"{run.ended:%Y-%m-%d %H:%M}",
-            decision("held" if run.held else run.decision),
-            f"v{run.version}" if run.version else "–",
-            f"v{run.parent}",
-            percent(run.metrics.get("average")),
-            percent(run.metrics.get("forgotten.mean.estimate")),
-            Text(", ".join(run.batches)),
-            run.run,
-        )
-    console.print(table)
+    with console.status(Text(visible(what))) as status, _heard(log, Telling(status)):
+        yield
 
 
-def show_comparison(told: "Comparison") -> None:
-    """What the second version learned and lost against the first."""
-    say(f"v{told.second} against v{told.first}, on the test images that both were examined on", "bold")
-    if told.new_experiences:
-        say(f"learned by one of them alone: {_listed(told.new_experiences)} (classes {_listed(told.new_classes)})")
-    for title, changes in (("experience", told.experiences), ("class", told.classes)):
-        table = Table(box=None)
-        table.add_column(title, no_wrap=True)
-        for name in ("images", f"v{told.first}", f"v{told.second}", "change", "lost", "gained"):
-            table.add_column(name, justify="right")
-        for c in changes:
-            points = f"{(c.second - c.first) * 100:+.1f}"
-            table.add_row(
-                Text(c.subject), str(c.images), percent(c.first), percent(c.second), points, str(c.lost), str(c.gained)
-            )
-        console.print(table)
-    if told.confused:
-        say("lost as: " + "; ".join(f"{pair} ({count})" for pair, count in list(told.confused.items())[:8]))
-
-
-def _listed(names: tuple[str, ...]) -> str:
-    return ", ".join(names) if names else "nothing"
+@contextmanager
+def _heard(log: logging.Logger, handler: logging.Handler) -> Iterator[None]:
+    log.addHandler(handler)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)

@@ -3,9 +3,11 @@
 Prefect can also run without a server, but then it loses the last records of a run when the process ends.
 """
 
+import contextlib
 import importlib
 import logging
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -17,6 +19,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from flows import guard
+from flows.guard import PATIENCE
 from records.errors import Unavailable
 
 log = logging.getLogger("retain")
@@ -32,6 +36,7 @@ SILENT = {
 """No tool reports to anybody. Set for this process and every one that it starts."""
 STARTUP_SECONDS = 180
 LOOPBACK = "127.0.0.1"
+GUARD = Path(guard.__file__)
 
 
 def switch_off_telemetry() -> None:
@@ -48,36 +53,41 @@ def free_port() -> int:
 
 
 class Server:
-    """A process that serves on loopback; stopped by its id."""
+    """A process that serves on loopback, with all that it starts; it ends when it is stopped or this process ends."""
 
     def __init__(self, name: str, command: list[str], health: str, log: Path, env: Mapping[str, str]) -> None:
         self.name, self.health, self.log = name, health, log
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as output:
             self.process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env={**os.environ, **env},
-                start_new_session=True,
+                # A session of its own: Ctrl-C is for us, and we stop it.
+                [sys.executable, "-P", str(GUARD), *command], stdin=subprocess.PIPE, stdout=output, stderr=output,
+                env={**os.environ, **env}, start_new_session=True,
             )  # fmt: skip
 
     def wait(self, stop: threading.Event | None = None) -> None:
         """Return when it answers or `stop` is set. Raises `Unavailable` if it ends or is silent for three minutes."""
         deadline = time.monotonic() + STARTUP_SECONDS
         while not (stop and stop.is_set()) and not answers(self.health):
-            if self.process.poll() is not None or time.monotonic() > deadline:
-                self.stop()
-                raise Unavailable(f"{self.name} did not start; {self.log} says why.")
+            self.check()
+            if time.monotonic() > deadline:
+                raise Unavailable(f"{self.name} did not answer within {STARTUP_SECONDS} seconds; {self.log} says why.")
             time.sleep(0.2)
 
-    def stop(self) -> None:
-        """End it; kill it if it has not ended after ten seconds."""
+    def check(self) -> None:
+        """Raises `Unavailable` if it ended."""
         if self.process.poll() is not None:
-            return
-        self.process.terminate()
-        try:
-            self.process.wait(timeout=10)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
+            raise Unavailable(f"{self.name} ended; {self.log} says why.")
+
+    def stop(self) -> None:
+        """End it, and kill what it started and left behind."""
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(timeout=PATIENCE + 5)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
 
 
 def answers(address: str, seconds: float = 2) -> bool:
@@ -92,8 +102,10 @@ def answers(address: str, seconds: float = 2) -> bool:
 def prefect_server(home: Path, port: int) -> Server:
     """A Prefect server that keeps its database below `home`; not waited for."""
     command = [sys.executable, "-m", "prefect", "server", "start", "--host", LOOPBACK, "--port", str(port)]
-    env = {**SILENT, "PREFECT_HOME": str(home), "PREFECT_SERVER_LOGGING_LEVEL": "WARNING"}
-    return Server("The Prefect server", command, f"http://{LOOPBACK}:{port}/api/health", home / "server.log", env)
+    api = f"http://{LOOPBACK}:{port}/api"
+    # Its pages ask the API that PREFECT_API_URL names, which may be another one in here.
+    env = {**SILENT, "PREFECT_API_URL": api, "PREFECT_HOME": str(home), "PREFECT_SERVER_LOGGING_LEVEL": "WARNING"}
+    return Server("The Prefect server", command, f"{api}/health", home / "server.log", env)
 
 
 def mlflow_server(state: Path, address: str, artifacts: Path, port: int) -> Server:
@@ -108,34 +120,48 @@ def mlflow_server(state: Path, address: str, artifacts: Path, port: int) -> Serv
 def import_libraries() -> None:
     """Import what a night will need. Together they take some twenty seconds."""
     for name in ("flows.night", "torch._dynamo", "mlflow.pyfunc", "great_expectations"):
-        log.info("importing %s", name.split(".")[0])
+        log.info("importing %s", name.split(".")[0], extra={"fleeting": True})
         importlib.import_module(name)
 
 
 @contextmanager
 def prefect_api(home: Path, meanwhile: Callable[[], None] = lambda: None) -> Iterator[str]:
-    """The address of a Prefect API, also set as PREFECT_API_URL; a server of our own is stopped at the end.
+    """The address of a Prefect API that flows in here talk to; a server of our own is stopped at the end.
 
-    `meanwhile` is called while a server starts, which takes longer than importing every library. Must be entered
-    before Prefect is imported: Prefect reads its settings once. Raises `Unavailable` if
-    PREFECT_API_URL is set and nobody answers there.
+    `meanwhile` is called while a server starts, which takes longer than importing every library. Raises `Unavailable`
+    if PREFECT_API_URL is set and nobody answers there, or if our own server does not start.
     """
     given = os.environ.get("PREFECT_API_URL")
-    os.environ["PREFECT_HOME"] = os.environ.get("PREFECT_HOME", str(home))
     if given:
         if not answers(f"{given.rstrip('/')}/health", seconds=10):
             raise Unavailable(
                 f"No Prefect server answers at {given} (PREFECT_API_URL). Start it, or unset the variable."
             )
-        yield given
+        with _settings(PREFECT_API_URL=given):
+            yield given
         return
     port = free_port()
+    api = f"http://{LOOPBACK}:{port}/api"
     server = prefect_server(home, port)
-    os.environ["PREFECT_API_URL"] = f"http://{LOOPBACK}:{port}/api"
     try:
-        meanwhile()
-        server.wait()
-        yield os.environ["PREFECT_API_URL"]
+        with _settings(PREFECT_API_URL=api, PREFECT_HOME=str(home)):
+            meanwhile()
+            server.wait()
+            yield api
     finally:
-        del os.environ["PREFECT_API_URL"]
         server.stop()
+
+
+@contextmanager
+def _settings(**values: str) -> Iterator[None]:
+    """Settings for Prefect: in the environment, for processes that we start, and in here if it was imported before."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    from prefect import settings
+
+    try:
+        with settings.temporary_settings({getattr(settings, name): value for name, value in values.items()}):
+            yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name) if value is None else os.environ.update({name: value})

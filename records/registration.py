@@ -35,7 +35,7 @@ class Night(Record):
     """What a night did, for people and programs."""
 
     outcome: Literal["accept", "refuse", "inconclusive", "held", "nothing to learn"]
-    """The verdict's decision; `held` if it was accepted but waits for a person."""
+    """The verdict's decision; `held` if it was accepted but waits for a person, who wished so or went back from it."""
     day: date | None = None
     arrivals: tuple[Arrival, ...] = ()
     unreadable: dict[str, str] = {}
@@ -52,8 +52,20 @@ class Night(Record):
     def sentence(self) -> str:
         """What happened, in one sentence."""
         if self.verdict is not None:
-            kept = self.registration.version if self.registration else None
-            return f"{self.verdict.reason} {f'Registered as v{kept}.' if kept else 'Its data stay pending.'}"
+            return f"{self.verdict.reason} {self._kept()}"
         if self.quarantined:
             return f"Nothing to learn: {len(self.quarantined)} batch(es) went to quarantine."
         return "Nothing to learn: no batch is pending."
+
+    def _kept(self) -> str:
+        kept = self.registration
+        if kept is None or self.outcome not in ("accept", "held"):
+            return "Its data stay pending."
+        if kept.champion:
+            return f"Registered as v{kept.version}."
+        if kept.version is None:
+            return f"Its data stay pending until a person decides: `retain approve {kept.run}`."
+        return (
+            f"But it is v{kept.version}, from which a person went back, so it does not become the champion by "
+            f"itself: `retain rollback {kept.version}` makes it so, and with other data or parameters it is another."
+        )

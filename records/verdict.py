@@ -8,7 +8,7 @@ from records.record import Record
 
 Decision = Literal["accept", "refuse", "inconclusive"]
 Question = Literal["forgotten", "taken", "learned"]
-"""`forgotten`: lost though only the classes known before compete. `taken`: lost to a new class. `learned`: the score."""
+"""`forgotten`: lost though only the classes known before compete. `taken`: lost to new classes. `learned`: score."""
 
 
 class Finding(Record):
@@ -16,7 +16,7 @@ class Finding(Record):
 
     question: Question
     subject: str
-    """Id of the experience, or `mean`."""
+    """Id of the experience; `<first> to <last>` of small ones judged together; or `mean`."""
     estimate: float
     lower: float
     upper: float

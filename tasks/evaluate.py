@@ -32,7 +32,8 @@ class EvaluateParams(Record):
     """Section `evaluate` of params.yaml."""
 
     better: float = 0.95
-    """Confidence with which a version must beat the best one so far on an experience to take its place."""
+    """Confidence with which a version must beat the best one so far on an experience to take its place. The error is
+    spread over all versions that try, see `certainly_better`."""
 
 
 @dataclass(frozen=True)
@@ -60,11 +61,11 @@ def evaluate(
         for e in known.snapshot.experiences
     ]
     references = read_references(parent, known.snapshot.parent)
-    earlier = ScoreMatrix.read(parent / SCORES) if parent else None
+    lineage = _named(ScoreMatrix.read(parent / SCORES), known.snapshot.parent) if parent else ()
     out.mkdir(parents=True, exist_ok=True)
     _write_outcomes(examined, known.learner.classes, out / OUTCOMES)
-    _write_references(examined, references, params, out / REFERENCES)
-    matrix = _matrix(examined, earlier, known.snapshot.parent, references, problem)
+    _write_references(examined, references, lineage, params, out / REFERENCES)
+    matrix = _matrix(examined, references, lineage, problem)
     matrix = matrix.model_copy(update={"outcomes": {name: sha256(out / name) for name in (OUTCOMES, REFERENCES)}})
     matrix.write(out / SCORES)
     return matrix
@@ -145,15 +146,21 @@ def _write_outcomes(examined: Sequence[Examined], classes: Sequence[str], path: 
 
 
 def _write_references(
-    examined: Sequence[Examined], references: dict[str, Reference], params: EvaluateParams, path: Path
+    examined: Sequence[Examined],
+    references: dict[str, Reference],
+    lineage: Sequence[ScoreRow],
+    params: EvaluateParams,
+    path: Path,
 ) -> None:
+    versions = [row.version for row in lineage]
     parts = []
     for e in examined:
         version, right = "candidate", e.answers.among_known
         if e.experience in references:
             best = references[e.experience]
             earlier = np.array([best.right[image] for image in e.image])
-            if not certainly_better(right, earlier, params.better):
+            challengers = len(versions) - versions.index(best.version)  # every version since, and the candidate
+            if not certainly_better(right, earlier, params.better, look=challengers):
                 version, right = best.version, earlier
         columns = {"experience": [e.experience] * len(e.image), "version": [version] * len(e.image)}
         parts.append(pa.table({**columns, "image": e.image.tolist(), "right": right}))
@@ -161,11 +168,7 @@ def _write_references(
 
 
 def _matrix(
-    examined: Sequence[Examined],
-    earlier: ScoreMatrix | None,
-    parent: int,
-    references: dict[str, Reference],
-    problem: Problem,
+    examined: Sequence[Examined], references: dict[str, Reference], lineage: Sequence[ScoreRow], problem: Problem
 ) -> ScoreMatrix:
     scores = {
         e.experience: Score(
@@ -175,18 +178,15 @@ def _matrix(
         )
         for e in examined
     }
-    rows = (*_named(earlier, parent), ScoreRow(version="candidate", scores=scores))
-    past = {e for row in rows[:-1] for e in row.scores}
+    past = {e for row in lineage for e in row.scores}
     return ScoreMatrix(
         experiences=tuple(scores),
         new=tuple(e for e in scores if e not in past),
-        rows=rows,
+        rows=(*lineage, ScoreRow(version="candidate", scores=scores)),
         references={name: reference.version for name, reference in references.items()},
     )
 
 
-def _named(earlier: ScoreMatrix | None, parent: int) -> tuple[ScoreRow, ...]:
+def _named(earlier: ScoreMatrix, parent: int) -> tuple[ScoreRow, ...]:
     # When the parent was judged it was a candidate; it got its number by being accepted.
-    if earlier is None:
-        return ()
     return (*earlier.rows[:-1], earlier.candidate.model_copy(update={"version": f"v{parent}"}))

@@ -1,12 +1,15 @@
 """What a person asks between nights: where do we stand, what is different between two versions, let this one in."""
 
+from collections.abc import Sequence
+
 import pandas as pd
 import pyarrow.parquet as parquet
 
 from records.experience import Report
 from records.record import Record
+from records.registration import Registration
 from records.runs import RunFacts, VersionFacts
-from records.snapshot import Snapshot
+from tasks.deliveries import printable
 from tasks.evaluate import OUTCOMES
 from tasks.inbox import waiting
 from tasks.quarantine import pending, quarantined
@@ -34,13 +37,13 @@ class Status(Record):
 
 
 class Change(Record):
-    """How two versions differ on the same test images: of one experience, or of one class."""
+    """How two versions differ on the same test images: of one experience, of one class, or of all that both know."""
 
     subject: str
     images: int
-    first: float
-    second: float
-    """Scores of both versions, 0..1."""
+    first: float | None
+    second: float | None
+    """Scores of both versions, 0..1. None if that version was never examined on it; then the other one stands alone."""
     lost: int
     """Images that the first answers rightly and the second does not (negative flips)."""
     gained: int
@@ -52,12 +55,12 @@ class Comparison(Record):
 
     first: int
     second: int
-    new_experiences: tuple[str, ...]
-    """Known to one of them alone."""
-    new_classes: tuple[str, ...]
+    total: Change | None
+    """On all images that both were examined on; None if there are none."""
     experiences: tuple[Change, ...]
-    """On what both were examined on."""
+    """Those of both versions, oldest first."""
     classes: tuple[Change, ...]
+    """Those of both versions, as they were learned."""
     confused: dict[str, int]
     """`label → answer` to number of images that the second lost so, most frequent first."""
 
@@ -75,7 +78,7 @@ def status_of(workspace: Workspace) -> Status:
         classes=snapshot.classes,
         learned=learned,
         pending=pending(workspace, learned),
-        inbox=tuple(delivery.name for delivery in waiting(workspace)),
+        inbox=tuple(printable(delivery.name) for delivery in waiting(workspace)),
         quarantine=quarantined(workspace),
         last=runs[0] if runs else None,
     )
@@ -86,54 +89,60 @@ def compare_versions(workspace: Workspace, first: int, second: int) -> Compariso
 
     Raises `WrongInput` if one of them does not exist.
     """
-    known = [_known(workspace, version) for version in (first, second)]
-    tables = [outcomes for _, outcomes in known]
-    both = tables[0].merge(tables[1], on=["experience", "image", "label"], suffixes=("_first", "_second"))
-    lost = both[(both["overall_first"] > both["overall_second"])]
+    tables = [_outcomes(workspace, version) for version in (first, second)]
+    rows = tables[0].merge(
+        tables[1], on=["experience", "image", "label"], how="outer", suffixes=("_first", "_second"), indicator=True
+    )
+    both = rows[rows["_merge"] == "both"]
+    lost = both[both["overall_first"] > both["overall_second"]]
     pairs = (lost["label"] + " → " + lost["answer_second"]).value_counts()
-    snapshots = [snapshot for snapshot, _ in known]
     return Comparison(
         first=first,
         second=second,
-        new_experiences=_difference(*([e.batch for e in s.experiences] for s in snapshots)),
-        new_classes=_difference(*(list(s.classes) for s in snapshots)),
-        experiences=_changes(both, "experience"),
-        classes=_changes(both, "label"),
+        total=_change("all", both) if len(both) else None,
+        experiences=_changes(rows, "experience", tables),
+        classes=_changes(rows, "label", tables),
         confused={str(pair): int(count) for pair, count in pairs.items()},
     )
 
 
-def approve_run(workspace: Workspace, run: str, by: str, note: str, overrule: bool) -> int:
-    """Make the candidate of `run` the champion on a person's word, and give its version.
+def approve_run(workspace: Workspace, run: str, by: str, note: str, overrule: bool) -> Registration:
+    """Make the candidate of `run` the champion on a person's word.
 
     Raises `WrongInput` if there is no such run, or if it was refused and `overrule` is not set.
     """
-    registration = approve(
+    return approve(
         run, by, note, archive_of(workspace), registry_of(workspace), params_of(workspace).register_, overrule
     )
-    assert registration.version is not None
-    return registration.version
 
 
-def _known(workspace: Workspace, version: int) -> tuple[Snapshot, pd.DataFrame]:
+def _outcomes(workspace: Workspace, version: int) -> pd.DataFrame:
     folder = version_folder(workspace, version)
     assert folder is not None, "version 0 is not registered"
-    return snapshot_of(workspace, version), parquet.read_table(folder / "evaluation" / OUTCOMES).to_pandas()
+    columns = ["experience", "image", "label", "answer", "overall"]
+    table: pd.DataFrame = parquet.read_table(folder / "evaluation" / OUTCOMES, columns=columns).to_pandas()
+    return table
 
 
-def _difference(first: list[str], second: list[str]) -> tuple[str, ...]:
-    return tuple(name for name in (*first, *second) if (name in first) != (name in second))
+def _changes(rows: pd.DataFrame, by: str, tables: Sequence[pd.DataFrame]) -> tuple[Change, ...]:
+    groups = dict(list(rows.groupby(by, sort=False)))
+    in_order = pd.concat([table[by] for table in tables]).unique()
+    return tuple(_change(str(subject), groups[subject]) for subject in in_order)
 
 
-def _changes(both: pd.DataFrame, by: str) -> tuple[Change, ...]:
-    return tuple(
-        Change(
-            subject=str(subject),
-            images=len(rows),
-            first=round(float(rows["overall_first"].mean()), 6),
-            second=round(float(rows["overall_second"].mean()), 6),
-            lost=int((rows["overall_first"] > rows["overall_second"]).sum()),
-            gained=int((rows["overall_first"] < rows["overall_second"]).sum()),
-        )
-        for subject, rows in both.groupby(by, sort=False)
+def _change(subject: str, rows: pd.DataFrame) -> Change:
+    shared = rows[rows["_merge"] == "both"]
+    counted = shared if len(shared) else rows
+    return Change(
+        subject=subject,
+        images=len(counted),
+        first=_score(counted["overall_first"]),
+        second=_score(counted["overall_second"]),
+        lost=int((shared["overall_first"] > shared["overall_second"]).sum()),
+        gained=int((shared["overall_first"] < shared["overall_second"]).sum()),
     )
+
+
+def _score(outcomes: "pd.Series[float]") -> float | None:
+    known = outcomes.dropna()
+    return round(float(known.mean()), 6) if len(known) else None

@@ -12,11 +12,11 @@ from models.catalogue import GateChoice
 from models.gates.paired_score import PairedScore
 from records.errors import WrongParameters
 from records.record import Record
+from tasks.checks import ValidateParams
 from tasks.evaluate import EvaluateParams
 from tasks.ingest import IngestParams
 from tasks.register import RegisterParams
 from tasks.update import UpdateParams
-from tasks.validate import ValidateParams
 
 
 class Params(Record):
@@ -57,7 +57,7 @@ def read_params(path: Path, overrides: Mapping[str, object] | None = None) -> Pa
     missing = [section for section in TRACKED if section not in content]
     if missing:
         raise WrongParameters(
-            f"{path}: the section `{missing[0]}` is missing. DVC tracks it by name, so write at least `{missing[0]}: {{}}`."
+            f"{path}: the section `{missing[0]}` is missing. DVC tracks it by name: write at least `{missing[0]}: {{}}`."
         )
     for name, value in (overrides or {}).items():
         _replace(content, name.split("."), value)

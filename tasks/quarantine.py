@@ -13,11 +13,9 @@ from adapters.datastore import DataStore
 from models.images import ImageLimits, decode
 from records.experience import Report
 from tasks.ingest import list_batches, read_batch
-from tasks.report import report_html
+from tasks.report import THUMBNAILS, report_html
 from tasks.workspace import Workspace
 
-THUMBNAILS = 24
-"""Pictures shown for each reason."""
 SIDE = 96
 """Longer side of a thumbnail in pixels."""
 

@@ -26,13 +26,14 @@ from records.scores import ScoreMatrix
 from records.snapshot import FRESH, Snapshot
 from records.verdict import Verdict
 from tasks import identity as identities
+from tasks.earlier import EarlierImages
 from tasks.evaluate import evaluate, read_pairs
 from tasks.ingest import read_batch
 from tasks.judge import judge
 from tasks.params import Params, read_params
 from tasks.register import night_facts, register
 from tasks.update import update
-from tasks.validate import EarlierImages, validate
+from tasks.validate import validate
 from tasks.workspace import Workspace
 
 FACTS = [
@@ -73,14 +74,14 @@ def snapshot_of(workspace: Workspace, version: int) -> Snapshot:
 
 
 def run_validate(workspace: Workspace, run: RunFile | None = None) -> tuple[tuple[Experience, ...], tuple[Report, ...]]:
-    """Validate each batch of `run` (default: run.json), on its own; write experiences and reports, and give both."""
+    """Validate each batch of `run` (default: run.json), on its own; write experiences and reports, and give both.
+
+    If none passes, the experiences of the run before stay: run.json still names them.
+    """
     run = run or workspace.run_file()
     params = read_params(workspace.params, run.overrides)
     parent = snapshot_of(workspace, run.parent)
     fetch_data(workspace, (*run.batches, *(e.batch for e in parent.experiences)))
-    for folder in (workspace.experiences, workspace.reports):
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
     seen = [(e, facts_of(workspace, e.batch)) for e in parent.experiences]
     experiences: list[Experience] = []
     reports: list[Report] = []
@@ -91,11 +92,12 @@ def run_validate(workspace: Workspace, run: RunFile | None = None) -> tuple[tupl
         except RejectedBatch as rejected:
             report = rejected.report
         else:
-            experience.write(workspace.experiences / f"{name}.json")
             experiences.append(experience)
             seen.append((experience, facts))
-        report.write(workspace.reports / f"{name}.json")
         reports.append(report)
+    _write_all(workspace.reports, reports)
+    if experiences:
+        _write_all(workspace.experiences, experiences)
     return tuple(experiences), tuple(reports)
 
 
@@ -139,6 +141,18 @@ def run_judge(workspace: Workspace) -> Verdict:
     return verdict
 
 
+def run_keep(workspace: Workspace, verdict: Verdict) -> None:
+    """Tell DVC what was made, so that `dvc repro` finds nothing to do, and commit what names it.
+
+    Before it is registered: so the commit that a version names is the one to learn it again from, and once the alias
+    has moved nothing is left to do that a killed night could leave undone.
+    """
+    store = DataStore(workspace.root)
+    store.record_stages()
+    learned = ", ".join(workspace.run_file().batches)
+    store.commit_files([workspace.run, workspace.root / "dvc.lock"], f"Judge {learned}: {verdict.decision}")
+
+
 def run_register(
     workspace: Workspace,
     matrix: ScoreMatrix,
@@ -172,14 +186,6 @@ def run_register(
         params.register_,
         hold,
     )
-
-
-def run_keep(workspace: Workspace, registration: Registration) -> None:
-    """Tell DVC what was made, so that `dvc repro` finds nothing to do, and commit what names it."""
-    store = DataStore(workspace.root)
-    store.record_stages()
-    kept = f"as v{registration.version}" if registration.version else f"run {registration.run}, not registered"
-    store.commit_files([workspace.run, workspace.root / "dvc.lock"], f"Night of {registration.model}, {kept}")
 
 
 def plain_metrics(matrix: ScoreMatrix, verdict: Verdict) -> dict[str, float | str]:
@@ -220,6 +226,13 @@ def fetch_data(workspace: Workspace, batches: Sequence[str]) -> None:
     """Fetch from the DVC remote the batches that are not on this machine."""
     if any(not (workspace.batches / batch / "batch.json").exists() for batch in batches):
         DataStore(workspace.root).pull(["data"])
+
+
+def _write_all(folder: Path, told: Sequence[Experience] | Sequence[Report]) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    for one in told:
+        one.write(folder / f"{one.batch}.json")
 
 
 def _finished(candidate: Path, name: str) -> Snapshot | None:

@@ -12,7 +12,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from records.errors import NotAWorkspace
+from records.errors import NotAWorkspace, WrongInput
 from records.registration import RunFile
 
 
@@ -26,8 +26,10 @@ class Workspace:
     def open(cls, root: Path) -> "Workspace":
         """The workspace at `root`. Raises `NotAWorkspace` with the command that makes one."""
         root = root.absolute()
-        if not root.is_dir():
+        if not root.exists():
             raise NotAWorkspace(f"{root} does not exist. Make a workspace there with `retain init {root}`.")
+        if not root.is_dir():
+            raise NotAWorkspace(f"{root} is a file. Name the folder of a workspace with --workspace.")
         for name in ("params.yaml", ".dvc"):
             if not (root / name).exists():
                 raise NotAWorkspace(
@@ -137,5 +139,10 @@ class Workspace:
 
 
 def workers() -> int:
-    """Processes that ingest may use: RETAIN_WORKERS, or the number of cores."""
-    return int(os.environ.get("RETAIN_WORKERS", os.cpu_count() or 1))
+    """Processes that ingest may use: RETAIN_WORKERS, or the number of cores. Raises `WrongInput` for no number."""
+    given = os.environ.get("RETAIN_WORKERS")
+    if not given:
+        return os.cpu_count() or 1
+    if not given.isdecimal() or int(given) == 0:
+        raise WrongInput(f"RETAIN_WORKERS is `{given}`; it must be a whole number of processes, 1 or more.")
+    return int(given)

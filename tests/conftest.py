@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from flows.servers import switch_off_telemetry
+from flows.servers import import_libraries, prefect_api, switch_off_telemetry
 
 switch_off_telemetry()
 os.environ["PREFECT_LOGGING_LEVEL"] = "CRITICAL"
@@ -33,8 +33,15 @@ def draw(kind: str, count: int, seed: int, side: int = 12) -> list[np.ndarray]:
     return pictures
 
 
-@pytest.fixture
-def deliver(tmp_path: Path):
+@pytest.fixture(scope="session")
+def prefect(tmp_path_factory: pytest.TempPathFactory):
+    """The address of one Prefect server for all tests that run flows; to start one costs many seconds."""
+    with prefect_api(tmp_path_factory.mktemp("prefect"), import_libraries) as api:
+        yield api
+
+
+@pytest.fixture(scope="session")
+def deliver():
     """Writes a delivery of drawn shapes, `deliver(folder, {"bar": 40}, seed)`, and gives its path."""
 
     def write(folder: Path, counts: dict[str, int], seed: int = 0, side: int = 12) -> Path:

@@ -7,6 +7,9 @@ Accepting needs every finding to pass. Such an intersection-union test (Berger 1
 a candidate that is at or over any one limit with probability at most 1 - confidence without any correction. Refusing
 needs one finding only, so there the error is divided: equally over the questions asked, and within a question by the
 step-down procedure of Holm (1979), Scandinavian Journal of Statistics 6, 65-70.
+
+Of 30 test images none may be lost, and the loss may still be 10%. So where a question is asked of each experience,
+small ones answer it together: see `Gate.together` and `_together`.
 """
 
 from collections.abc import Callable, Sequence
@@ -54,7 +57,7 @@ class Outcomes:
 
 @dataclass(frozen=True)
 class Losses:
-    """What one experience lost, image by image, as distinct values and how many images have each."""
+    """What one experience, or several together, lost image by image: distinct values, how many images have each."""
 
     experience: str
     low: float
@@ -70,6 +73,15 @@ class Losses:
         values, images = np.unique(losses, return_counts=True)
         return cls(experience, low, values, images.astype(np.float64))
 
+    @classmethod
+    def pooled(cls, parts: Sequence["Losses"]) -> "Losses":
+        """All images of several experiences as if they had come at once, named by the first and the last of them."""
+        if len(parts) == 1:
+            return parts[0]
+        values, where = np.unique(np.concatenate([one.values for one in parts]), return_inverse=True)
+        images = np.bincount(where, np.concatenate([one.images for one in parts])).astype(np.float64)
+        return cls(f"{parts[0].experience} to {parts[-1].experience}", parts[0].low, values, images)
+
     @property
     def total(self) -> float:
         """Number of images."""
@@ -83,7 +95,7 @@ class Losses:
 
 @dataclass(frozen=True)
 class Claim:
-    """The loss of `subject`, which must be below `limit`: that of one experience, or the mean over several."""
+    """The loss of `subject`, which must be below `limit`: of an experience, of a group of them, or the mean of all."""
 
     question: Question
     subject: str
@@ -117,13 +129,19 @@ class Gate(Record):
     """Limit for the mean over past experiences, each counted once, of the share of test images lost although only the
     classes known before compete."""
     forgotten_each: float = Field(default=0.10, gt=0, le=1)
-    """Limit for that share in each past experience."""
+    """Limit for that share in each past experience, or group of small ones."""
     taken_mean: float = Field(default=0.20, gt=0, le=1)
     """Limit for the mean over past experiences of the share of test images lost to classes that came later."""
     taken_each: float = Field(default=0.30, gt=0, le=1)
-    """Limit for that share in each past experience."""
+    """Limit for that share in each past experience, or group of small ones."""
     learned_at_least: float = Field(default=0.60, ge=0, lt=1)
-    """The score that each new experience must exceed when all classes compete."""
+    """The score that each new experience, or group of small ones, must exceed when all classes compete."""
+    together: int = Field(default=200, ge=1)
+    """Where a limit holds for each, experiences with fewer test images are judged together with their neighbours, in
+    groups of at least so many images; 1 judges every one alone. What is given up: a loss in one small experience can
+    hide among its neighbours as long as the group stays within the limit. Right nevertheless, because alone such a loss
+    could be ruled out on no night, so none would ever be accepted; in the means each experience keeps its full weight,
+    and what hides cannot add up, as the reference stays the same from night to night."""
 
     def uppers(self, claims: Sequence[Claim], level: float) -> Floats:
         """Upper bounds [k] of k claims of one question; each alone is too low with probability `level` at most."""
@@ -162,10 +180,10 @@ class Gate(Record):
                 taken.append(Losses.of(one.experience, 0, np.maximum(one.among_known - one.overall, 0)))
         families = [
             _mean("forgotten", forgotten, self.forgotten_mean),
-            _each("forgotten", forgotten, self.forgotten_each),
+            _each("forgotten", _together(forgotten, self.together), self.forgotten_each),
             _mean("taken", taken, self.taken_mean),
-            _each("taken", taken, self.taken_each),
-            _each("learned", missed, 1 - self.learned_at_least),
+            _each("taken", _together(taken, self.together), self.taken_each),
+            _each("learned", _together(missed, self.together), 1 - self.learned_at_least),
         ]
         return [family for family in families if family]
 
@@ -218,6 +236,28 @@ def _mean(question: Question, losses: list[Losses], limit: float) -> list[Claim]
 
 def _each(question: Question, losses: list[Losses], limit: float) -> list[Claim]:
     return [Claim(question, one.experience, (one,), limit) for one in losses]
+
+
+def _together(losses: Sequence[Losses], least: int) -> list[Losses]:
+    """Experiences of `least` images as they are; smaller ones pooled, in their order, until they have as many together.
+
+    What is left over joins the last group of small ones, or for want of one the last large experience. That one is
+    still judged by itself as well: neither a large experience nor a full group is ever diluted by what comes later.
+    """
+    groups: list[list[int]] = []
+    waiting: list[int] = []
+    for i, one in enumerate(losses):
+        if one.total >= least:
+            groups.append([i])
+            continue
+        waiting.append(i)
+        if sum(losses[j].total for j in waiting) >= least:
+            groups.append(waiting)
+            waiting = []
+    if waiting:
+        full = [group for group in groups if len(group) > 1] or groups
+        groups.append(sorted(full[-1] + waiting) if full else waiting)
+    return [Losses.pooled([losses[i] for i in group]) for group in groups]
 
 
 def _finding(claim: Claim, lower: float, upper: float, decision: Decision, images: int | None) -> Finding:

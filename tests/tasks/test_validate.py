@@ -6,7 +6,9 @@ import pytest
 from records.batch import Batch, Shard
 from records.errors import DamagedState, RejectedBatch
 from records.experience import Experience
-from tasks.validate import NOTHING_EARLIER, EarlierImages, ValidateParams, image_checks, validate
+from tasks.checks import ValidateParams, image_checks
+from tasks.earlier import NOTHING_EARLIER, EarlierImages
+from tasks.validate import validate
 
 LENIENT = ValidateParams(refused_share=1, min_train=1, min_test=1, min_test_per_class=0)
 

@@ -91,7 +91,7 @@ def test_too_few_images_leave_it_open_and_say_how_many_would_do(gate):
 
 def test_bounds_are_those_of_the_levels_promised():
     # Five families share 0.05 for refusing: 0.01 each, halved again between two experiences.
-    verdict = judge([past("a", 200, lost=12, gained=4, taken=20), past("b", 100), new("c", 80, missed=8)], SCORE)
+    verdict = judge([past("a", 200, lost=12, gained=4, taken=20), past("b", 200), new("c", 80, missed=8)], SCORE)
     forgotten, taken, learned = verdict.find("forgotten", "a"), verdict.find("taken", "a"), verdict.find("learned", "c")
     assert forgotten.upper == pytest.approx(float(tango_upper(12, 4, 200, 0.05)))
     assert forgotten.lower == pytest.approx(float(tango_lower(12, 4, 200, 0.005)))
@@ -140,6 +140,77 @@ def test_more_confidence_means_wider_bounds():
         assert other.upper - other.lower > one.upper - one.lower
 
 
+def subjects(verdict, question):
+    return [f.subject for f in verdict.findings if f.question == question and f.subject != "mean"]
+
+
+@pytest.mark.parametrize(
+    ("sizes", "expected"),
+    [
+        ([30], ["e0"]),
+        ([30] * 3, ["e0 to e2"]),
+        ([200, 199, 1], ["e0", "e1 to e2"]),
+        ([30] * 14, ["e0 to e6", "e7 to e13"]),
+        ([30] * 20, ["e0 to e6", "e7 to e13", "e7 to e19"]),  # the last full group stays, and takes the rest with it
+        ([150, 500, 150, 40], ["e1", "e0 to e2", "e0 to e3"]),
+        ([500, 30], ["e0", "e0 to e1"]),
+        ([30, 500], ["e1", "e0 to e1"]),
+    ],
+)
+def test_small_experiences_are_judged_together(sizes, expected):
+    verdict = judge([past(f"e{i}", images) for i, images in enumerate(sizes)], SCORE)
+    assert subjects(verdict, "forgotten") == subjects(verdict, "taken") == expected
+    assert verdict.find("forgotten").images == sum(sizes)
+    fresh = judge([new(f"e{i}", images) for i, images in enumerate(sizes)], SCORE)
+    assert subjects(fresh, "learned") == expected
+
+
+def test_new_and_past_experiences_are_not_judged_together():
+    verdict = judge([past("a", 30), past("b", 30), new("c", 30), new("d", 30)], SCORE)
+    assert subjects(verdict, "forgotten") == ["a to b"]
+    assert subjects(verdict, "learned") == ["c to d"]
+
+
+def test_the_loss_of_a_group_is_that_of_its_images_and_of_the_mean_that_of_its_experiences():
+    outcomes = [past("a", 20, lost=10, taken=2), past("b", 60, gained=1), new("c", 40, missed=4), new("d", 80)]
+    verdict = judge(outcomes, SCORE)
+    group = verdict.find("forgotten", "a to b")
+    assert group.estimate == pytest.approx((10 - 1) / 80)
+    assert group.upper == pytest.approx(float(tango_upper(10, 1, 80, 0.05)))
+    assert group.images == 80
+    assert verdict.find("taken", "a to b").upper == pytest.approx(float(share_upper(2, 80, 0.05)))
+    assert verdict.find("learned", "c to d").lower == pytest.approx(1 - float(share_upper(4, 120, 0.05)))
+    assert verdict.find("forgotten").estimate == pytest.approx((10 / 20 - 1 / 60) / 2)
+
+
+@pytest.mark.parametrize("gate", [type(gate)() for gate in GATES])
+def test_a_long_stream_of_small_experiences_can_be_accepted_and_refused(gate):
+    harmless = [past(f"e{i:02}", 30) for i in range(20)]
+    assert judge(harmless, gate).decision == "accept"
+    # In the mean over twenty experiences the loss of seven may be lost: their group refuses.
+    harmful = [past(f"e{i:02}", 30, lost=9 if 7 <= i < 14 else 0) for i in range(20)]
+    verdict = judge(harmful, gate.model_copy(update={"forgotten_mean": 0.2}))
+    assert verdict.decision == "refuse"
+    assert verdict.find("forgotten", "e07 to e13").decision == "refuse"
+    assert verdict.find("forgotten", "e00 to e06").decision == "accept"
+    assert "of e07 to e13 (limit 10.0%)" in verdict.reason
+
+
+def test_alone_a_small_experience_is_inconclusive_for_ever():
+    verdict = judge([past(f"e{i:02}", 30) for i in range(20)], PairedScore(together=1))
+    assert verdict.decision == "inconclusive"
+    assert len(subjects(verdict, "forgotten")) == 20
+    open_ = {f.subject for f in verdict.findings if f.decision == "inconclusive"}
+    assert open_ == set(subjects(verdict, "forgotten"))
+
+
+@pytest.mark.parametrize("gate", GATES)
+def test_a_large_experience_is_never_diluted_by_small_ones(gate):
+    harmful = past("a", 300, lost=90)
+    verdict = judge([past("b", 150), harmful, past("c", 30)], gate.model_copy(update={"forgotten_mean": 0.9}))
+    assert verdict.find("forgotten", "a").decision == "refuse"
+
+
 def test_equal_losses_are_counted_once():
     losses = Losses.of("a", -1, np.array([0.0, 1, 0, -1, 1]))
     assert losses.values.tolist() == [-1, 0, 1]
@@ -171,7 +242,8 @@ def test_there_must_be_something_to_judge():
 
 
 @pytest.mark.parametrize(
-    "values", [{"confidence": 0.4}, {"forgotten_mean": 0}, {"learned_at_least": 1}, {"limit": 0.1}]
+    "values",
+    [{"confidence": 0.4}, {"forgotten_mean": 0}, {"learned_at_least": 1}, {"limit": 0.1}, {"together": 0}],
 )
 def test_impossible_limits_are_refused(values):
     with pytest.raises(ValidationError):

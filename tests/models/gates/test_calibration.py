@@ -39,16 +39,32 @@ def decide(lost, gained, images, gate=LIMITS):
     """What the gate decides on nights [nights, experiences] on which nothing was taken and all was learned."""
     past, level = lost.shape[-1], 1 - gate.confidence
     rates = (lost - gained) / images
+    groups = together(lost, gained, images, gate.together)
+    each = level / FAMILIES / sum(group[0].shape[-1] for group in groups)
 
     def of_mean(bound, level, side):
         distances = bounds(bound, lost, gained, images, level, 0.5 / np.sqrt(past)) - rates
         return rates.mean(-1) + side * np.sqrt((distances**2).sum(-1)) / past
 
-    accepted = (bounds(tango_upper, lost, gained, images, level) < gate.forgotten_each).all(-1)
-    accepted &= of_mean(tango_upper, level, 1) < gate.forgotten_mean
-    refused = (bounds(tango_lower, lost, gained, images, level / FAMILIES / past) > gate.forgotten_each).any(-1)
-    refused |= of_mean(tango_lower, level / FAMILIES, -1) > gate.forgotten_mean
+    accepted = of_mean(tango_upper, level, 1) < gate.forgotten_mean
+    refused = of_mean(tango_lower, level / FAMILIES, -1) > gate.forgotten_mean
+    for group in groups:
+        accepted &= (bounds(tango_upper, *group, level) < gate.forgotten_each).all(-1)
+        refused |= (bounds(tango_lower, *group, each) > gate.forgotten_each).any(-1)
     return Decisions(accepted, refused)
+
+
+def together(lost, gained, images, least):
+    """Counts [nights, groups] of full groups of experiences of `images` each, and of the one that the rest joins."""
+    past, size = lost.shape[-1], -(-least // images)
+    full = past // size * size
+    last = max(full - size, 0)
+    found = []
+    if full:
+        found.append([*(c[:, :full].reshape(-1, full // size, size).sum(-1) for c in (lost, gained)), images * size])
+    if full < past:
+        found.append([*(c[:, last:].sum(-1, keepdims=True) for c in (lost, gained)), images * (past - last)])
+    return found
 
 
 def flips(rng, drops, churn, images, nights=NIGHTS):
@@ -70,7 +86,16 @@ def night(lost, gained, images):
 
 @pytest.mark.parametrize(
     ("drops", "churn", "images"),
-    [([0.0] * 10, 0.04, 500), ([0.1] + [0.0] * 9, 0.02, 100), ([0.03] * 3, 0.04, 500), ([0.2, 0.1], 0.02, 100)],
+    [
+        ([0.0] * 10, 0.04, 500),
+        ([0.1] + [0.0] * 9, 0.02, 100),
+        ([0.03] * 3, 0.04, 500),
+        ([0.2, 0.1], 0.02, 100),
+        ([0.0] * 20, 0.02, 30),
+        ([0.0] * 7 + [0.06] * 7 + [0.0] * 6, 0.02, 30),
+        ([0.2] * 7 + [0.0] * 7, 0.02, 30),
+        ([0.02] * 3, 0.0, 30),
+    ],
 )
 def test_the_gate_decides_the_same(drops, churn, images):
     lost, gained = flips(np.random.default_rng(1), drops, churn, images, nights=8)
@@ -83,7 +108,7 @@ def test_the_gate_decides_the_same(drops, churn, images):
 @pytest.mark.parametrize("images", [100, 500])
 @pytest.mark.parametrize("past", [1, 10, 30])
 def test_one_experience_at_its_limit_is_accepted_in_at_most_5_of_100_nights(images, past):
-    gate = LIMITS.model_copy(update={"forgotten_mean": 0.5})  # so that the one experience decides
+    gate = LIMITS.model_copy(update={"forgotten_mean": 0.5, "together": 1})  # so that the one experience decides
     rates = []
     for churn in (0.0, 0.01, 0.04):
         drops = [gate.forgotten_each] + [0.0] * (past - 1)
@@ -93,7 +118,39 @@ def test_one_experience_at_its_limit_is_accepted_in_at_most_5_of_100_nights(imag
     assert max(rates) <= 0.05
 
 
-@pytest.mark.parametrize("images", [100, 500])
+SMALL, GROUP = 30, 7
+"""Images of a small experience, and how many of these have 200 together."""
+
+
+@pytest.mark.parametrize("past", [7, 20])
+@pytest.mark.parametrize("hit", [1, 2, 7])
+def test_a_group_at_its_limit_is_accepted_in_at_most_5_of_100_nights(past, hit):
+    """The loss is the same in all seven of the first group, or all of it is in two or in one of them."""
+    gate = LIMITS.model_copy(update={"forgotten_mean": 0.5})  # so that the group decides
+    rates = []
+    for churn in (0.0, 0.01, 0.04):
+        drops = [gate.forgotten_each * GROUP / hit] * hit + [0.0] * (past - hit)
+        lost, gained = flips(np.random.default_rng(past), drops, churn, SMALL)
+        rates.append(float(decide(lost, gained, SMALL, gate).accepted.mean()))
+    print(f"\ngroup at its limit, {hit} of {GROUP} small ones hit, {past} past, churn 0/1/4%: accepted {_list(rates)}")
+    assert max(rates) <= 0.05
+
+
+def test_what_is_given_up_by_judging_small_experiences_together():
+    """One of 20 experiences of 30 images loses much, the others nothing: without limits for means, is it accepted?"""
+    rates, drops = {}, (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 0.98)
+    for least in (1, 200):
+        gate = LIMITS.model_copy(update={"forgotten_mean": 0.5, "together": least})
+        for drop in drops:
+            lost, gained = flips(np.random.default_rng(0), [drop] + [0.0] * 19, 0.01, SMALL)
+            rates[least, drop] = float(decide(lost, gained, SMALL, gate).accepted.mean())
+        print(f"\n20 x 30 images, together {least}, one loses {_list(drops)}: {_list(rates[least, d] for d in drops)}")
+    assert max(rates[1, drop] for drop in drops) == 0  # alone, the harmless update is not accepted either
+    assert rates[200, 0.0] >= 0.99
+    assert rates[200, 0.8] <= 0.05
+
+
+@pytest.mark.parametrize("images", [30, 100, 500])
 @pytest.mark.parametrize("past", [1, 10, 30])
 def test_a_mean_at_its_limit_is_accepted_in_at_most_5_of_100_nights(images, past):
     spread = np.zeros(past)
@@ -121,7 +178,7 @@ def test_a_harmless_update_is_accepted(past, naive):
     assert point == pytest.approx(naive, abs=0.04)
 
 
-@pytest.mark.parametrize("images", [100, 500])
+@pytest.mark.parametrize("images", [30, 100, 500])
 @pytest.mark.parametrize("past", [1, 10, 30])
 def test_an_update_within_its_limits_is_refused_in_at_most_5_of_100_nights(images, past):
     """The hardest cases that are still within: every experience exactly at its limit, then the mean exactly at its."""
@@ -135,16 +192,18 @@ def test_an_update_within_its_limits_is_refused_in_at_most_5_of_100_nights(image
 
 
 @pytest.mark.parametrize("limit", [0.03, 0.05])
-def test_how_many_images_a_harmless_update_needs(limit):
-    sizes = (50, 100, 200, 300, 500)
-    gate = LIMITS.model_copy(update={"forgotten_mean": limit})
+@pytest.mark.parametrize("least", [1, 200])
+def test_how_many_images_a_harmless_update_needs(limit, least):
+    sizes = (30, 50, 100, 200, 300, 500)
+    gate = LIMITS.model_copy(update={"forgotten_mean": limit, "together": least})
     for past in (1, 10, 30):
         powers = []
         for images in sizes:
             lost, gained = flips(np.random.default_rng(0), [0.0] * past, 0.02, images)
             powers.append(float(decide(lost, gained, images, gate).accepted.mean()))
         print(
-            f"\nharmless, churn 2%, mean limit {limit:.0%}, {past} past, {sizes} images each: accepted {_list(powers)}"
+            f"\nharmless, churn 2%, mean limit {limit:.0%}, together {least}, {past} past, {sizes} images each: "
+            f"accepted {_list(powers)}"
         )
         assert powers[-1] > 0.9
 

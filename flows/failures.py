@@ -1,0 +1,50 @@
+"""What goes wrong, as a person hears of it: one sentence and an exit code, never a traceback.
+
+2    something that a person can mend: wrong input, an outside system that does not answer, a full disk
+1    a defect of retain; RETAIN_DEBUG=1 shows its traceback
+130  Ctrl-C
+"""
+
+import errno
+import os
+import traceback
+
+from typer import TyperException
+
+from flows.screen import visible
+from records.errors import RetainError
+
+MEND, DEFECT, INTERRUPTED = 2, 1, 130
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
+REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EFBIG, errno.ENAMETOOLONG, errno.ENOTDIR, errno.EMFILE)
+"""What the system does not let a program do, whatever the program."""
+
+
+def explain(error: Exception) -> tuple[str, int]:
+    """The sentence and the exit code for an exception."""
+    if isinstance(error, RetainError):
+        return str(error), MEND
+    if isinstance(error, TyperException):
+        return _usage(error), MEND
+    if isinstance(error, OSError) and error.errno in FULL + REFUSED:
+        return _system(error), MEND
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return (
+        f"This is a defect of retain, not of your input: {type(error).__name__}: {error} "
+        f"({frame.filename}, line {frame.lineno}). Set RETAIN_DEBUG=1 to see the whole traceback.",
+        DEFECT,
+    )
+
+
+def _usage(error: TyperException) -> str:
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context else "retain"
+    return f"{error.format_message().rstrip('.')}. `{command} --help` shows how it is used."
+
+
+def _system(error: OSError) -> str:
+    where = f" for {visible(os.fsdecode(error.filename))}" if error.filename else ""
+    if error.errno in FULL:
+        return f"There is no space left on the disk{where}. Free some and try again."
+    return f"The system said no{where}: {error.strerror}."

@@ -1,0 +1,66 @@
+"""Options that several commands share, and what a person types turned into what it means."""
+
+from datetime import date
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from records.errors import WrongInput
+
+Where = Annotated[
+    Path,
+    typer.Option(
+        "--workspace", "-w", envvar="RETAIN_WORKSPACE", help="Folder of the workspace.", show_default="here",
+        metavar="DIR",
+    ),
+]  # fmt: skip
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document, for scripts.", metavar=" ")]
+Arrived = Annotated[
+    str | None, typer.Option(metavar="YYYY-MM-DD", help="Day that what arrived is filed under; today if left out.")
+]
+
+
+class Stream(StrEnum):
+    """Streams of images that come with retain."""
+
+    digits = "digits"
+    fashion = "fashion-mnist"
+
+
+class Choice(StrEnum):
+    """Strategies that a night can be run with."""
+
+    configured = "as configured"
+    finetune = "finetune"
+    joint = "joint"
+    replay = "replay"
+    replay_distillation = "replay_distillation"
+
+
+Root = Annotated[
+    Path | None,
+    typer.Option(help="Folder with Fashion-MNIST's four files; downloaded if left out.", metavar="DIR"),
+]
+
+
+def remote(address: str | None) -> str | None:
+    """A folder is meant from where the person is, not from where the workspace will be."""
+    return str(Path(address).absolute()) if address and "://" not in address else address
+
+
+def day(text: str | None) -> date:
+    """A day as ISO 8601 has it; today if none is given. Raises `WrongInput`."""
+    try:
+        return date.fromisoformat(text) if text else date.today()
+    except ValueError:
+        raise WrongInput(f"--arrived is {text!r}, which is not a day; write it as 2026-03-31.") from None
+
+
+def version(text: str) -> int:
+    """The number of a version, from `3` or `v3`. Raises `WrongInput`."""
+    digits = text.removeprefix("v")
+    if not (digits.isascii() and digits.isdecimal() and len(digits) < 10 and int(digits)):
+        raise WrongInput(f"{text!r} is not a version; write its number, for example 3 or v3.")
+    return int(digits)

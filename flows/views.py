@@ -1,0 +1,182 @@
+"""What a person sees of a night and of a workspace, in words."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.text import Text
+
+from flows import screen
+from flows.tables import COLOURS, NONE, SHORT, WORDS, coloured, percent, show_matrix, word
+from records.experience import Report
+from records.registration import Night
+from records.verdict import Finding, Verdict
+
+if TYPE_CHECKING:
+    from records.runs import RunFacts
+    from tasks.overview import Status
+
+
+def lost(finding: Finding | None) -> str:
+    """An estimate and its bounds. Nothing below zero is forgotten; images that were gained for certain are told."""
+    if finding is None:
+        return NONE
+    if finding.upper < 0:
+        return f"gained {percent(-finding.estimate)}"
+    least, most = (f"{max(bound, 0) * 100:.1f}" for bound in (finding.lower, finding.upper))
+    return f"{percent(max(finding.estimate, 0))} [{least}, {most}]"
+
+
+def learned(verdict: Verdict | None) -> str:
+    """Score on what is new: the lowest of the new experiences."""
+    new = [f.estimate for f in verdict.findings if f.question == "learned"] if verdict else []
+    return percent(min(new)) if new else NONE
+
+
+def outcome(night: Night) -> str:
+    """The outcome of a night in one word; a night whose every batch failed the data gate was one of quarantine."""
+    return "quarantined" if night.verdict is None and night.quarantined else night.outcome
+
+
+# One line a night
+
+COLUMNS = (("night", 5), ("delivery", 21), ("learned", 7), ("forgotten", 18), ("taken", 6), ("verdict", 12),
+           ("version", 7), ("seconds", 7))  # fmt: skip
+LEGEND = (
+    "learned: score on the new images. forgotten: earlier test images that were lost although only the classes known "
+    "before compete [at least, at most]. taken: lost to new classes."
+)
+
+
+def show_night_header() -> None:
+    """What the columns of `show_night_line` mean."""
+    screen.say(LEGEND, "dim")
+    screen.say(_line([name for name, _ in COLUMNS]).plain, "bold")
+
+
+def show_night_line(number: int, delivery: str, night: Night) -> None:
+    """One night on one line, under `show_night_header`."""
+    taken = night.verdict.find("taken") if night.verdict else None
+    version = night.registration.version if night.registration else None
+    values = [
+        str(number), delivery, learned(night.verdict), lost(night.verdict.find("forgotten") if night.verdict else None),
+        percent(max(taken.estimate, 0) if taken else None), outcome(night), f"v{version}" if version else NONE,
+        f"{night.seconds:.1f} s",
+    ]  # fmt: skip
+    screen.draw(_line(values))
+
+
+def _line(values: Sequence[str]) -> Text:
+    """The columns that fit: a narrow terminal gets a shorter name of the delivery, and no `taken`."""
+    spare = screen.paper().width - sum(width + 2 for _, width in COLUMNS) + 2
+    line = Text(no_wrap=True)
+    for (name, width), value in zip(COLUMNS, values, strict=True):
+        if name == "taken" and spare < -9:
+            continue
+        width = max(12, width + min(spare, 0)) if name == "delivery" else width
+        text = Text(screen.visible(WORDS.get(value, value)), COLOURS.get(value, "") if name == "verdict" else "")
+        text.truncate(width, overflow="ellipsis")
+        text.align("right" if name in ("learned", "taken", "seconds") else "left", width)
+        line.append_text(text).append("  ")
+    line.rstrip()
+    return line
+
+
+# One night at length
+
+
+def show_night(night: Night, workspace: Path) -> None:
+    """What came, what was refused, what was learned, the scores, the verdict, and what a person may do now."""
+    for arrival in night.arrivals:
+        known = " (known already: nothing was added)" if arrival.known else ""
+        images = screen.count(arrival.batch.images, "image")
+        screen.tell("ingested", f"{arrival.batch.id}: {images} of {arrival.batch.source}{known}")
+    for name, reason in night.unreadable.items():
+        screen.tell("not taken", f"{name} stays in the inbox: {reason}", "yellow")
+    for report in night.quarantined:
+        _tell_quarantine("quarantined", report, workspace)
+    for batch in night.learned:
+        screen.tell("learned", batch)
+    if night.scores is not None:
+        screen.say()
+        show_matrix(night.scores, night.registration.version if night.registration else None)
+        screen.say()
+    screen.say(night.sentence(), COLOURS.get(outcome(night), ""))
+    if night.registration is not None and night.outcome == "inconclusive":
+        say_approve(night.registration.run, workspace)
+    screen.say(f"{night.seconds:.1f} seconds", "dim")
+
+
+def _tell_quarantine(label: str, report: Report, workspace: Path) -> None:
+    screen.tell(label, f"{report.batch} ({report.source})", COLOURS["quarantined"])
+    screen.tell("", report.summary)
+    screen.tell("", screen.place(workspace / "quarantine" / report.batch / "report.html"))
+
+
+def tell_reasons(label: str, night: Night) -> None:
+    """Why a night made no version, as a line under `label`."""
+    reasons = [report.summary for report in night.quarantined] + ([night.sentence()] if night.verdict else [])
+    for reason in reasons + [f"{name}: {why}" for name, why in night.unreadable.items()]:
+        screen.tell(label, reason, COLOURS.get(outcome(night), ""))
+
+
+def say_approve(run: str, workspace: Path) -> None:
+    """How a person lets a run in that waits for one."""
+    screen.say(f"To let it in on your word: {screen.command(f'approve {run[:SHORT]}', workspace)}")
+
+
+# Between nights
+
+
+def show_status(told: "Status", workspace: Path) -> None:
+    """Champion, what it learned, the last night, what waits, quarantine, and what to do next."""
+    if told.champion is None:
+        screen.say(f"{told.model} has no version yet.", "bold")
+    else:
+        average = percent(told.champion.run.metrics.get("average"))
+        screen.say(
+            f"{told.model} v{told.champion.number} is the champion: {average} on average over "
+            f"{screen.count(len(told.learned), 'experience')}, {screen.count(len(told.classes), 'class', 'classes')}.",
+            "bold",
+        )
+    screen.say()
+    if told.champion is not None:
+        screen.tell("registered", f"{told.champion.created:%Y-%m-%d %H:%M} UTC")
+        screen.tell("classes", screen.listed(told.classes))
+        last = f"{screen.count(len(told.learned), 'batch', 'batches')}, {told.learned[-1]} the last"
+        screen.tell("learned", last if len(told.learned) > 1 else screen.listed(told.learned))
+    if told.last is not None:
+        _tell_last(told.last)
+    screen.tell("inbox", screen.listed(told.inbox))
+    screen.tell("pending", screen.listed(told.pending))
+    if not told.quarantine:
+        screen.tell("quarantine", "nothing")
+    for number, report in enumerate(told.quarantine):
+        _tell_quarantine("" if number else "quarantine", report, workspace)
+    screen.say()
+    if told.last is not None and told.last.version is None and word(told.last) in ("held", "inconclusive"):
+        say_approve(told.last.run, workspace)
+    screen.say(_next(told, workspace))
+
+
+def _tell_last(run: "RunFacts") -> None:
+    became = f" as v{run.version}" if run.version else ""
+    line = Text(f"{run.ended:%Y-%m-%d %H:%M} UTC: ").append_text(coloured(word(run))).append(became)
+    screen.tell("last night", line)
+    screen.tell("", run.reason)
+    if run.approved_by:
+        note = f": {run.approval_note}" if run.approval_note else ""
+        screen.tell("", f"Approved by {run.approved_by}{note}")
+
+
+def _next(told: "Status", workspace: Path) -> str:
+    inbox = screen.place(workspace / "inbox")
+    if not told.inbox and not told.pending:
+        night = screen.command("night", workspace)
+        return f"Nothing to learn. Put images below {inbox}/<delivery>/<class>/, then run `{night}`."
+    parts = []
+    if told.inbox:
+        parts.append(f"take {screen.count(len(told.inbox), 'delivery', 'deliveries')}")
+    if told.pending:
+        parts.append(f"learn {screen.count(len(told.pending), 'pending batch', 'pending batches')}")
+    return f"The next night will {' and '.join(parts)}: {screen.command('night', workspace)}"

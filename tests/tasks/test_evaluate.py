@@ -1,0 +1,232 @@
+from datetime import date
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as parquet
+import pytest
+import torch
+
+from models.archive import Archive
+from models.knowledge import Knowledge, sha256
+from models.networks.mlp import MLP
+from models.problems.classification import Classification
+from models.statistics import certainly_better
+from models.training import Budget
+from records.experience import Experience
+from records.scores import Score, ScoreMatrix, ScoreRow
+from tasks.evaluate import EvaluateParams, evaluate, read_pairs, read_references
+from tasks.ingest import IngestParams, ingest
+from tasks.update import UpdateParams, update
+
+FIRST, SECOND, THIRD = {"cross": 60, "square": 60}, {"bar": 60, "column": 60}, {"bar": 60, "square": 60}
+
+
+class Night(NamedTuple):
+    snapshot: Path
+    """Folder of the candidate."""
+    evaluation: Path
+    """Folder of its scores and outcomes."""
+    matrix: ScoreMatrix
+    batch: str
+    """What was learned."""
+
+
+@pytest.fixture
+def archive(tmp_path):
+    return Archive(tmp_path / "batches", tmp_path / "cache")
+
+
+@pytest.fixture
+def score(archive, tmp_path):
+    """Evaluates a snapshot on top of an evaluation."""
+
+    def score(snapshot, parent, name="scored"):
+        out = tmp_path / name
+        return evaluate(snapshot, parent, archive, Classification(), EvaluateParams(), out), out
+
+    return score
+
+
+@pytest.fixture
+def learn(archive, deliver, score, tmp_path):
+    """Ingests, learns and evaluates; `learn(1, before, ...)` is a candidate on top of `before`, registered as v1."""
+
+    def learn(version, before, counts, steps=40):
+        folder = deliver(tmp_path / f"delivery-{version}", counts, seed=version)
+        day = date(2026, 3, 1 + version)
+        batch = ingest(archive.batches, tmp_path / "staging", folder, day, IngestParams(test_share=0.5)).batch
+        experience = Experience(
+            batch=batch.id, digest=batch.digest, classes=batch.classes, train=1, validation=0, test=1
+        )
+        budget = Budget(least_steps=steps, most_steps=steps, batch=16, replayed=16)
+        params = UpdateParams(network=MLP(hidden=(32,)), budget=budget)
+        snapshot = tmp_path / f"snapshot-{version}"
+        parent = before.snapshot if before else None
+        update(parent, version, [experience], archive, params, str(version), snapshot)
+        matrix, evaluation = score(snapshot, before.evaluation if before else None, f"evaluation-{version}")
+        return Night(snapshot, evaluation, matrix, batch.id)
+
+    return learn
+
+
+@pytest.fixture
+def two(learn):
+    """v1, and a candidate that learned two classes more."""
+    first = learn(0, None, FIRST)
+    return first, learn(1, first, SECOND)
+
+
+def table(evaluation, name, batch=None):
+    rows = parquet.read_table(evaluation / f"{name}.parquet").to_pandas()
+    return rows if batch is None else rows[rows["experience"] == batch]
+
+
+def rewrite_references(evaluation, version, right):
+    """As if `version` were the best so far on the only experience, right as `right` says."""
+    path = evaluation / "references.parquet"
+    before = parquet.read_table(path)
+    columns = {"version": [version] * len(right), "right": right}
+    for name, values in columns.items():
+        before = before.set_column(before.schema.get_field_index(name), name, pa.array(values))
+    parquet.write_table(before, path)
+
+
+def test_the_first_night_has_one_row_and_nothing_to_compare_with(learn):
+    first = learn(0, None, FIRST)
+    assert first.matrix.experiences == first.matrix.new == (first.batch,)
+    assert [row.version for row in first.matrix.rows] == ["candidate"]
+    assert first.matrix.references == {}
+    (pair,) = read_pairs(first.evaluation, None)
+    assert pair.new
+    assert pair.reference is None
+    assert read_references(None, 0) == {}
+
+
+def test_rows_are_versions_and_columns_are_experiences(learn, two):
+    first, second = two
+    third = learn(2, second, THIRD)
+    batches = (first.batch, second.batch, third.batch)
+    assert third.matrix.experiences == batches
+    assert third.matrix.new == batches[2:]
+    assert third.matrix.past == batches[:2]
+    assert [row.version for row in third.matrix.rows] == ["v1", "v2", "candidate"]
+    assert [tuple(row.scores) for row in third.matrix.rows] == [batches[:1], batches[:2], batches]
+    assert [e.new for e in read_pairs(third.evaluation, second.evaluation)] == [False, False, True]
+
+
+def test_what_was_a_candidate_bears_its_number_once_it_is_a_parent(two):
+    first, second = two
+    assert second.matrix.rows[0].version == "v1"
+    assert second.matrix.rows[0].scores == first.matrix.candidate.scores
+    assert set(table(first.evaluation, "references")["version"]) == {"candidate"}
+    assert second.matrix.references == {first.batch: "v1"}
+    assert read_references(first.evaluation, 1)[first.batch].version == "v1"
+
+
+def test_old_experiences_are_asked_twice_with_all_classes_and_with_those_known_then(two, archive):
+    first, second = two
+    learner = Knowledge.read(second.snapshot).learner
+    experience = Knowledge.read(first.snapshot).snapshot.experiences[0]
+    pool = archive.pool([experience], "test", learner.classes, learner.spec)
+    logits = learner.outputs(pool.images(torch.arange(len(pool))))
+    rows = table(second.evaluation, "outcomes", first.batch)
+    overall, among_known = logits.argmax(1) == pool.target, logits[:, :2].argmax(1) == pool.target
+    assert rows["image"].tolist() == pool.image.tolist()
+    assert rows["overall"].tolist() == overall.double().tolist()
+    assert rows["among_known"].tolist() == among_known.double().tolist()
+    assert rows["answer"].tolist() == [learner.classes[i] for i in logits.argmax(1)]
+    assert rows["label"].tolist() == [learner.classes[i] for i in pool.target]
+    assert rows["confidence"].to_numpy() == pytest.approx(logits.softmax(1).max(1).values.numpy(), abs=1e-6)
+    assert second.matrix.candidate.scores[first.batch] == Score(
+        overall=overall.double().mean(), among_known=among_known.double().mean(), images=len(pool)
+    )
+
+
+def test_what_was_learned_now_is_asked_with_all_classes_only(two):
+    _, second = two
+    rows = table(second.evaluation, "outcomes", second.batch)
+    assert len(rows) > 20
+    assert rows["overall"].tolist() == rows["among_known"].tolist()
+
+
+def test_matrix_and_tables_are_written_and_named_by_their_digests(two):
+    _, second = two
+    assert ScoreMatrix.read(second.evaluation / "scores.json") == second.matrix
+    assert set(second.matrix.outcomes) == {"outcomes.parquet", "references.parquet"}
+    assert all(sha256(second.evaluation / name) == digest for name, digest in second.matrix.outcomes.items())
+    outcomes, references = table(second.evaluation, "outcomes"), table(second.evaluation, "references")
+    assert outcomes[["experience", "image"]].equals(references[["experience", "image"]])
+
+
+def test_the_same_snapshot_gives_the_same_tables(two, score):
+    first, second = two
+    matrix, _ = score(second.snapshot, first.evaluation)
+    assert matrix == second.matrix
+
+
+def test_no_model_but_the_candidate_is_run(two, score):
+    """Earlier answers are taken from the tables, even those that the earlier model would not give."""
+    first, second = two
+    for path in first.snapshot.iterdir():
+        path.unlink()
+    count = len(table(first.evaluation, "references"))
+    rewrite_references(first.evaluation, "candidate", [0.0, 1.0] * (count // 2) + [0.0] * (count % 2))
+    told = table(first.evaluation, "references").set_index("image")["right"]
+    matrix, out = score(second.snapshot, first.evaluation)
+    past, _ = read_pairs(out, first.evaluation)
+    images = table(out, "outcomes", first.batch)["image"]
+    assert past.reference.tolist() == told[images].tolist()
+    assert matrix.rows[0].scores == first.matrix.candidate.scores
+
+
+def test_answers_are_paired_by_image_and_not_by_position(two):
+    first, second = two
+    before = read_pairs(second.evaluation, first.evaluation)[0]
+    path = first.evaluation / "references.parquet"
+    references = parquet.read_table(path)
+    parquet.write_table(references.take(np.random.default_rng(0).permutation(len(references))), path)
+    assert read_pairs(second.evaluation, first.evaluation)[0].reference.tolist() == before.reference.tolist()
+
+
+def test_the_reference_stays_without_evidence(learn, two):
+    first, second = two
+    rows = table(second.evaluation, "references", first.batch)
+    assert set(rows["version"]) == {"v1"}
+    assert rows["right"].tolist() == table(first.evaluation, "references")["right"].tolist()
+    assert set(table(second.evaluation, "references", second.batch)["version"]) == {"candidate"}
+    third = learn(2, second, THIRD)
+    assert third.matrix.references == {first.batch: "v1", second.batch: "v2"}
+
+
+def test_the_reference_moves_with_evidence(learn):
+    first = learn(0, None, FIRST, steps=1)  # hardly learned anything
+    second = learn(1, first, {**FIRST, "bar": 20}, steps=80)
+    mine, best = (table(second.evaluation, name, first.batch) for name in ("outcomes", "references"))
+    assert mine["among_known"].mean() > table(first.evaluation, "references")["right"].mean() + 0.2
+    assert set(best["version"]) == {"candidate"}
+    assert best["right"].tolist() == mine["among_known"].tolist()
+    assert second.matrix.references == {first.batch: "v1"}  # what this candidate itself is compared with
+
+
+@pytest.mark.parametrize(
+    ("reference", "looks", "least"), [("candidate", 1, 5), ("v3", 2, 7), ("v2", 3, 8), ("v1", 4, 9)]
+)
+def test_every_version_since_the_reference_makes_evidence_dearer(learn, score, reference, looks, least):
+    """v4 is the parent, so tonight's candidate is the fourth to challenge v1, and the first to challenge v4."""
+    first = learn(0, None, FIRST, steps=80)
+    row = first.matrix.candidate
+    earlier = tuple(ScoreRow(version=f"v{n}", scores=row.scores) for n in (1, 2, 3))
+    first.matrix.model_copy(update={"rows": (*earlier, row)}).write(first.evaluation / "scores.json")
+    snapshot = Knowledge.read(first.snapshot).snapshot.model_copy(update={"parent": 4})
+    snapshot.write(first.snapshot / "snapshot.json")
+    answers = table(first.evaluation, "outcomes")["among_known"].to_numpy()
+    for gains in (least - 1, least):
+        right = answers.copy()
+        right[np.flatnonzero(answers)[:gains]] = 0
+        rewrite_references(first.evaluation, reference, right)
+        matrix, out = score(first.snapshot, first.evaluation)
+        assert [r.version for r in matrix.rows] == ["v1", "v2", "v3", "v4", "candidate"]
+        moved = set(table(out, "references")["version"]) == {"candidate"}
+        assert moved == certainly_better(answers, right, 0.95, look=looks) == (gains == least)

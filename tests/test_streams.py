@@ -1,0 +1,147 @@
+"""The limits that ship: on real class-incremental streams a full retrain is accepted, plain fine-tuning is refused.
+
+A lineage is played step by step without the tools around it: ingest, validate, update, evaluate, judge.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as parquet
+import pytest
+
+from models.archive import Archive
+from models.images import content_id, split_of
+from records.batch import Batch
+from records.experience import Experience
+from records.scores import ScoreMatrix
+from records.verdict import Verdict
+from tasks.earlier import EarlierImages
+from tasks.evaluate import evaluate, read_pairs
+from tasks.ingest import ingest
+from tasks.judge import judge
+from tasks.params import Params, read_params
+from tasks.streams import FIRST_DAY, Pictures, deliveries, digits, fashion_mnist
+from tasks.update import update
+from tasks.validate import validate
+
+TEMPLATE = Path(__file__).parents[1] / "tasks" / "template"
+FASHION = Path("/usr/share/datasets/fashion-mnist")
+
+
+@dataclass
+class Stream:
+    """Class-incremental nights of a stream, ingested and validated."""
+
+    archive: Archive
+    experiences: list[Experience]
+    params: Params
+
+
+def params_for(stream: str, strategy: str) -> Params:
+    return read_params(TEMPLATE / f"params-{stream}.yaml", {"update.strategy.name": strategy})
+
+
+def arrive(folder: Path, stream: str, nights: Sequence[Pictures]) -> Stream:
+    params = params_for(stream, "joint")
+    experiences, seen = [], []
+    for number, pictures in enumerate(nights):
+        source = folder / "deliveries" / str(number)
+        pictures.write(source)
+        batch = ingest(folder / "batches", folder / "staging", source, FIRST_DAY, params.ingest).batch
+        facts = facts_of(folder / "batches", batch)
+        experience, _ = validate(facts, batch, EarlierImages.of(seen), (), params.validation)
+        experiences.append(experience)
+        seen.append((experience, facts))
+    return Stream(Archive(folder / "batches", folder / "cache"), experiences, params)
+
+
+def facts_of(batches: Path, batch: Batch) -> pd.DataFrame:
+    tables = [parquet.read_table(batches / batch.id / s.name).drop_columns(["encoded"]) for s in batch.shards]
+    return pd.concat([table.to_pandas() for table in tables], ignore_index=True)
+
+
+def night(stream: Stream, number: int, params: Params, parent: Path | None, out: Path) -> tuple[ScoreMatrix, Verdict]:
+    """Learn experience `number` on top of the version in `parent`, and judge the candidate in `out`."""
+    new = [stream.experiences[number]]
+    snapshot = parent / "snapshot" if parent else None
+    update(snapshot, number, new, stream.archive, params.update, f"night {number}", out / "snapshot")
+    earlier = parent / "evaluation" if parent else None
+    matrix = evaluate(
+        out / "snapshot", earlier, stream.archive, params.update.problem, params.evaluate, out / "evaluation"
+    )
+    return matrix, judge(read_pairs(out / "evaluation", earlier), params.judge)
+
+
+@pytest.fixture(scope="module")
+def digit_stream(tmp_path_factory: pytest.TempPathFactory) -> Stream:
+    pictures = digits()
+    return arrive(tmp_path_factory.mktemp("digits"), "digits", [pictures.of(2 * n, 2 * n + 1) for n in range(5)])
+
+
+@pytest.fixture(scope="module")
+def fashion_stream(tmp_path_factory: pytest.TempPathFactory) -> Stream:
+    if not FASHION.is_dir():
+        pytest.skip("Fashion-MNIST is not on this machine: install Debian's package dataset-fashion-mnist")
+    # A fifth of each class, so that five full retrains stay a matter of seconds; the test share makes up for it.
+    pictures = fashion_mnist(FASHION).part(0, 1400)
+    return arrive(
+        tmp_path_factory.mktemp("fashion"), "fashion-mnist", [pictures.of(2 * n, 2 * n + 1) for n in range(5)]
+    )
+
+
+@pytest.mark.parametrize("name", ["digits", "fashion-mnist"])
+def test_the_limits_accept_a_full_retrain_and_refuse_fine_tuning(
+    name: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    stream: Stream = request.getfixturevalue("digit_stream" if name == "digits" else "fashion_stream")
+    retrain, finetune = params_for(name, "joint"), params_for(name, "finetune")
+    parent = None
+    for number in range(5):
+        if parent is not None:
+            _, refused = night(stream, number, finetune, parent, tmp_path / f"finetune-{number}")
+            assert refused.decision == "refuse", refused.reason
+        out = tmp_path / f"joint-{number}"
+        _, accepted = night(stream, number, retrain, parent, out)
+        assert accepted.decision == "accept", accepted.reason
+        parent = out
+
+
+def test_the_default_strategy_learns_the_digits_and_is_accepted(digit_stream: Stream, tmp_path: Path) -> None:
+    params, parent = params_for("digits", "replay_distillation"), None
+    for number in range(5):
+        out = tmp_path / str(number)
+        matrix, verdict = night(digit_stream, number, params, parent, out)
+        assert verdict.decision == "accept", verdict.reason
+        parent = out
+    assert matrix.average() > 0.94
+    assert matrix.experiences == tuple(e.batch for e in digit_stream.experiences)
+
+
+def test_the_digits_arrive_as_seven_deliveries_that_hold_every_image_once() -> None:
+    plan = deliveries("digits", None, 0.5)
+    assert [delivery.pure for delivery in plan] == [True, True, False, True, True, True, True]
+    assert [delivery.day.day for delivery in plan] == [2, 3, 4, 5, 6, 7, 8]
+
+
+def test_the_bad_delivery_holds_copies_of_test_images_of_the_first_night(tmp_path: Path) -> None:
+    plan = deliveries("digits", None, 0.5)
+    plan[0].write(tmp_path / "first", lambda done, total: None)
+    plan[2].write(tmp_path / "bad", lambda done, total: None)
+    first = {path.read_bytes() for path in (tmp_path / "first").rglob("*.png")}
+    copies = [path.read_bytes() for path in (tmp_path / "bad" / "0").iterdir()]
+    assert len(copies) == 12
+    assert set(copies) <= first
+    shown = [p for p in digits().of(0).pixels if split_of(content_id(p[:, :, None]), 0.5, 0) == "test"]
+    assert len(shown) > 12
+
+
+def test_pictures_are_written_as_they_are(tmp_path: Path) -> None:
+    from PIL import Image
+
+    pictures = digits().of(3).part(0, 2)
+    pictures.write(tmp_path / "out")
+    files = sorted((tmp_path / "out" / "3").iterdir())
+    assert [np.array_equal(Image.open(f), p) for f, p in zip(files, pictures.pixels, strict=True)] == [True, True]
