@@ -102,7 +102,9 @@ class Telling(logging.Handler):
         message = visible(record.getMessage())
         if getattr(record, "chapter", False):
             self.chapter = f"{message}: "
-        self.status.update(Text(message if self.chapter == f"{message}: " else self.chapter + message))
+        line = Text(message if self.chapter == f"{message}: " else self.chapter + message)
+        line.truncate(self.status.console.width - len("⠋ "), overflow="ellipsis")
+        self.status.update(line)
 
 
 class Lines(logging.Handler):

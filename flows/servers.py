@@ -142,6 +142,7 @@ def prefect_api(home: Path, meanwhile: Callable[[], None] = lambda: None) -> Ite
         return
     port = free_port()
     api = f"http://{LOOPBACK}:{port}/api"
+    log.info("starting Prefect")
     server = prefect_server(home, port)
     try:
         with _settings(PREFECT_API_URL=api, PREFECT_HOME=str(home)):

@@ -46,7 +46,7 @@ def show_matrix(matrix: ScoreMatrix, version: int | None = None) -> None:
     """Scores in percent: a row a version, a column an experience; of many, the last ones that the terminal has room
     for. `version`: what the candidate became."""
     names = [f"v{version}" if version and row is matrix.candidate else row.version for row in matrix.rows]
-    room = (screen.paper().width - max(len("version"), *map(len, names)) - len(" average")) // len(" 100.0 ") - 1
+    room = (screen.paper().width - max(len("version"), *map(len, names)) - len("  average")) // len("  100.0")
     shown = matrix.experiences[-max(room, 1) :]
     table = _table(("version", *_headings(shown), "average"), left=("version",))
     table.columns[-1].style = "bold"

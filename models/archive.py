@@ -147,9 +147,12 @@ class Archive:
         sizes: Counter[tuple[int, int]] = Counter()
         colour = False
         for experience in experiences:
+            labels, start = self.labels(experience.batch), 0
+            admitted = np.isin(np.arange(len(labels.split)), admitted_rows(labels, experience, "train"))
             for shard in self._shards(experience.batch):
-                facts = self._table(shard, ["width", "height", "mode", "problem"])
-                fine = facts["problem"] == ""
+                facts = self._table(shard, ["width", "height", "mode"])
+                fine = admitted[start : start + len(facts["mode"])]
+                start += len(fine)
                 sizes.update(zip(facts["height"][fine].tolist(), facts["width"][fine].tolist(), strict=True))
                 colour |= not set(facts["mode"][fine]) <= {"1", "L", "LA", "I", "F", "I;16", "I;16B", "I;16L"}
         height, width = sizes.most_common(1)[0][0]

@@ -44,7 +44,7 @@ class Learner:
 
     def meet(self, names: Sequence[str], seed: int) -> None:
         """Append classes that it does not know yet; the head grows, known classes keep their index and weights."""
-        new = [name for name in sorted(names) if name not in self.classes]
+        new = [name for name in sorted(set(names)) if name not in self.classes]
         self.classes += tuple(new)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)

@@ -5,18 +5,13 @@
     │   ├── NotAWorkspace    the folder is not a retain workspace
     │   ├── WrongParameters  params.yaml, or a value that replaces one of it
     │   └── UnreadableBatch  a folder or manifest that cannot become a batch; it stays where it is
-    ├── RejectedBatch        a batch that did not pass validation; carries its report
+    ├── RejectedBatch        a batch that did not pass validation; carries its report (in experience.py)
     ├── Unavailable          an outside system does not answer, or the disk is full
     ├── Busy                 another night is at work on the same model
     └── DamagedState         something that retain wrote is missing or changed
 
 A refused verdict is no error: it is a result, and it is kept.
 """
-
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from records.experience import Report
 
 
 class RetainError(Exception):
@@ -37,14 +32,6 @@ class WrongParameters(WrongInput):
 
 class UnreadableBatch(WrongInput):
     """A folder or manifest that cannot become a batch. Nothing was taken from it."""
-
-
-class RejectedBatch(RetainError):
-    """A batch that did not pass validation. `report` says which images, why and what to do."""
-
-    def __init__(self, report: "Report") -> None:
-        super().__init__(report.summary)
-        self.report = report
 
 
 class Unavailable(RetainError):

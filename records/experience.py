@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from records.errors import RetainError
 from records.record import Record
 
 Severity = Literal["refuse batch", "refuse image", "drop", "warn"]
@@ -54,6 +55,14 @@ class Report(Record):
         """Rows that are not learned, sorted, each once."""
         leaving_out = ("refuse image", "drop")
         return tuple(sorted({c.row for k in self.checks if k.severity in leaving_out for c in k.complaints}))
+
+
+class RejectedBatch(RetainError):
+    """A batch that did not pass validation. `report` says which images, why and what to do."""
+
+    def __init__(self, report: Report) -> None:
+        super().__init__(report.summary)
+        self.report = report
 
 
 class Experience(Record):

@@ -57,7 +57,7 @@ def read_params(path: Path, overrides: Mapping[str, object] | None = None) -> Pa
     missing = [section for section in TRACKED if section not in content]
     if missing:
         raise WrongParameters(
-            f"{path}: the section `{missing[0]}` is missing. DVC tracks it by name: write at least `{missing[0]}: {{}}`."
+            f"{path}: the section `{missing[0]}` is missing. DVC names it: write at least `{missing[0]}: {{}}`."
         )
     for name, value in (overrides or {}).items():
         _replace(content, name.split("."), value)

@@ -19,8 +19,8 @@ from models.archive import Archive
 from models.knowledge import Knowledge
 from models.training import Progress, TrainingLog
 from records.batch import Batch
-from records.errors import DamagedState, RejectedBatch
-from records.experience import Experience, Report
+from records.errors import DamagedState
+from records.experience import Experience, RejectedBatch, Report
 from records.registration import Registration, RunFile
 from records.scores import ScoreMatrix
 from records.snapshot import FRESH, Snapshot

@@ -11,8 +11,8 @@ import pandas as pd
 
 from adapters.expectations import Finding, MeanBetween, OneOf, Rule, SumBetween, run
 from records.batch import Batch
-from records.errors import DamagedState, RejectedBatch
-from records.experience import Check, Complaint, Experience, Report
+from records.errors import DamagedState
+from records.experience import Check, Complaint, Experience, RejectedBatch, Report
 from tasks.checks import FAULT_OF, FINE, ImageCheck, ValidateParams, image_checks
 from tasks.earlier import EarlierImages
 from tasks.report import count_of, percent, plain, summary

@@ -1,17 +1,19 @@
-"""A night that is killed, as by a power cut: `NIGHT` is run up to the call number `CALL` of the function `POINT`.
+"""A night that is killed, as by a power cut: at the call of a function, before anything of that call is done.
 
-Run by `test_night.py` in a process of its own, with these names set. Nothing of the night is replaced but that one call.
+`test_night.py` runs it in a process of its own, with ORDER = (workspace, day, function, number of the call). Nothing of
+the night is replaced but that one call.
 """
 
 import os
 import pkgutil
 import signal
 from datetime import date
+from pathlib import Path
 from typing import Any
 
 
 def fatal(function: Any, call: int) -> Any:
-    """`function`, whose call of that number kills the process before anything is done."""
+    """`function`, whose call of that number kills the process."""
     calls = 0
 
     def called(*args: Any, **kwargs: Any) -> Any:
@@ -25,13 +27,15 @@ def fatal(function: Any, call: int) -> Any:
 
 
 def run(workspace: str, day: date, point: str, call: int) -> None:
-    """A night in `workspace` that ends before the given call."""
+    """A night in `workspace`, up to a call of `point`."""
     from flows.night import Request, night
+    from flows.servers import prefect_api
 
     owner, name = point.rsplit(".", 1)
     holder = pkgutil.resolve_name(owner)
     setattr(holder, name, fatal(getattr(holder, name), call))
-    night(Request(), workspace, day)
+    with prefect_api(Path(workspace)):
+        night(Request(), workspace, day)
 
 
 if __name__ == "__main__":

@@ -92,7 +92,6 @@ def test_meeting_known_classes_changes_nothing():
     assert all(torch.equal(value, before[name]) for name, value in same.network.state_dict().items())
 
 
-@pytest.mark.xfail(strict=True, reason="a class that two deliveries of one night bring is appended twice")
 def test_a_class_that_two_deliveries_bring_is_met_once():
     grown = learner()
     grown.meet(["c", "d", "c"], seed=1)

@@ -104,7 +104,6 @@ def test_a_class_keeps_its_index_for_ever_and_new_ones_are_appended(learn, night
     assert second.snapshot.spec == first.snapshot.spec
 
 
-@pytest.mark.xfail(strict=True, reason="a class that two deliveries of one night bring is appended twice")
 def test_a_class_that_two_deliveries_of_a_night_bring_is_learned_once(learn, nights):
     assert Knowledge.read(learn("one", None, nights)).snapshot.classes == ("bar", "column", "cross", "square")
 

@@ -4,8 +4,8 @@ import pandas as pd
 import pytest
 
 from records.batch import Batch, Shard
-from records.errors import DamagedState, RejectedBatch
-from records.experience import Experience
+from records.errors import DamagedState
+from records.experience import Experience, RejectedBatch
 from tasks.checks import ValidateParams, image_checks
 from tasks.earlier import NOTHING_EARLIER, EarlierImages
 from tasks.validate import validate
