@@ -35,7 +35,7 @@ ui: $(READY)  ## Prefect and MLflow over what the demo left behind, until Ctrl-C
 	$(BIN)/retain ui --workspace demo
 
 test: $(READY)  ## the whole test suite
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadfile --durations 10
 
 lint: $(READY)  ## style, and which part may import which
 	$(BIN)/ruff format --check .

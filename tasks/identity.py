@@ -13,7 +13,7 @@ from tasks.params import Params
 
 
 def identity(parent: int, experiences: Sequence[Experience], params: Params) -> str:
-    """64 hex digits. A night that was killed and started again has the same, and so the same seeds and weights."""
+    """64 hex digits. A night that was killed and started again has the same, and finishes the same run."""
     parts = [str(parent), *sorted(e.fingerprint() for e in experiences), params.fingerprint(), code_version()]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 

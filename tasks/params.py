@@ -3,7 +3,7 @@
 import difflib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 from pydantic import ConfigDict, Field, ValidationError
@@ -17,6 +17,9 @@ from tasks.evaluate import EvaluateParams
 from tasks.ingest import IngestParams
 from tasks.register import RegisterParams
 from tasks.update import UpdateParams
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
 
 
 class Params(Record):
@@ -53,7 +56,8 @@ def read_params(path: Path, overrides: Mapping[str, object] | None = None) -> Pa
         raise WrongParameters(f"{path} is not readable as YAML: {' '.join(str(error).split())}") from None
     if not isinstance(content, dict | None):
         raise WrongParameters(f"{path} must hold sections (ingest, validate, ...), not a {type(content).__name__}.")
-    content = content or {}
+    # A section whose every line is a comment.
+    content = {name: {} if section is None else section for name, section in (content or {}).items()}
     missing = [section for section in TRACKED if section not in content]
     if missing:
         raise WrongParameters(
@@ -64,12 +68,14 @@ def read_params(path: Path, overrides: Mapping[str, object] | None = None) -> Pa
     try:
         return Params.model_validate(content)
     except ValidationError as error:
-        raise WrongParameters(f"{path}: {_sentence(error)}") from None
+        raise WrongParameters(f"{path}: {_sentence(error, content)}") from None
 
 
 def _replace(content: dict[str, Any], place: list[str], value: object) -> None:
     *sections, key = place
     for depth, section in enumerate(sections):
+        if not isinstance(content.get(section, {}), dict):
+            return  # The check that follows tells of it.
         # Another choice has other fields: what was set for the one it replaces does not carry over.
         if key == "name" and depth == len(sections) - 1 and content.get(section, {}).get("name") != value:
             content[section] = {}
@@ -77,9 +83,9 @@ def _replace(content: dict[str, Any], place: list[str], value: object) -> None:
     content[key] = value
 
 
-def _sentence(error: ValidationError) -> str:
+def _sentence(error: ValidationError, content: dict[str, Any]) -> str:
     problem = error.errors()[0]
-    where = ".".join(str(part) for part in problem["loc"])
+    where = _place(problem, content)
     if problem["type"] == "extra_forbidden":
         known = _known_keys(problem["loc"][:-1])
         close = difflib.get_close_matches(str(problem["loc"][-1]), known, n=1)
@@ -89,8 +95,24 @@ def _sentence(error: ValidationError) -> str:
         context = problem["ctx"]
         known_names = str(context["expected_tags"]).replace("'", "")
         return f"`{where}.name` is `{context['tag']}`, which is not known; known: {known_names}."
+    if problem["type"] == "union_tag_not_found":
+        return f"`{where}` must have a `name`, which chooses."
     given = "" if problem["type"] == "missing" else f" (given: {problem['input']!r})"
-    return f"`{where}`: {problem['msg'][0].lower()}{problem['msg'][1:]}{given}."
+    wishes = dict.fromkeys(p["msg"] for p in error.errors() if _place(p, content) == where)
+    told = " or ".join(wish[0].lower() + wish[1:] for wish in wishes)
+    return f"`{where}`: {told}{given}."
+
+
+def _place(problem: "ErrorDetails", content: Any) -> str:
+    """Where it stands in the file, dotted. Pydantic also names the branches of a choice, which do not stand there."""
+    place = []
+    for part in problem["loc"]:
+        inside = isinstance(content, dict) and part in content
+        if inside or isinstance(part, int):
+            content = content[part]
+        if inside or isinstance(part, int) or (problem["type"] == "missing" and part == problem["loc"][-1]):
+            place.append(str(part))
+    return ".".join(place)
 
 
 def _known_keys(place: tuple[int | str, ...]) -> list[str]:

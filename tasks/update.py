@@ -5,7 +5,7 @@ import hashlib
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 from pydantic import Field
@@ -37,7 +37,7 @@ class ImageParams(Record):
 class MemoryParams(Record):
     """What is remembered of the past."""
 
-    size: int | Literal["all"] = 2000
+    size: Annotated[int, Field(ge=0)] | Literal["all"] = 2000
     """Images over all classes together, shared evenly; `all` replays from the whole archive instead."""
     seed: int = 0
     """Another seed remembers another sample."""
@@ -73,10 +73,10 @@ def update(
 ) -> tuple[Snapshot, TrainingLog]:
     """Learn all `experiences` together on top of registered `version`, whose folder is `parent`; write to `out`.
 
-    `parent` is None for version 0. The same identity, parent, experiences and parameters give the same files, byte for
-    byte, on the same kind of CPU.
+    `parent` is None for version 0. `identity` names the night in the record. The same parent, experiences and
+    parameters give the same files, byte for byte, on the same kind of CPU.
     """
-    seed = int.from_bytes(hashlib.sha256(f"{identity}:{params.seed}".encode()).digest()[:4], "big")
+    seed = _seed(version, experiences, params.seed)
     known = Knowledge.read(parent) if parent else _nothing(experiences, archive, params, seed)
     student = _student(known.learner, experiences, params, seed)
     material = _material(known, student, experiences, archive, params.memory)
@@ -99,6 +99,12 @@ def update(
 def default_device() -> torch.device:
     """A GPU if there is one."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def _seed(version: int, experiences: Sequence[Experience], seed: int) -> int:
+    # From what is learned on top of what, not from how: so strategies are compared on the same draws.
+    parts = [str(seed), str(version), *(e.fingerprint() for e in experiences)]
+    return int.from_bytes(hashlib.sha256("\n".join(parts).encode()).digest()[:4], "big")
 
 
 def _nothing(experiences: Sequence[Experience], archive: Archive, params: UpdateParams, seed: int) -> Knowledge:

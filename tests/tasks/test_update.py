@@ -76,12 +76,12 @@ def test_the_same_identity_gives_the_same_files_byte_for_byte(learn, nights):
     assert set(twice[0]) == {"learner.json", "memory.parquet", "snapshot.json", "weights.safetensors"}
 
 
-def test_another_identity_or_seed_gives_other_weights(learn, nights):
+def test_another_seed_gives_other_weights_and_another_name_does_not(learn, nights):
     first = weights(learn("one", None, nights[:1]))
-    for name, changed in (("two", {"identity": "ab"}), ("three", {"params": PARAMS.model_copy(update={"seed": 1})})):
-        other = weights(learn(name, None, nights[:1], **changed))
-        assert other.keys() == first.keys()
-        assert not equal(first, other)
+    seeded = weights(learn("two", None, nights[:1], params=PARAMS.model_copy(update={"seed": 1})))
+    assert seeded.keys() == first.keys()
+    assert not equal(first, seeded)
+    assert equal(first, weights(learn("three", None, nights[:1], identity="ab")))
 
 
 def test_what_was_left_from_an_interrupted_night_does_not_matter(learn, nights, tmp_path):
@@ -127,7 +127,8 @@ def test_whoever_replays_the_whole_archive_keeps_no_memory(learn, nights):
 
 
 def test_joint_starts_over_whatever_its_parent_is(learn, nights):
-    parents = [learn(name, None, nights[:1], identity=name) for name in ("one", "other")]
+    seeded = PARAMS.model_copy(update={"seed": 1})
+    parents = [learn("one", None, nights[:1]), learn("other", None, nights[:1], seeded)]
     for strategy, same in ((Joint(), True), (Finetune(), False)):
         params = PARAMS.model_copy(update={"strategy": strategy})
         children = [learn(f"child-{p.name}", p, nights[1:], params) for p in parents]
