@@ -5,6 +5,7 @@ One call of DVC takes a second or two, one of Git a few milliseconds, so DVC is 
 """
 
 import configparser
+import json
 import os
 import subprocess
 import sys
@@ -99,6 +100,33 @@ class DataStore:
         """Put versioned files into their places: from the default remote if there is one, else from the local cache."""
         self._require()
         self._run(*DVC, "pull" if self.has_remote() else "checkout", "--", *targets)
+
+    def restore_missing(self) -> None:
+        """Fetch what `data.dvc` names and is not here, or the next `commit_data` would commit that it is gone.
+
+        Raises `DamagedState` if it cannot be had.
+        """
+        if not self.data_revision():
+            return
+        listed = self._listed()
+        if listed is None or not all((self.root / DATA / path).exists() for path in listed):
+            self.pull()
+            missing = [path for path in self._listed() or () if not (self.root / DATA / path).exists()]
+            if missing:
+                raise DamagedState(f"{self.root / DATA / missing[0]} is named by data.dvc and cannot be fetched.")
+
+    def _listed(self) -> list[str] | None:
+        """Files that `data.dvc` names, from DVC's cache; None if that list is not on this machine."""
+        revision = self.data_revision()
+        listing = self._cache() / "files" / "md5" / revision[:2] / revision[2:]
+        if not listing.exists():
+            return None
+        return [str(entry["relpath"]) for entry in json.loads(listing.read_text(encoding="utf-8"))]
+
+    def _cache(self) -> Path:
+        config = configparser.ConfigParser(interpolation=None, strict=False)
+        config.read([self.root / ".dvc" / "config", self.root / ".dvc" / "config.local"], encoding="utf-8")
+        return self.root / ".dvc" / config.get("cache", "dir", fallback="cache")
 
     def record_stages(self) -> None:
         """Tell DVC that the outputs of all stages of dvc.yaml are as they should be. It writes dvc.lock."""

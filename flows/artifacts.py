@@ -19,6 +19,7 @@ from records.experience import Report
 from records.registration import Night
 from records.scores import ScoreMatrix
 from records.verdict import Verdict
+from tasks.report import plain
 
 if TYPE_CHECKING:
     from prefect import Task
@@ -102,9 +103,14 @@ def show_verdict(verdict: Verdict) -> None:
 def show_night(night: Night) -> None:
     """The night in a few sentences."""
     lines = [f"# {night.outcome.capitalize()}", "", night.sentence()]
-    lines += [f"- **{name}** stays in the inbox: {reason}" for name, reason in night.unreadable.items()]
-    lines += [f"- **{report.source}**: {report.summary}" for report in night.quarantined]
+    lines += [f"- {_text(name)} stays in the inbox: {_text(reason)}" for name, reason in night.unreadable.items()]
+    lines += [f"- {_text(report.source)}: {_text(report.summary)}" for report in night.quarantined]
     create_markdown_artifact("\n".join(lines), key="night", description=night.sentence())
+
+
+def _text(given: str) -> str:
+    # Names come from outside: as code, markdown in them means nothing.
+    return "`" + plain(given).replace("`", "'") + "`"
 
 
 def _key(*parts: str) -> str:

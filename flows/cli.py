@@ -346,6 +346,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and give its exit code; `arguments` are those of the process if left out."""
     switch_off_telemetry()
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")
+    os.environ.setdefault("PREFECT_LOGGING_EXTRA_LOGGERS", "retain")
+    # Threads of a small network that wait for each other by spinning stand still on a machine that is busy otherwise.
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     for output in (sys.stdout, sys.stderr):
         # A name that this terminal has no characters for is no reason to end.
         getattr(output, "reconfigure", dict)(errors="backslashreplace")

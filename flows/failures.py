@@ -40,7 +40,9 @@ def explain(error: Exception) -> tuple[str, int]:
 def _usage(error: TyperException) -> str:
     context = getattr(error, "ctx", None)
     command = context.command_path if context else "retain"
-    return f"{error.format_message().rstrip('.')}. `{command} --help` shows how it is used."
+    message = " ".join(error.format_message().split())
+    end = "" if message.endswith(("?", ".")) else "."
+    return f"{message}{end} `{command} --help` shows how it is used."
 
 
 def _system(error: OSError) -> str:

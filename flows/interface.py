@@ -6,6 +6,8 @@ import socket
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from flows import screen
@@ -20,31 +22,41 @@ PREFECT = (sys.executable, "-m", "prefect", "--no-prompt")
 
 def serve(workspace: Workspace, prefect_port: int, mlflow_port: int, with_worker: bool) -> None:
     """Serve until a signal comes. Raises `WrongInput` if a port is taken, `Unavailable` if a server ends by itself."""
-    stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
     prefect_port, mlflow_port = _free(prefect_port, "--prefect-port"), _free(mlflow_port, "--mlflow-port")
     servers: list[Server] = []
-    try:
+    with _signals() as stop, ExitStack() as running:
+
+        def run(server: Server) -> None:
+            servers.append(server)
+            running.callback(server.stop)
+
         with screen.at_work("starting Prefect and MLflow (half a minute on a first start)"):
-            servers.append(prefect_server(workspace.prefect_home, prefect_port))
+            run(prefect_server(workspace.prefect_home, prefect_port))
             if workspace.mlflow_artifacts is not None:
-                address, artifacts = workspace.mlflow_address, workspace.mlflow_artifacts
-                servers.append(mlflow_server(workspace.state, address, artifacts, mlflow_port))
+                run(mlflow_server(workspace.state, workspace.mlflow_address, workspace.mlflow_artifacts, mlflow_port))
             for server in servers:
                 server.wait(stop)
         if with_worker and not stop.is_set():
             with screen.at_work("deploying"):
-                servers.append(worker(workspace, f"http://{LOOPBACK}:{prefect_port}/api"))
+                run(worker(workspace, f"http://{LOOPBACK}:{prefect_port}/api"))
         if not stop.is_set():
             _introduce(workspace, prefect_port, mlflow_port, with_worker)
         while not stop.wait(timeout=1):
             for server in servers:
                 server.check()
-    finally:
-        for server in reversed(servers):
-            server.stop()
     screen.say("Stopped.", "dim")
+
+
+@contextmanager
+def _signals() -> Iterator[threading.Event]:
+    """Set when a person presses Ctrl-C, or the process is asked to end."""
+    stop = threading.Event()
+    before = {number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def worker(workspace: Workspace, api: str) -> Server:

@@ -71,6 +71,7 @@ def night(request: Request = AS_CONFIGURED, workspace: str = "", arrived: date |
         workspace: Folder of the workspace. Empty: RETAIN_WORKSPACE, or the working directory.
         arrived: Day that tonight's deliveries are filed under. Empty: today.
     """
+    log.setLevel(logging.INFO)  # Else nothing but warnings would reach Prefect's pages.
     day, watch = arrived or date.today(), Stopwatch()
     place = Workspace.open(Path(workspace or os.environ.get("RETAIN_WORKSPACE") or "."))
     with alone(place):
@@ -151,6 +152,7 @@ def alone(place: Workspace) -> Iterator[None]:
 def take_all(place: Workspace, day: date) -> tuple[tuple[Arrival, ...], dict[str, str]]:
     """Ingest every delivery in the inbox; those that cannot become a batch stay there, each with its reason."""
     arrivals, unreadable = [], {}
+    inbox.finish_taking(place)
     for delivery in inbox.waiting(place):
         try:
             arrivals.append(ingest_step(place, delivery, day))

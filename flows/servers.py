@@ -114,7 +114,9 @@ def mlflow_server(state: Path, address: str, artifacts: Path, port: int) -> Serv
         sys.executable, "-m", "mlflow", "server", "--host", LOOPBACK, "--port", str(port), "--workers", "1",
         "--backend-store-uri", address, "--artifacts-destination", str(artifacts),
     ]  # fmt: skip
-    return Server("The MLflow server", command, f"http://{LOOPBACK}:{port}/health", state / "mlflow-server.log", SILENT)
+    # Seven processes of 250 MB for jobs that nothing here submits.
+    env = {**SILENT, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    return Server("The MLflow server", command, f"http://{LOOPBACK}:{port}/health", state / "mlflow-server.log", env)
 
 
 def import_libraries() -> None:
@@ -149,8 +151,15 @@ def prefect_api(home: Path, meanwhile: Callable[[], None] = lambda: None) -> Ite
             meanwhile()
             server.wait()
             yield api
+            _send_logs()
     finally:
         server.stop()
+
+
+def _send_logs() -> None:
+    # Prefect sends them now and then; what is left when the process ends would look for a server that has stopped.
+    if "prefect.logging.handlers" in sys.modules:
+        sys.modules["prefect.logging.handlers"].APILogHandler().flush()
 
 
 @contextmanager

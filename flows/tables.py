@@ -81,6 +81,8 @@ def show_history(runs: "Sequence[RunFacts]", champion: int) -> None:
         return
     names = ("ended (UTC)", "verdict", "version", "parent", "average", "forgotten", "run", "learned")
     table = _table(names, left=("ended (UTC)", "verdict", "version", "parent", "run", "learned"))
+    # The one to be cut where the terminal is narrow.
+    table.columns[-1].no_wrap, table.columns[-1].overflow = False, "ellipsis"
     for run in runs:
         version = Text(f"v{run.version}" if run.version else NONE)
         if run.version and run.version == champion:

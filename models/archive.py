@@ -6,7 +6,7 @@ control and rebuilt at will; a night therefore pays for decoding its own batch, 
 
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,14 +16,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from models.codecs import BadImage
 from models.images import ImageLimits, decode, fit
 from records.batch import Batch, Split
 from records.errors import DamagedState
 from records.experience import Experience
 from records.snapshot import InputSpec
 
-DECODE_AT_ONCE = 512
-"""Rows decoded at a time; bounds the memory that building a cache takes."""
+LOOK_AT_ONCE = 512
+"""Decoded images looked at together when their mean is taken."""
+ADMITTED = ImageLimits(max_pixels=2**40)
+"""How large an image may be was decided when it was ingested."""
 
 
 @dataclass(frozen=True)
@@ -127,16 +130,29 @@ class Archive:
         pixels = np.lib.format.open_memmap(
             unfinished, mode="w+", dtype=np.uint8, shape=(rows, spec.channels, spec.height, spec.width)
         )
-        row = 0
-        for shard in shards:
-            for part in parquet.ParquetFile(shard).iter_batches(DECODE_AT_ONCE, columns=["encoded", "problem"]):
-                for encoded, problem in zip(part["encoded"], part["problem"], strict=True):
-                    if not problem.as_py():
-                        decoded = decode(encoded.as_py(), ImageLimits())
-                        pixels[row] = fit(decoded.pixels, spec.channels, spec.height, spec.width)
-                    row += 1
+        for row, encoded in enumerate(self._encoded(shards)):
+            if encoded is None:
+                continue
+            try:
+                decoded = decode(encoded, ADMITTED)
+            except BadImage as error:
+                raise DamagedState(
+                    f"Row {row} of batch {batch_id} was decodable once and is not now: {error}"
+                ) from error
+            pixels[row] = fit(decoded.pixels, spec.channels, spec.height, spec.width)
         pixels.flush()
         os.replace(unfinished, path)
+
+    @staticmethod
+    def _encoded(shards: Sequence[Path]) -> Iterator[bytes | None]:
+        """The bytes of every row, None for rows that could not be decoded when they came."""
+        for shard in shards:
+            file = parquet.ParquetFile(shard)
+            # Row group by row group: they are bounded in bytes, whatever the size of an image.
+            for group in range(file.num_row_groups):
+                part = file.read_row_group(group, columns=["encoded", "problem"])
+                for encoded, problem in zip(part["encoded"], part["problem"], strict=True):
+                    yield None if problem.as_py() else encoded.as_py()
 
     def input_spec(self, experiences: Sequence[Experience], size: int | None, channels: int | None) -> InputSpec:
         """What a fresh network should see, from the training images of its first experiences.
@@ -171,8 +187,8 @@ class Archive:
         for experience in experiences:
             rows = admitted_rows(self.labels(experience.batch), experience, "train")
             pixels = self.pixels(experience.batch, spec)
-            for start in range(0, len(rows), DECODE_AT_ONCE):
-                part = pixels[rows[start : start + DECODE_AT_ONCE]].astype(np.float64) / 255
+            for start in range(0, len(rows), LOOK_AT_ONCE):
+                part = pixels[rows[start : start + LOOK_AT_ONCE]].astype(np.float64) / 255
                 count += part[:, 0].size
                 total += part.sum(axis=(0, 2, 3))
                 squares += (part**2).sum(axis=(0, 2, 3))

@@ -13,8 +13,8 @@ from models.networks.base import Network
 from records.record import Record
 from records.snapshot import InputSpec
 
-PREDICT_AT_ONCE = 1024
-"""Images a forward pass takes at a time when nothing is learned."""
+PIXELS_AT_ONCE = 2**20
+"""Pixels, over all channels, that a forward pass takes at a time when nothing is learned."""
 
 
 class Description(Record):
@@ -54,8 +54,13 @@ class Learner:
     def outputs(self, images: Tensor, device: torch.device | str = "cpu") -> Tensor:
         """Logits [n, classes], on the CPU, of uint8 images [n, C, H, W]."""
         network = self.network.to(device).eval()
-        parts = [network(part.to(device)).float().cpu() for part in torch.split(images, PREDICT_AT_ONCE)]
+        parts = [network(part.to(device)).float().cpu() for part in torch.split(images, self.at_once)]
         return torch.cat(parts) if parts else torch.zeros(0, len(self.classes))
+
+    @property
+    def at_once(self) -> int:
+        """Images that a forward pass takes at a time."""
+        return max(1, PIXELS_AT_ONCE // (self.spec.channels * self.spec.height * self.spec.width))
 
     def write(self, folder: Path) -> None:
         """Write `weights.safetensors` and `learner.json` below `folder`."""

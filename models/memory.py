@@ -3,7 +3,7 @@
 Of each class it keeps the k images with the smallest rank, where an image's rank is a hash of the seed and its content
 id. That is the same uniform sample as a reservoir (Vitter, 1985), and more: it does not depend on the order in which
 images arrived nor on how many workers looked, taking it twice changes nothing, two memories merge into the one that
-would have seen both, and when an image is deleted the next in rank takes its place. (Bottom-k sampling: Cohen and
+would have seen both, and ranked anew without a deleted image the next takes its place. (Bottom-k sampling: Cohen and
 Kaplan, 2007, "Summarizing data using bottom-k sketches".)
 """
 

@@ -72,6 +72,7 @@ def train(
     """Train `network` in place. Equal arguments give equal weights, bit for bit, on the same kind of CPU."""
     new, replayed = material
     steps = budget.steps(sum(len(pool) for pool in new))
+    torch.manual_seed(seed)  # what is random inside the network: dropout
     network.to(device).train()
     if teacher is not None:
         teacher.to(device)

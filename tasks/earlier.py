@@ -8,6 +8,9 @@ import pandas as pd
 
 from records.experience import Experience
 
+LOOKED_UP = ("image", "label", "split", "phash", "width", "height")
+"""Columns of the facts that are looked up."""
+
 
 @dataclass(frozen=True, eq=False)
 class EarlierImages:
@@ -33,6 +36,11 @@ class EarlierImages:
         # Should an image have come twice, what matters is that it has been tested on.
         images = images.sort_values("split", key=lambda s: s != "test", kind="stable").drop_duplicates("image")
         return cls(images.set_index("image"))
+
+    def and_also(self, experience: Experience, facts: pd.DataFrame) -> Self:
+        """With one experience more."""
+        images = pd.concat([self.images, type(self).of([(experience, facts)]).images])
+        return type(self)(images[~images.index.duplicated()])
 
     def tests_like(self, looks: Iterable[str], side: int) -> Mapping[str, str]:
         """Of the given perceptual hashes, those of test images with a shorter side of at least `side` pixels.

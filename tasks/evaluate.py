@@ -122,7 +122,8 @@ def _examine(
     learner: Learner, experience: Experience, known: int, archive: Archive, problem: Problem, device: torch.device
 ) -> Examined:
     pool = archive.pool([experience], "test", learner.classes, learner.spec)
-    outputs = learner.outputs(pool.images(torch.arange(len(pool))), device)
+    parts = torch.split(torch.arange(len(pool)), learner.at_once)
+    outputs = torch.cat([learner.outputs(pool.images(part), device) for part in parts])
     return Examined(experience.batch, pool.image, pool.target.numpy(), problem.outcomes(outputs, pool.target, known))
 
 

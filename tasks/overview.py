@@ -89,9 +89,13 @@ def compare_versions(workspace: Workspace, first: int, second: int) -> Compariso
 
     Raises `WrongInput` if one of them does not exist.
     """
-    tables = [_outcomes(workspace, version) for version in (first, second)]
-    rows = tables[0].merge(
-        tables[1], on=["experience", "image", "label"], how="outer", suffixes=("_first", "_second"), indicator=True
+    return compare_answers(first, second, _outcomes(workspace, first), _outcomes(workspace, second))
+
+
+def compare_answers(first: int, second: int, before: pd.DataFrame, after: pd.DataFrame) -> Comparison:
+    """Compare two versions by their answers: a row an image, with columns experience, image, label, answer, overall."""
+    rows = before.merge(
+        after, on=["experience", "image", "label"], how="outer", suffixes=("_first", "_second"), indicator=True
     )
     both = rows[rows["_merge"] == "both"]
     lost = both[both["overall_first"] > both["overall_second"]]
@@ -100,8 +104,8 @@ def compare_versions(workspace: Workspace, first: int, second: int) -> Compariso
         first=first,
         second=second,
         total=_change("all", both) if len(both) else None,
-        experiences=_changes(rows, "experience", tables),
-        classes=_changes(rows, "label", tables),
+        experiences=_changes(rows, "experience", (before, after)),
+        classes=_changes(rows, "label", (before, after)),
         confused={str(pair): int(count) for pair, count in pairs.items()},
     )
 

@@ -65,6 +65,7 @@ def read_params(path: Path, overrides: Mapping[str, object] | None = None) -> Pa
         )
     for name, value in (overrides or {}).items():
         _replace(content, name.split("."), value)
+    content = {section: {} if value is None else value for section, value in content.items()}
     try:
         return Params.model_validate(content)
     except ValidationError as error:
@@ -77,9 +78,13 @@ def _replace(content: dict[str, Any], place: list[str], value: object) -> None:
         if not isinstance(content.get(section, {}), dict):
             return  # The check that follows tells of it.
         # Another choice has other fields: what was set for the one it replaces does not carry over.
-        if key == "name" and depth == len(sections) - 1 and content.get(section, {}).get("name") != value:
-            content[section] = {}
-        content = content.setdefault(section, {})
+        inner = content.get(section) or {}
+        if not isinstance(inner, dict):
+            raise WrongParameters(f"`{section}` must be a section with keys of its own (given: {inner!r}).")
+        if key == "name" and depth == len(sections) - 1 and inner.get("name") != value:
+            inner = {}
+        content[section] = inner
+        content = inner
     content[key] = value
 
 

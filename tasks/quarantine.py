@@ -10,7 +10,8 @@ import pyarrow.parquet as parquet
 from PIL import Image
 
 from adapters.datastore import DataStore
-from models.images import ImageLimits, decode
+from models.archive import ADMITTED
+from models.images import decode
 from records.experience import Report
 from tasks.ingest import list_batches, read_batch
 from tasks.report import THUMBNAILS, report_html
@@ -60,7 +61,7 @@ def thumbnails(workspace: Workspace, report: Report) -> dict[int, bytes]:
 
 
 def _thumbnail(encoded: bytes) -> bytes:
-    picture = Image.fromarray(decode(encoded, ImageLimits()).pixels.squeeze())
+    picture = Image.fromarray(decode(encoded, ADMITTED).pixels.squeeze())
     enlarge = max(1, SIDE // max(picture.size))
     if enlarge > 1:
         picture = picture.resize((picture.width * enlarge, picture.height * enlarge), Image.Resampling.NEAREST)

@@ -26,7 +26,7 @@ from records.scores import ScoreMatrix
 from records.snapshot import FRESH, Snapshot
 from records.verdict import Verdict
 from tasks import identity as identities
-from tasks.earlier import EarlierImages
+from tasks.earlier import LOOKED_UP, EarlierImages
 from tasks.evaluate import evaluate, read_pairs
 from tasks.ingest import read_batch
 from tasks.judge import judge
@@ -50,7 +50,7 @@ def params_of(workspace: Workspace) -> Params:
 
 def registry_of(workspace: Workspace) -> Registry:
     """The model registry that this workspace registers in."""
-    model = params_of(workspace).register_.model
+    model = read_params(workspace.params).register_.model
     return Registry(workspace.mlflow_address, workspace.mlflow_artifacts, model)
 
 
@@ -63,8 +63,7 @@ def version_folder(workspace: Workspace, version: int) -> Path | None:
     """Where a registered version lies on this machine, fetched if it is not there yet; None for version 0."""
     if version == 0:
         return None
-    kept = workspace.versions / str(version)
-    return kept if kept.exists() else registry_of(workspace).fetch(version, workspace.versions)
+    return registry_of(workspace).fetch(version, workspace.versions)
 
 
 def snapshot_of(workspace: Workspace, version: int) -> Snapshot:
@@ -82,18 +81,18 @@ def run_validate(workspace: Workspace, run: RunFile | None = None) -> tuple[tupl
     params = read_params(workspace.params, run.overrides)
     parent = snapshot_of(workspace, run.parent)
     fetch_data(workspace, (*run.batches, *(e.batch for e in parent.experiences)))
-    seen = [(e, facts_of(workspace, e.batch)) for e in parent.experiences]
+    earlier = EarlierImages.of((e, facts_of(workspace, e.batch, LOOKED_UP)) for e in parent.experiences)
     experiences: list[Experience] = []
     reports: list[Report] = []
     for name in run.batches:
         batch, facts = read_batch(workspace.batches, name), facts_of(workspace, name)
         try:
-            experience, report = validate(facts, batch, EarlierImages.of(seen), parent.classes, params.validation)
+            experience, report = validate(facts, batch, earlier, parent.classes, params.validation)
         except RejectedBatch as rejected:
             report = rejected.report
         else:
             experiences.append(experience)
-            seen.append((experience, facts))
+            earlier = earlier.and_also(experience, facts)
         reports.append(report)
     _write_all(workspace.reports, reports)
     if experiences:
@@ -214,11 +213,11 @@ def read_experiences(workspace: Workspace) -> tuple[Experience, ...]:
     return experiences
 
 
-def facts_of(workspace: Workspace, batch_id: str) -> pd.DataFrame:
+def facts_of(workspace: Workspace, batch_id: str, columns: Sequence[str] = FACTS) -> pd.DataFrame:
     """Facts of every image of a batch, row by row."""
     batch: Batch = read_batch(workspace.batches, batch_id)
     shards = [workspace.batches / batch_id / shard.name for shard in batch.shards]
-    tables: list[pd.DataFrame] = [parquet.read_table(shard, columns=FACTS).to_pandas() for shard in shards]
+    tables: list[pd.DataFrame] = [parquet.read_table(shard, columns=list(columns)).to_pandas() for shard in shards]
     return pd.concat(tables, ignore_index=True)
 
 

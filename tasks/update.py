@@ -2,7 +2,7 @@
 
 import copy
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
@@ -79,7 +79,9 @@ def update(
     seed = _seed(version, experiences, params.seed)
     known = Knowledge.read(parent) if parent else _nothing(experiences, archive, params, seed)
     student = _student(known.learner, experiences, params, seed)
-    material = _material(known, student, experiences, archive, params.memory)
+    past = _past(known, student, archive)
+    remembered = _remembered(known, past, params.memory)
+    material = _material(student, experiences, archive, past, remembered, params.memory)
     log = train(
         student.network,
         params.strategy.teacher(known.learner.network) if known.learner.classes else None,
@@ -92,7 +94,7 @@ def update(
         default_device(),
         progress,
     )
-    memory = known.memory.merge(Memory.of(material.new, params.memory.seed)).keep(params.memory.bound)
+    memory = remembered.merge(Memory.of(material.new, params.memory.seed)).keep(params.memory.bound)
     return known.after(student, memory, experiences, identity, version).write(out), log
 
 
@@ -121,14 +123,27 @@ def _student(parent: Learner, experiences: Sequence[Experience], params: UpdateP
     return student
 
 
+def _past(known: Knowledge, student: Learner, archive: Archive) -> Callable[[], Pool | None]:
+    experiences = known.snapshot.experiences
+    if not experiences:
+        return lambda: None
+    return partial(archive.pool, experiences, "train", student.classes, student.spec)
+
+
+def _remembered(known: Knowledge, past: Callable[[], Pool | None], params: MemoryParams) -> Memory:
+    """The parent's memory at the size that is asked for; ranked anew from the archive if a smaller one was kept."""
+    whole = sum(experience.train for experience in known.snapshot.experiences)
+    pool = past() if len(known.memory) < min(params.bound, whole) else None
+    return (known.memory if pool is None else Memory.of(pool, params.seed)).keep(params.bound)
+
+
 def _material(
-    known: Knowledge, student: Learner, experiences: Sequence[Experience], archive: Archive, memory: MemoryParams
+    student: Learner,
+    experiences: Sequence[Experience],
+    archive: Archive,
+    past: Callable[[], Pool | None],
+    remembered: Memory,
+    params: MemoryParams,
 ) -> Material:
-    open_pool = partial(archive.pool, split="train", classes=student.classes, spec=student.spec)
-    past = known.snapshot.experiences
-
-    def open_archive() -> Pool | None:
-        return open_pool(past) if past else None
-
-    remembered = open_archive() if memory.size == "all" else known.memory.recall(archive, student.spec)
-    return Material(open_pool(experiences), remembered, open_archive)
+    new = archive.pool(experiences, "train", student.classes, student.spec)
+    return Material(new, past() if params.size == "all" else remembered.recall(archive, student.spec), past)

@@ -1,11 +1,13 @@
 """What many tests need: batches of drawn shapes, and silence from every tool."""
 
 import os
-import shutil
-from dataclasses import dataclass
+import subprocess
+import sys
+import time
+from collections.abc import Callable
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,9 +18,6 @@ from flows.servers import import_libraries, prefect_api, switch_off_telemetry
 from records.registration import Night
 from tasks.creation import create
 from tasks.workspace import Workspace
-
-if TYPE_CHECKING:
-    from tasks.overview import Status
 
 switch_off_telemetry()
 os.environ["PREFECT_LOGGING_LEVEL"] = "CRITICAL"
@@ -33,7 +32,6 @@ update: {network: {name: mlp}, memory: {size: 200}, budget: {least_steps: 60}}
 evaluate: {}
 judge: {name: paired_score}
 """
-SHAPES, OTHERS = {"bar": 300, "column": 300}, {"cross": 300, "square": 300}
 
 
 def draw(kind: str, count: int, seed: int, side: int = 12) -> list[np.ndarray]:
@@ -51,6 +49,35 @@ def draw(kind: str, count: int, seed: int, side: int = 12) -> list[np.ndarray]:
             pixels[at - 2 : at + 3, at - 2 : at + 3] += 180
         pictures.append(pixels)
     return pictures
+
+
+@pytest.fixture(scope="session")
+def until():
+    """`until(30, condition)` gives the first true thing that `condition` gives; asked often, but not for ever."""
+
+    def wait(seconds: float, condition: Callable[[], Any]) -> Any:
+        deadline = time.monotonic() + seconds
+        while not (found := condition()):
+            assert time.monotonic() < deadline, f"not within {seconds} seconds"
+            time.sleep(0.1)
+        return found
+
+    return wait
+
+
+@pytest.fixture(scope="session")
+def shell():
+    """`shell(folder, "dvc", "status")` gives what a command says that must succeed."""
+    # As in a shell in which the environment is active: the stages of dvc.yaml call `python`.
+    path = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
+
+    def run(folder: Path, *command: str) -> str:
+        env = {**os.environ, "PATH": path}
+        done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, f"{' '.join(command)}: {done.stdout}{done.stderr}"
+        return done.stdout
+
+    return run
 
 
 @pytest.fixture(scope="session")
@@ -97,68 +124,3 @@ def run_night(prefect):
         return night(Request.model_validate(request), str(workspace.root), date(2026, 3, day))
 
     return run
-
-
-@dataclass(frozen=True)
-class Seen:
-    """A night, and how the workspace stood after it."""
-
-    night: Night
-    status: "Status"
-    run_file: str
-
-
-@dataclass(frozen=True)
-class Week:
-    """Some nights of one workspace; nobody alters it."""
-
-    workspace: Workspace
-    first: Seen
-    second: Seen
-    """With a good batch, a bad one, and something that cannot become a batch."""
-    harmful: Seen
-    """By plain fine-tuning."""
-    repaired: Seen
-    repeated: Seen
-    """After a rollback, with nothing else new."""
-    held: Seen
-    """After it, a person approved."""
-    idle: Seen
-    spoilt: Seen
-    """With nothing but a bad batch."""
-
-
-@pytest.fixture(scope="session")
-def week(tmp_path_factory, deliver, new_workspace, run_night) -> Week:
-    from tasks.overview import approve_run, status_of
-    from tasks.stages import registry_of
-
-    workspace = new_workspace(tmp_path_factory.mktemp("week") / "workspace")
-    inbox = workspace.inbox
-
-    def night(day: int, **request: object) -> Seen:
-        told = run_night(workspace, day, **request)
-        return Seen(told, status_of(workspace), workspace.run.read_text())
-
-    def deliver_truncated(name: str, seed: int) -> None:
-        for file in sorted(deliver(inbox / name, {"bar": 40}, seed).rglob("*.png"))[::4]:
-            file.write_bytes(file.read_bytes()[:60])
-
-    deliver(inbox / "shapes", SHAPES, 0)
-    first = night(2)
-    deliver(inbox / "others", OTHERS, 1)
-    deliver_truncated("scanner", 2)
-    (inbox / "empty" / "bar").mkdir(parents=True)
-    second = night(3)
-    shutil.rmtree(inbox / "empty")
-    deliver(inbox / "again", SHAPES, 3)
-    harmful = night(4, strategy="finetune")
-    repaired = night(5)
-    registry_of(workspace).rollback(2)
-    repeated = night(6)
-    deliver(inbox / "late", OTHERS, 4)
-    held = night(7, hold=True)
-    approve_run(workspace, held.night.registration.run[:8], "a person", "looked at it", overrule=False)
-    idle = night(8)
-    deliver_truncated("scanner-again", 5)
-    return Week(workspace, first, second, harmful, repaired, repeated, held, idle, night(9))

@@ -1,35 +1,104 @@
-"""The whole way on drawn shapes: a week of nights, and a night that is killed wherever it hurts."""
+"""The whole way on drawn shapes: a week of nights, the same night by DVC, and one that is killed wherever it hurts."""
 
 import multiprocessing
-import os
 import runpy
+import shutil
 import signal
-import subprocess
-import sys
+from dataclasses import dataclass
 from datetime import date
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
 
 from adapters.datastore import DataStore
-from records.errors import Busy, WrongParameters
+from records.errors import Busy, Unavailable, WrongParameters
+from records.registration import Night
 from records.snapshot import Snapshot
-from tasks.overview import status_of
+from records.verdict import Verdict
+from tasks.overview import Status, approve_run, status_of
 from tasks.stages import registry_of, version_folder
+from tasks.workspace import Workspace
 
 KILLED = Path(__file__).with_name("killed_night.py")
 SHAPES, OTHERS = {"bar": 300, "column": 300}, {"cross": 300, "square": 300}
 
 
-def git(workspace, *words) -> str:
-    return subprocess.run(["git", *words], cwd=workspace.root, capture_output=True, text=True, check=True).stdout
+@dataclass(frozen=True)
+class Seen:
+    """A night, and how the workspace stood after it."""
+
+    night: Night
+    status: Status
+    run_file: str
+    """Content of run.json."""
+    experiences: tuple[str, ...]
+    """Batches whose experiences lie below night/."""
 
 
-def assert_all_is_recorded(workspace) -> None:
+@dataclass(frozen=True)
+class Week:
+    """Some nights of one workspace; nobody alters it."""
+
+    workspace: Workspace
+    first: Seen
+    second: Seen
+    """With a good batch, a bad one, and something that cannot become a batch."""
+    harmful: Seen
+    """By plain fine-tuning."""
+    repaired: Seen
+    spoilt: Seen
+    """With nothing but a bad batch."""
+    repeated: Seen
+    """After a rollback, with nothing else new."""
+    held: Seen
+    """After it, a person approved."""
+    idle: Seen
+
+
+@pytest.fixture(scope="module")
+def week(tmp_path_factory, deliver, new_workspace, run_night) -> Week:
+    workspace = new_workspace(tmp_path_factory.mktemp("week") / "workspace")
+    inbox = workspace.inbox
+
+    def night(day: int, **request: object) -> Seen:
+        told = run_night(workspace, day, **request)
+        kept = tuple(sorted(path.stem for path in workspace.experiences.iterdir()))
+        return Seen(told, status_of(workspace), workspace.run.read_text(), kept)
+
+    def deliver_truncated(name: str, seed: int) -> None:
+        for file in sorted(deliver(inbox / name, {"bar": 40}, seed).rglob("*.png"))[::4]:
+            file.write_bytes(file.read_bytes()[:60])
+
+    deliver(inbox / "shapes", SHAPES, 0)
+    first = night(2)
+    deliver(inbox / "others", OTHERS, 1)
+    deliver_truncated("scanner", 2)
+    (inbox / "empty" / "bar").mkdir(parents=True)
+    second = night(3)
+    shutil.rmtree(inbox / "empty")
+    deliver(inbox / "again", SHAPES, 3)
+    harmful = night(4, strategy="finetune")
+    repaired = night(5)
+    deliver_truncated("scanner-again", 4)
+    spoilt = night(6)
+    registry_of(workspace).rollback(2)
+    repeated = night(7)
+    deliver(inbox / "late", OTHERS, 5)
+    held = night(8, hold=True)
+    approve_run(workspace, held.night.registration.run[:8], "a person", "looked at it", overrule=False)
+    return Week(workspace, first, second, harmful, repaired, spoilt, repeated, held, night(9))
+
+
+@pytest.fixture
+def assert_all_is_recorded(shell):
     """Git and DVC find nothing that they were not told of."""
-    assert git(workspace, "status", "--porcelain") == ""
-    dvc = subprocess.run([sys.executable, "-m", "dvc", "status"], cwd=workspace.root, capture_output=True, text=True)
-    assert "up to date" in dvc.stdout
+
+    def look(workspace: Workspace) -> None:
+        assert shell(workspace.root, "git", "status", "--porcelain") == ""
+        assert "up to date" in shell(workspace.root, "dvc", "status")
+
+    return look
 
 
 def place_of(night) -> tuple[int | None, bool]:
@@ -51,15 +120,15 @@ def test_a_second_night_is_learned_on_top_of_the_first(week):
     assert night.scores.experiences == (*week.first.night.learned, *night.learned)
 
 
-def test_a_version_names_its_lineage(week):
+def test_a_version_names_its_lineage(week, shell):
     one, two = (version.run for version in registry_of(week.workspace).versions()[:2])
     assert [run.parent for run in (one, two)] == [0, 1]
     assert [run.batches for run in (one, two)] == [week.first.night.learned, week.second.night.learned]
     assert [run.decision for run in (one, two)] == ["accept", "accept"]
     assert one.data_revision != two.data_revision
     # The commit that a version names is the one to learn it again from.
-    assert git(week.workspace, "show", f"{two.commit}:run.json") == week.second.run_file
-    assert two.data_revision in git(week.workspace, "show", f"{two.commit}:data.dvc")
+    assert shell(week.workspace.root, "git", "show", f"{two.commit}:run.json") == week.second.run_file
+    assert two.data_revision in shell(week.workspace.root, "git", "show", f"{two.commit}:data.dvc")
 
 
 def test_a_version_keeps_what_it_was_judged_by(week):
@@ -83,7 +152,7 @@ def test_a_bad_batch_goes_to_quarantine_and_the_good_one_goes_on(week):
 
 def test_what_cannot_become_a_batch_stays_in_the_inbox_with_its_sentence(week):
     assert list(week.second.night.unreadable) == ["empty"]
-    assert "no image" in week.second.night.unreadable["empty"]
+    assert "holds no files" in week.second.night.unreadable["empty"]
     assert week.second.status.inbox == ("empty",)
 
 
@@ -130,18 +199,19 @@ def test_a_person_lets_it_in_and_that_is_kept(week):
     assert week.idle.status.pending == ()
 
 
-def test_a_night_with_nothing_to_learn_says_so_in_seconds(week):
+def test_a_night_with_nothing_to_learn_says_so_in_seconds(week, assert_all_is_recorded):
     night = week.idle.night
     assert (night.outcome, night.sentence()) == ("nothing to learn", "Nothing to learn: no batch is pending.")
     assert night.seconds < 10
     assert week.idle.run_file == week.held.run_file
+    assert_all_is_recorded(week.workspace)
 
 
 def test_a_night_with_nothing_but_a_bad_batch_leaves_the_last_run_as_it_was(week):
     night = week.spoilt.night
     assert (night.outcome, len(night.quarantined), week.spoilt.status.pending) == ("nothing to learn", 1, ())
-    assert week.spoilt.run_file == week.held.run_file
-    assert_all_is_recorded(week.workspace)
+    assert night.sentence() == "Nothing to learn: 1 batch(es) went to quarantine."
+    assert (week.spoilt.run_file, week.spoilt.experiences) == (week.repaired.run_file, week.repaired.experiences)
 
 
 def test_two_nights_at_once_are_one_too_many(week, run_night):
@@ -162,6 +232,61 @@ def test_a_failing_step_fails_the_night_with_its_sentence(tmp_path, new_workspac
     assert name == "night of 2026-03-11"
     assert f"WrongParameters: {raised.value}" in message
     assert "`update.memroy` is not a parameter; did you mean `memory`?" in message
+
+
+def digests(folder: Path) -> dict[str, str]:
+    return {
+        path.relative_to(folder).as_posix(): sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+@pytest.fixture(scope="module")
+def copied(week, tmp_path_factory) -> Workspace:
+    """A copy of the workspace of the week, whose last run was learned on top of version 2."""
+    root = tmp_path_factory.mktemp("copied") / "workspace"
+    shutil.copytree(week.workspace.root, root, symlinks=True)
+    return Workspace(root)
+
+
+def test_after_a_night_dvc_has_nothing_to_do(copied, shell):
+    assert copied.run_file().parent == 2
+    before = digests(copied.night)
+    assert "Data and pipelines are up to date." in shell(copied.root, "dvc", "repro")
+    assert digests(copied.night) == before
+    assert shell(copied.root, "git", "status", "--porcelain") == ""
+
+
+def test_dvc_learns_a_night_again_with_the_same_weights_and_the_same_verdict(copied, shell):
+    before = digests(copied.night)
+    shutil.rmtree(copied.night)
+    said = shell(copied.root, "dvc", "repro", "--force")
+    assert Verdict.read(copied.verdict).reason in said
+    same = {name: digest for name, digest in before.items() if not name.startswith("reports/")}
+    after = digests(copied.night)
+    assert {name: after.get(name) for name in same} == same
+    assert {"candidate/weights.safetensors", "verdict.json"} <= set(same)
+    assert shell(copied.root, "git", "status", "--porcelain") == ""
+
+
+@pytest.mark.parametrize(("address", "params", "tries"), [("http://127.0.0.1:9", "", 3), ("", "colour: red", 1)])
+def test_only_what_may_pass_by_itself_is_tried_again(
+    address, params, tries, tmp_path, new_workspace, prefect, until, monkeypatch
+):
+    from prefect.client.orchestration import get_client
+
+    from flows.night import champion_step
+
+    workspace = new_workspace(tmp_path / "workspace")
+    workspace.params.write_text(workspace.params.read_text() + params)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+    state = champion_step.with_options(retry_delay_seconds=0)(workspace, return_state=True)
+    assert isinstance(state.result(raise_on_failure=False), Unavailable if tries > 1 else WrongParameters)
+    with get_client(sync_client=True) as client:
+        # What Prefect keeps of a step comes to it a little later.
+        record = until(30, lambda: (run := client.read_task_run(state.state_details.task_run_id)).end_time and run)
+    assert (record.run_count, record.state.name) == (tries, "Failed")
 
 
 def last_flow_run(state: str) -> tuple[str, str]:
@@ -198,14 +323,14 @@ def learned_as(workspace, version: int) -> tuple[str, str]:
 
 
 def test_a_night_that_is_killed_anywhere_ends_as_if_it_never_was(
-    tmp_path, week, deliver, new_workspace, run_night, kill
+    tmp_path, week, deliver, new_workspace, run_night, kill, assert_all_is_recorded
 ):
     workspace = new_workspace(tmp_path / "workspace")
     registry, store = registry_of(workspace), DataStore(workspace.root)
 
     deliver(workspace.inbox / "shapes", SHAPES, 0)
     kill(workspace, 2, "adapters.datastore.DataStore.commit_data")
-    assert os.listdir(workspace.batches) == [week.first.night.learned[0]], "written,"
+    assert [path.name for path in workspace.batches.iterdir()] == list(week.first.night.learned), "written,"
     assert store.data_revision() == "", "but not committed,"
     assert status_of(workspace).inbox == ("shapes",), "so the delivery is still there"
     kill(workspace, 2, "torch.nn.functional.cross_entropy", call=30)

@@ -195,3 +195,21 @@ def test_a_machine_without_git_is_a_sentence(store, monkeypatch):
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(Unavailable, match=r"git is not installed"):
         store.head()
+
+
+@pytest.mark.parametrize("loss", ["a batch was deleted", "the repository was cloned"])
+def test_what_is_not_on_this_machine_is_fetched_before_more_is_versioned(copy, tmp_path, loss):
+    lay_batch(copy, "two")
+    copy.commit_data("Ingest two")
+    here = copy
+    if loss == "a batch was deleted":
+        shutil.rmtree(copy.root / "data" / "batches" / "one")
+    else:
+        here = DataStore(copy.root.parent / "clone")
+        git(copy.root, "clone", "--quiet", str(copy.root), str(here.root))
+    here.restore_missing()
+    assert sorted(path.name for path in (here.root / "data" / "batches").iterdir()) == ["one", "two"]
+    lay_batch(here, "three")
+    here.restore_missing()
+    here.commit_data("Ingest three")
+    assert sorted(path.name for path in (here.root / "data" / "batches").iterdir()) == ["one", "three", "two"]

@@ -6,7 +6,8 @@ import pytest
 import torch
 from safetensors import SafetensorError
 
-from models.learner import PREDICT_AT_ONCE, Learner
+from models import learner as module
+from models.learner import Learner
 from models.networks.cnn import CNN
 from models.networks.mlp import MLP
 from records.errors import DamagedState
@@ -110,10 +111,14 @@ def test_equal_seeds_give_equal_weights_and_leave_other_randomness_alone():
     assert not torch.equal(first.outputs(images(9))[:, :2], other.outputs(images(9)))
 
 
-def test_outputs_do_not_depend_on_how_many_images_are_asked_at_once():
-    many = images(PREDICT_AT_ONCE + 3)
+def test_outputs_do_not_depend_on_how_many_images_are_asked_at_once(monkeypatch):
+    many = images(23)
+    whole = learner().outputs(many)
+    monkeypatch.setattr(module, "PIXELS_AT_ONCE", 5 * many[0].numel())
+    assert learner().at_once == 5
     outputs = learner().outputs(many)
-    assert outputs.shape == (PREDICT_AT_ONCE + 3, 2)
+    assert torch.allclose(outputs, whole, atol=1e-6)
+    assert outputs.shape == (23, 2)
     assert torch.allclose(outputs[-3:], learner().outputs(many[-3:]), atol=1e-6)
     assert learner().outputs(many[:0]).shape == (0, 2)
 

@@ -35,7 +35,15 @@ def take(archive, deliver, tmp_path):
     def take(counts, seed):
         folder = deliver(tmp_path / f"delivery-{seed}", counts, seed)
         batch = ingest(archive.batches, tmp_path / "staging", folder, date(2026, 3, 1 + seed), IngestParams()).batch
-        return Experience(batch=batch.id, digest=batch.digest, classes=batch.classes, train=1, validation=0, test=1)
+        split = Counter(archive.labels(batch.id).split.tolist())
+        return Experience(
+            batch=batch.id,
+            digest=batch.digest,
+            classes=batch.classes,
+            train=split["train"],
+            validation=0,
+            test=split["test"],
+        )
 
     return take
 
@@ -175,3 +183,16 @@ def test_a_damaged_snapshot_is_not_read(learn, nights, name, damage):
         Knowledge.read(folder)
     with pytest.raises(DamagedState):
         learn("two", folder, nights[1:])
+
+
+def test_a_night_with_a_small_memory_costs_later_nights_nothing(learn, nights):
+    small = PARAMS.model_copy(update={"memory": MemoryParams(size=2)})
+    usual = learn("usual", learn("one", None, nights[:1]), nights[1:])
+    after = learn("after", learn("small", None, nights[:1], small), nights[1:])
+    assert len(Knowledge.read(usual).memory) == 12
+    assert Knowledge.read(after).memory.image.tolist() == Knowledge.read(usual).memory.image.tolist()
+
+
+def test_dropout_is_seeded_too(learn, nights):
+    params = PARAMS.model_copy(update={"network": MLP(hidden=(16,), dropout=0.5)})
+    assert equal(*(weights(learn(name, None, nights[:1], params)) for name in ("one", "again")))

@@ -1,0 +1,88 @@
+"""The command line as a test uses it: in this process, over a copy of a workspace that was made once."""
+
+import shutil
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from flows.cli import main
+from tasks.creation import create
+from tasks.overview import status_of
+from tasks.workspace import Workspace
+
+OURS = ("RETAIN_WORKSPACE", "RETAIN_WORKERS", "RETAIN_DEBUG", "MLFLOW_TRACKING_URI", "COLUMNS", "FORCE_COLOR")
+
+
+@dataclass(frozen=True)
+class Told:
+    """What a command said, and how it ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def sentence(self) -> str:
+        """The last line on standard error."""
+        return self.err.rstrip("\n").rpartition("\n")[2]
+
+
+Retain = Callable[..., Told]
+
+
+@pytest.fixture(scope="session")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workspace that was asked once, so that MLflow's database is there, too."""
+    workspace = create(tmp_path_factory.mktemp("template") / "workspace")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        status_of(workspace)
+    return workspace.root
+
+
+@pytest.fixture
+def workspace(template: Path, tmp_path: Path) -> Workspace:
+    shutil.copytree(template, tmp_path / "shop", symlinks=True)
+    return Workspace(tmp_path / "shop")
+
+
+@pytest.fixture
+def retain(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Retain:
+    """`retain("status", "-w", folder)`: as typed. There is never a traceback."""
+    for name in OURS:
+        monkeypatch.delenv(name, raising=False)
+
+    def run(*words: object) -> Told:
+        capsys.readouterr()
+        code = main([str(word) for word in words])
+        told = Told(code, *capsys.readouterr())
+        assert "Traceback" not in told.out + told.err
+        return told
+
+    return run
+
+
+@pytest.fixture
+def nobody() -> str:
+    """An address on loopback that nobody listens to."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return f"http://127.0.0.1:{probe.getsockname()[1]}"
+
+
+@pytest.fixture
+def everything_below() -> Callable[[Path], dict[str, bytes | None]]:
+    """Every file and folder below a folder, but for what belongs to this machine alone."""
+
+    def look(folder: Path) -> dict[str, bytes | None]:
+        found = {path.relative_to(folder): path for path in folder.rglob("*")}
+        return {
+            str(name): path.read_bytes() if path.is_file() else None
+            for name, path in found.items()
+            if name.parts[0] not in (".retain", ".git") and name.parts[:2] != (".dvc", "tmp")
+        }
+
+    return look

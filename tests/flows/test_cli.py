@@ -1,0 +1,356 @@
+"""Commands as they are typed: wrong ones get a sentence and exit code 2, right ones a table or a JSON document."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from datetime import date
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as parquet
+import pytest
+
+from adapters.packaging import Packaging
+from adapters.registry import Registry
+from adapters.runs import JudgedNight
+from flows.cli import app
+from records.experience import Experience
+from records.runs import NightFacts
+from records.scores import Score, ScoreMatrix, ScoreRow
+from records.snapshot import InputSpec, Snapshot
+from records.verdict import Finding, Verdict
+from tasks.evaluate import OUTCOMES
+from tasks.workspace import Workspace
+
+RETAIN = [sys.executable, "-m", "flows.cli"]
+COMMANDS = [str(command.name or command.callback.__name__) for command in app.registered_commands]
+MODEL = """
+import pandas as pd
+from mlflow.models import set_model
+from mlflow.pyfunc import PythonModel
+
+class Silent(PythonModel):
+    def predict(self, context, model_input: pd.DataFrame, params=None):
+        return model_input
+
+set_model(Silent())
+"""
+BATCHES = ("2026-01-05-aaaaaaaa", "2026-01-06-bbbbbbbb", "2026-01-07-cccccccc")
+
+
+# Help
+
+
+def test_help_shows_every_command_and_how_to_begin(retain):
+    told = retain("--help")
+    assert told.code == 0
+    assert all(f" {name} " in told.out for name in COMMANDS)
+    assert "retain init shop" in told.out
+    assert retain().out == told.out
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_each_command_has_help(retain, command):
+    told = retain(command, "--help")
+    assert told.code == 0
+    assert f"Usage: retain {command} " in told.out
+
+
+@pytest.mark.parametrize("command", ["init", "ingest", "night", "compare", "approve"])
+def test_commands_that_take_something_show_an_example(retain, command):
+    assert f"  retain {command} " in retain(command, "--help").out
+
+
+def test_help_needs_no_heavy_library():
+    code = "import sys; sys.argv=['retain', '--help']; from flows.cli import main; main(); print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not {"torch", "mlflow", "prefect", "pandas", "great_expectations"} & set(
+        done.stdout.splitlines()[-1].split()
+    )
+
+
+def test_the_version_is_told(retain):
+    assert retain("--version").out.strip() == "0.1.0"
+
+
+# Wrong commands
+
+WRONG = {
+    "no such command": (["statsu"], "No such command 'statsu'. Did you mean 'status'? `retain --help` shows"),
+    "no such option": (
+        ["status", "--jsno"],
+        "No such option: --jsno (Possible options: --json). `retain",
+    ),
+    "nothing to ingest": (["ingest"], "Missing argument 'SOURCE'. `retain ingest --help` shows how it is used."),
+    "missing source": (["ingest", "gone"], "gone does not exist. Name a folder of class folders, or a manifest."),
+    "unknown strategy": (["night", "--strategy", "reply"], "Invalid value for '--strategy': "),
+    "no epochs": (["night", "--epochs", "0"], "Invalid value for '--epochs': "),
+    "negative memory": (["night", "--memory", "-1"], "Invalid value for '--memory': "),
+    "no day": (["night", "--arrived", "tomorrow"], "--arrived is 'tomorrow', which is not a day; write it as 2026-"),
+    "no day of ours": (["night", "--arrived", "2026-02-30"], "--arrived is '2026-02-30', which is not a day"),
+    "no version": (["compare", "1", "latest"], "'latest' is not a version; write its number, for example 3 or v3."),
+    "version zero": (["compare", "0", "1"], "'0' is not a version"),
+    "version in other digits": (["rollback", "²"], "'²' is not a version"),
+    "version without end": (["rollback", "9" * 5000], "is not a version"),
+    "unknown version": (["compare", "1", "2"], "Model `retain` has no version 1; there is none yet."),
+    "rollback to nothing": (["rollback", "v3"], "Model `retain` has no version 3; there is none yet."),
+    "unknown run": (["approve", "c0ffee"], "No finished run is called `c0ffee` in the registry of `retain`;"),
+    "no nights": (["history", "--limit", "0"], "Invalid value for '--limit': "),
+    "init where something is": (["init", "shop"], "/shop is not empty. Name a folder that is empty or does not exist"),
+    "demo where something is": (["demo", "--dir", "shop"], "/shop is not empty."),
+    "demo without its images": (["demo", "--root", "gone"], "gone is not a folder. --root names the folder that holds"),
+    "unknown stream": (["stream", "cifar"], "Invalid value for '"),
+    "port": (["ui", "--mlflow-port", "70000"], "Invalid value for '--mlflow-port': "),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_a_wrong_command_gets_a_sentence(retain, workspace, monkeypatch, everything_below, case):
+    words, sentence = WRONG[case]
+    monkeypatch.chdir(workspace.root.parent)
+    if words[0] not in ("init", "demo", "statsu"):
+        monkeypatch.setenv("RETAIN_WORKSPACE", str(workspace.root))
+    before = everything_below(workspace.root)
+    told = retain(*words)
+    assert (told.code, told.out) == (2, "")
+    assert sentence in told.sentence
+    assert told.err.count("\n") == 1
+    assert everything_below(workspace.root) == before
+
+
+@pytest.mark.parametrize(
+    "words", [["status"], ["history"], ["params"], ["night"], ["ui"], ["ingest", "."], ["compare", "1", "2"]], ids=str
+)
+def test_a_folder_that_is_no_workspace_is_named_with_the_remedy(retain, tmp_path, words):
+    told = retain(*words, "-w", tmp_path)
+    assert told.code == 2
+    assert told.sentence == (
+        f"{tmp_path} is not a retain workspace: it has no params.yaml. "
+        f"Name one with --workspace, or make one with `retain init {tmp_path}`."
+    )
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_workspace_that_does_not_exist(retain, tmp_path):
+    told = retain("status", "-w", tmp_path / "gone")
+    assert (told.code, told.sentence) == (
+        2, f"{tmp_path}/gone does not exist. Make a workspace there with `retain init {tmp_path}/gone`.",
+    )  # fmt: skip
+    (tmp_path / "file").touch()
+    assert retain("status", "-w", tmp_path / "file").sentence.startswith(f"{tmp_path}/file is a file.")
+
+
+# init
+
+
+def test_init_makes_a_workspace_and_says_what_comes_next(retain, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    told = retain("init", "my shop", "--remote", "store")
+    assert told.code == 0
+    assert told.out == (
+        "Made my shop. Put images below my shop/inbox/<delivery>/<class>/ and run `retain night -w 'my shop'`.\n"
+    )
+    assert f"url = {tmp_path / 'store'}" in (tmp_path / "my shop" / ".dvc" / "config").read_text()
+
+
+def test_init_that_fails_leaves_nothing(retain, tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    told = retain("init", tmp_path / "shop")
+    assert told.code == 2
+    assert told.sentence.startswith("git is not installed or not on the PATH")
+    assert not list(tmp_path.iterdir())
+
+
+# ingest
+
+
+def test_ingest_tells_of_the_batch_and_the_same_again_adds_nothing(retain, workspace, deliver, tmp_path):
+    folder = deliver(tmp_path / "monday", {"bar": 3, "column": 2})
+    first = retain("ingest", folder, "-w", workspace.root, "--arrived", "2026-03-02")
+    assert first.code == 0
+    assert "5 images, 2 classes (bar, column). The next night" in first.out
+    again = retain("ingest", folder, "-w", workspace.root, "--json")
+    told = json.loads(again.out)
+    assert (again.code, told["known"], told["batch"]["images"]) == (0, True, 5)
+    assert first.out.startswith(f"Ingested {told['batch']['id']}: ")
+    assert told["batch"]["id"].startswith("2026-03-02-")
+    assert len(list(folder.rglob("*.png"))) == 5
+    status = json.loads(retain("status", "-w", workspace.root, "--json").out)
+    assert status["pending"] == [told["batch"]["id"]]
+
+
+# What is told of judged nights
+
+
+def judged(folder: Path, number: int, parent: int, decision: str, held: bool = False) -> JudgedNight:
+    """A night that learned batch `number`, with hand-made answers."""
+    known = BATCHES[:parent] + BATCHES[number : number + 1]
+    experiences = tuple(
+        Experience(batch=b, digest="d", classes=("a", "b"), train=8, validation=0, test=2) for b in known
+    )
+    spec = InputSpec(channels=1, height=4, width=5, mean=(0.5,), std=(0.2,))
+    Snapshot(identity=f"{number:064x}", parent=parent, classes=("a", "b"), experiences=experiences, spec=spec).write(
+        folder / "candidate" / "snapshot.json"
+    )
+    score = Score(overall=0.5, among_known=0.5, images=2)
+    names = [*(f"v{v}" for v in range(1, parent + 1)), "candidate"]
+    rows = [ScoreRow(version=name, scores=dict.fromkeys(known[: at + 1], score)) for at, name in enumerate(names)]
+    matrix = ScoreMatrix(experiences=known, new=known[-1:], rows=tuple(rows))
+    matrix.write(folder / "evaluation" / "scores.json")
+    # Of its own batch it knows the first image, of earlier ones the second.
+    rows = [
+        {"experience": b, "image": f"{b}/{i}", "label": label, "answer": "a" if b == known[-1] else "b",
+         "confidence": 1.0, "overall": float(i == (b != known[-1])), "among_known": 1.0}
+        for b in known for i, label in enumerate(("a", "b"))
+    ]  # fmt: skip
+    parquet.write_table(pa.Table.from_pylist(rows), folder / "evaluation" / OUTCOMES)
+    finding = Finding(question="forgotten", subject="mean", estimate=-0.01, lower=-0.03, upper=0.02, limit=0.05,
+                      images=2, decision="accept")  # fmt: skip
+    reason = f"{decision.capitalize()}, and why."
+    verdict = Verdict(decision=decision, reason=reason, gate="test", confidence=0.95, findings=(finding,))
+    facts = NightFacts(identity=f"{number:064x}", day=date(2026, 1, 5 + number), parent=parent, batches=known[-1:],
+                       images=8, data_revision="0.dir", commit="c0ffee", code="beef")  # fmt: skip
+    return JudgedNight(facts, matrix, verdict, folder / "candidate", folder / "evaluation", held)
+
+
+@pytest.fixture(scope="session")
+def shop(template, tmp_path_factory):
+    """A workspace with two versions, one night that was refused and one that is held. Nobody alters it."""
+    root = tmp_path_factory.mktemp("judged") / "shop"
+    shutil.copytree(template, root, symlinks=True)
+    place = Workspace(root)
+    (place.inbox / "monday").mkdir()
+    script = root.parent / "silent.py"
+    script.write_text(MODEL)
+    packaging = Packaging(script=script, code=(), requirements=("numpy",))
+    registry = Registry(f"sqlite:///{place.state / 'mlflow.db'}", place.mlflow_artifacts, "retain")
+    nights = ((0, 0, "accept", False), (1, 1, "accept", False), (2, 2, "refuse", False), (2, 2, "accept", True))
+    for count, (number, parent, decision, held) in enumerate(nights):
+        night = judged(root.parent / str(count), number, parent, decision, held)
+        run = registry.log_night(night, packaging)
+        if decision == "accept" and not held:
+            registry.promote(run)
+    return place
+
+
+@pytest.fixture
+def copied(shop, tmp_path):
+    """A copy that may be altered. MLflow's files stay where they are: their address is in its database."""
+    ignore = shutil.ignore_patterns("mlartifacts")
+    return Workspace(Path(shutil.copytree(shop.root, tmp_path / "copy", symlinks=True, ignore=ignore)))
+
+
+def test_status_names_champion_and_what_waits(retain, shop, monkeypatch):
+    monkeypatch.chdir(shop.root.parent)
+    told = retain("status", "-w", "shop")
+    assert told.code == 0
+    lines = told.out.splitlines()
+    assert lines[0] == "retain v2 is the champion: 50.0% on average over 2 experiences, 2 classes."
+    assert "classes      a, b" in lines
+    assert "inbox        monday" in lines
+    assert "             Accept, and why." in lines
+    assert "To let it in on your word: retain approve " in told.out
+    assert lines[-1] == "The next night will take 1 delivery: retain night -w shop"
+
+
+def test_status_as_json(retain, shop):
+    told = json.loads(retain("status", "-w", shop.root, "--json").out)
+    assert told["champion"]["number"] == 2
+    assert told["inbox"] == ["monday"]
+    assert told["last"]["held"] is True
+
+
+def test_status_of_a_new_workspace_says_how_to_begin(retain, workspace, monkeypatch):
+    monkeypatch.chdir(workspace.root)
+    told = retain("status")
+    assert told.out.startswith("retain has no version yet.\n")
+    assert told.out.endswith("Put images below inbox/<delivery>/<class>/, then run `retain night`.\n")
+
+
+def test_history_lists_nights_newest_first(retain, shop):
+    lines = retain("history", "-w", shop.root).out.splitlines()
+    assert " ".join(lines[0].split()) == "ended (UTC) verdict version parent average forgotten run learned"
+    assert [line.split()[2] for line in lines[1:]] == ["held", "refused", "accepted", "accepted"]
+    assert "v2 champion" in lines[3]
+    assert " 0.0%" in lines[3], "what is below zero is not forgotten"
+    assert lines[3].endswith(BATCHES[1])
+    document = json.loads(retain("history", "-w", shop.root, "--limit", "1", "--json").out)
+    assert [run["decision"] for run in document] == ["accept"]
+    assert document[0]["run"].startswith(lines[1].split()[7])
+
+
+def test_compare_shows_what_was_lost_and_gained(retain, shop):
+    told = retain("compare", "1", "v2", "-w", shop.root)
+    assert told.code == 0
+    rows = [line.split() for line in told.out.splitlines()]
+    assert [BATCHES[0], "2", "50.0%", "50.0%", "0.0", "1", "1"] in rows
+    assert [BATCHES[1], "2", "–", "50.0%"] in rows
+    assert "lost as      a → b (1)" in told.out
+    document = json.loads(retain("compare", "1", "2", "-w", shop.root, "--json").out)
+    assert (document["total"]["lost"], document["confused"]) == (1, {"a → b": 1})
+
+
+def test_compare_with_a_version_that_does_not_exist(retain, shop):
+    told = retain("compare", "1", "9", "-w", shop.root)
+    assert (told.code, told.sentence) == (2, "Model `retain` has no version 9; there are v1, v2.")
+
+
+def test_a_refused_night_is_not_approved_by_mistake(retain, shop):
+    refused = json.loads(retain("history", "-w", shop.root, "--json").out)[1]["run"]
+    told = retain("approve", refused[:8], "-w", shop.root)
+    assert told.code == 2
+    assert f"Run {refused} was refused: Refuse, and why." in told.sentence
+
+
+def test_rollback_makes_an_earlier_version_the_champion(retain, copied):
+    told = retain("rollback", "1", "-w", copied.root)
+    assert (told.code, told.out) == (0, "v1 is the champion, v2 no longer. What v1 has not learned is pending.\n")
+    assert retain("rollback", "v1", "-w", copied.root).out == "v1 is the champion already; nothing was changed.\n"
+    document = json.loads(retain("rollback", "2", "-w", copied.root, "--json").out)
+    assert document == {"model": "retain", "champion": 2, "before": 1}
+    assert retain("rollback", "7", "-w", copied.root).sentence == "Model `retain` has no version 7; there are v1, v2."
+
+
+def test_params_show_what_differs_from_the_default(retain, workspace):
+    content = workspace.params.read_text()
+    workspace.params.write_text(content.replace("validate:", "validate:\n  min_test: 7"))
+    lines = [line.split() for line in retain("params", "-w", workspace.root).out.splitlines()]
+    assert ["validate.min_test", "7", "(default", "5)"] in lines
+    assert ["validate.min_side", "8"] in lines
+    assert json.loads(retain("params", "-w", workspace.root, "--json").out)["validate"]["min_test"] == 7
+
+
+# How a command ends
+
+
+def test_a_defect_is_told_as_such_without_a_traceback(retain, workspace, monkeypatch):
+    def broken(*_):
+        raise ZeroDivisionError("a defect")
+
+    monkeypatch.setattr("tasks.overview.status_of", broken)
+    told = retain("status", "-w", workspace.root)
+    assert told.code == 1
+    assert told.sentence.startswith("This is a defect of retain, not of your input: ZeroDivisionError: a defect (")
+    monkeypatch.setenv("RETAIN_DEBUG", "1")
+    with pytest.raises(ZeroDivisionError):
+        retain("status", "-w", workspace.root)
+
+
+def test_ctrl_c_ends_a_night_with_130_and_a_word(workspace):
+    env = {key: value for key, value in os.environ.items() if key != "PREFECT_API_URL"}
+    night = subprocess.Popen(
+        [*RETAIN, "night", "-w", workspace.root], env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert night.stderr.readline() == "starting Prefect\n"
+    night.send_signal(signal.SIGINT)
+    out, err = night.communicate(timeout=60)
+    assert (night.returncode, out, err) == (130, "", "Stopped.\n")
+
+
+def test_output_that_nobody_reads_is_no_failure():
+    with subprocess.Popen([*RETAIN, "--help"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as command:
+        command.stdout.close()
+        assert command.stderr.read() == ""

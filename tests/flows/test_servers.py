@@ -1,0 +1,106 @@
+"""Servers end when they are told to, and when whoever started them is gone."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import psutil
+import pytest
+
+from flows.guard import PATIENCE
+from flows.interface import serve
+from flows.servers import Server, answers, free_port, prefect_api
+from records.errors import Unavailable, WrongInput
+from tasks.workspace import Workspace
+
+SERVE = [sys.executable, "-m", "http.server", "--bind", "127.0.0.1"]
+
+
+def server_at(port: int, folder: Path) -> Server:
+    return Server("The server", [*SERVE, str(port)], f"http://127.0.0.1:{port}/", folder / "server.log", {})
+
+
+def family(pid: int) -> list[psutil.Process]:
+    """A process and all that came of it."""
+    process = psutil.Process(pid)
+    return [process, *process.children(recursive=True)]
+
+
+def test_a_server_answers_until_it_is_stopped(tmp_path):
+    port = free_port()
+    server = server_at(port, tmp_path)
+    server.wait()
+    processes = family(server.process.pid)
+    assert len(processes) == 2
+    server.stop()
+    assert not answers(f"http://127.0.0.1:{port}/")
+    assert not psutil.wait_procs(processes, timeout=5)[1]
+    server.stop()
+
+
+def test_a_server_that_ends_by_itself_is_one_sentence_that_names_its_log(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        server = server_at(taken.getsockname()[1], tmp_path)
+        server.health = "http://127.0.0.1:9/"
+        with pytest.raises(Unavailable, match=r"The server ended; .*server\.log says why"):
+            server.wait()
+    assert "Address already in use" in (tmp_path / "server.log").read_text()
+
+
+def test_waiting_ends_when_a_person_wants_to_stop(tmp_path):
+    stop = threading.Event()
+    stop.set()
+    server = server_at(free_port(), tmp_path)
+    server.health = "http://127.0.0.1:9/"
+    server.wait(stop)
+    server.stop()
+
+
+def test_stopping_leaves_nothing_of_what_a_server_started(tmp_path):
+    server = server_at(free_port(), tmp_path)
+    server.wait()
+    processes = family(server.process.pid)
+    server.process.kill()
+    server.stop()
+    assert not psutil.wait_procs(processes, timeout=5)[1]
+
+
+def test_a_server_does_not_outlive_whoever_started_it(tmp_path):
+    port = free_port()
+    starter = (
+        "import pathlib, signal, test_servers\n"
+        f"server = test_servers.server_at({port}, pathlib.Path({str(tmp_path)!r}))\n"
+        "server.wait()\n"
+        "print(server.process.pid, flush=True)\n"
+        "signal.pause()\n"
+    )
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+    process = subprocess.Popen([sys.executable, "-c", starter], stdout=subprocess.PIPE, text=True, env=env)
+    processes = family(int(process.stdout.readline()))
+    process.kill()
+    process.communicate()
+    assert not psutil.wait_procs(processes, timeout=PATIENCE)[1]
+
+
+def test_a_prefect_server_that_nobody_answers_for_is_named(monkeypatch, tmp_path):
+    monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")
+    with (
+        pytest.raises(Unavailable, match=r"No Prefect server answers at http://127\.0\.0\.1:9/api \(PREFECT_API_URL\)"),
+        prefect_api(tmp_path),
+    ):
+        pytest.fail("entered")
+
+
+@pytest.mark.parametrize("option", ["--prefect-port", "--mlflow-port"])
+def test_a_port_that_is_taken_is_one_sentence(option, tmp_path):
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        ports = {"--prefect-port": (port, 0), "--mlflow-port": (0, port)}[option]
+        with pytest.raises(WrongInput, match=f"Port {port} is taken. Name another one with {option}"):
+            serve(Workspace(tmp_path), *ports, with_worker=False)
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before

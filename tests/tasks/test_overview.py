@@ -1,0 +1,85 @@
+"""Two versions compared by answers worked out by hand; where a workspace stands."""
+
+import os
+
+import pandas as pd
+import pytest
+
+from records.errors import WrongInput
+from tasks.creation import create
+from tasks.overview import Change, approve_run, compare_answers, compare_versions, status_of
+from tasks.workspace import Workspace
+
+
+def answers(**experiences: dict[str, tuple[str, str]]) -> pd.DataFrame:
+    """What a version said: of each experience, image to label and answer."""
+    return pd.DataFrame(
+        {"experience": experience, "image": image, "label": label, "answer": answer, "overall": float(label == answer)}
+        for experience, told in experiences.items()
+        for image, (label, answer) in told.items()
+    )
+
+
+BEFORE = {"1": ("cat", "cat"), "2": ("cat", "cat"), "3": ("cat", "dog"), "4": ("dog", "dog"), "5": ("dog", "dog")}
+AFTER = {"1": ("cat", "cat"), "2": ("cat", "owl"), "3": ("cat", "cat"), "4": ("dog", "owl"), "5": ("dog", "owl")}
+NEW = {"6": ("owl", "owl"), "7": ("owl", "cat"), "8": ("cat", "cat"), "9": ("cat", "owl")}
+
+
+def test_a_comparison_counts_images_lost_and_gained():
+    # The order of the rows does not matter.
+    told = compare_answers(1, 2, answers(monday=BEFORE), answers(monday=dict(reversed(AFTER.items())), tuesday=NEW))
+    assert (told.first, told.second) == (1, 2)
+    assert told.total == Change(subject="all", images=5, first=0.8, second=0.4, lost=3, gained=1)
+    assert told.experiences == (
+        Change(subject="monday", images=5, first=0.8, second=0.4, lost=3, gained=1),
+        Change(subject="tuesday", images=4, first=None, second=0.5, lost=0, gained=0),
+    )
+    assert told.classes == (
+        # What only the second was examined on does not count for a class that both know.
+        Change(subject="cat", images=3, first=0.666667, second=0.666667, lost=1, gained=1),
+        Change(subject="dog", images=2, first=1, second=0, lost=2, gained=0),
+        Change(subject="owl", images=2, first=None, second=0.5, lost=0, gained=0),
+    )
+    assert list(told.confused.items()) == [("dog → owl", 2), ("cat → owl", 1)]
+
+
+def test_a_comparison_the_other_way_round_is_its_mirror():
+    told = compare_answers(2, 1, answers(monday=AFTER, tuesday=NEW), answers(monday=BEFORE))
+    assert told.total == Change(subject="all", images=5, first=0.4, second=0.8, lost=1, gained=3)
+    assert told.experiences[1] == Change(subject="tuesday", images=4, first=0.5, second=None, lost=0, gained=0)
+    assert told.confused == {"cat → dog": 1}
+
+
+def test_a_version_lost_nothing_against_itself():
+    told = compare_answers(1, 1, answers(monday=BEFORE), answers(monday=BEFORE))
+    assert (told.total.lost, told.total.gained, told.confused) == (0, 0, {})
+
+
+def test_versions_with_nothing_in_common_have_no_total():
+    told = compare_answers(1, 2, answers(monday=BEFORE), answers(tuesday=NEW))
+    assert told.total is None
+    assert [(c.subject, c.first, c.second) for c in told.experiences] == [("monday", 0.8, None), ("tuesday", None, 0.5)]
+    assert told.confused == {}
+
+
+@pytest.fixture(scope="module")
+def fresh(tmp_path_factory) -> Workspace:
+    """Before the first night."""
+    return create(tmp_path_factory.mktemp("fresh") / "workspace")
+
+
+def test_the_status_of_a_new_workspace(fresh):
+    (fresh.inbox / "monday").mkdir()
+    (fresh.inbox / ".DS_Store").touch()
+    (fresh.inbox / os.fsdecode(b"caf\xe9")).mkdir()
+    told = status_of(fresh)
+    assert (told.champion, told.last, told.learned, told.classes) == (None, None, (), ())
+    assert told.inbox == ("caf\\udce9", "monday"), "a name that is no UTF-8 is shown, too"
+    assert told.pending == told.quarantine == ()
+
+
+def test_what_is_not_there_is_wrong_input(fresh):
+    with pytest.raises(WrongInput, match="has no version 1; there is none yet"):
+        compare_versions(fresh, 1, 2)
+    with pytest.raises(WrongInput, match="No finished run is called `c0ffee`"):
+        approve_run(fresh, "c0ffee", by="somebody", note="", overrule=False)

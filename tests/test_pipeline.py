@@ -1,0 +1,47 @@
+"""The repository is a DVC pipeline over the digits: who clones it can learn them again and try other parameters."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from records.scores import ScoreMatrix
+from records.verdict import Verdict
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory, shell) -> Path:
+    """What somebody gets who clones the repository, with the digits stream written again."""
+    if not (ROOT / ".git").exists():
+        pytest.skip("not a Git repository")
+    root = tmp_path_factory.mktemp("clone") / "retain"
+    shell(ROOT, "git", "clone", "--quiet", ".", str(root))
+    shell(root, "retain", "stream", "digits", "--workspace", ".")
+    return root
+
+
+def test_the_digits_stream_is_written_again_with_the_same_digest(clone, shell):
+    committed = yaml.safe_load(shell(clone, "git", "show", "HEAD:data.dvc"))
+    assert yaml.safe_load((clone / "data.dvc").read_text()) == committed
+    assert shell(clone, "git", "log", "--oneline") == shell(ROOT, "git", "log", "--oneline")
+    assert "up to date" in shell(clone, "dvc", "status", "data.dvc")
+
+
+def test_the_repository_can_be_reproduced_and_experimented_with(clone, shell):
+    shell(clone, "dvc", "repro")
+    assert "up to date" in shell(clone, "dvc", "status")
+    assert Verdict.read(clone / "night" / "verdict.json").decision == "accept"
+    assert ScoreMatrix.read(clone / "night" / "evaluation" / "scores.json").average() > 0.9
+    name_somebody = ("-c", "user.name=test", "-c", "user.email=test@localhost")
+    shell(clone, "git", *name_somebody, "commit", "--allow-empty", "--quiet", "--message", "Reproduce", "dvc.lock")
+
+    said = shell(clone, "dvc", "exp", "run", "-S", "update.strategy.name=replay")
+    assert "Running stage 'update'" in said
+    assert "Running stage 'validate'" not in said
+    table = shell(clone, "dvc", "metrics", "diff", "--all", "--md").splitlines()
+    assert [cell.strip() for cell in table[0].split("|")[1:-1]] == ["Path", "Metric", "HEAD", "workspace", "Change"]
+    average = next([cell.strip() for cell in row.split("|")] for row in table if " average " in row)
+    assert 0.9 < float(average[3]) <= 1
+    assert 0.9 < float(average[4]) <= 1
