@@ -99,7 +99,7 @@ def show_scores(last: Night, workspace: Workspace) -> None:
     tables.show_matrix(last.scores, last.registration.version)
     screen.say()
     picture = workspace.root / "score-matrix.png"
-    picture.write_bytes(score_picture(last.scores, candidate=f"v{version}" if version else "candidate"))
+    picture.write_bytes(score_picture(last.scores, candidate=f"v{last.registration.version}"))
     screen.say(f"As a picture: {screen.place(picture)}")
 
 
