@@ -111,7 +111,7 @@ class Registry:
         """
         with self._connection.open() as client:
             facts, version = self._facts(client, run), self._version_of(client, run)
-            if version is not None and "champion_since" in version.tags:
+            if version is not None and _was_champion(version):
                 return int(version.version)
             current = self._champion(client)
             if current not in (facts.parent, version and int(version.version)) and not overrule:
@@ -128,7 +128,7 @@ class Registry:
         facts = self.run(name)
         with self._connection.open() as client:
             version, champion = self._version_of(client, facts.run), self._champion(client)
-        if version is not None and "champion_since" in version.tags:
+        if version is not None and _was_champion(version):
             raise WrongInput(f"Run {facts.run} is v{version.version} already; `retain rollback` makes it champion.")
         if facts.decision == "refuse" and not overrule:
             raise WrongInput(f"Run {facts.run} was refused: {facts.reason} Only an overrule can let it in.")
@@ -262,6 +262,11 @@ _LINEAGE = (
     "identity", "parent", "batches", "data_revision", "git_commit", "code_version", "verdict", "reason", "held",
     "approved_by", "approval_note", "approved_at",
 )  # fmt: skip
+
+
+def _was_champion(version: "ModelVersion") -> bool:
+    # A night may be killed after the alias moved and before the mark; who goes back from that version says it as well.
+    return "champion_since" in version.tags or bool(version.tags.get("rolled_back"))
 
 
 def _pages(search: Callable[[str | None], Any]) -> list[Any]:

@@ -223,6 +223,17 @@ def test_rollback_moves_the_alias_back_and_forth(registry, packaging, night):
         registry.rollback(7)
 
 
+def test_rollback_stands_even_if_the_night_was_killed_before_it_marked_its_version(registry, packaging, night):
+    runs = [registry.log_night(night(name, parent), packaging) for parent, name in enumerate(("aa", "bb"))]
+    for run in runs:
+        registry.promote(run)
+    with registry._connection.open() as client:
+        client.delete_model_version_tag(registry.model, "2", "champion_since")
+    registry.rollback(1)
+    assert registry.promote(runs[1]) == 2
+    assert registry.champion() == 1
+
+
 def test_an_inconclusive_run_can_be_approved(registry, packaging, night):
     run = registry.log_night(night("aa", decision="inconclusive"), packaging)
     assert registry.approve(run[:8], by="mara", note="looked at the flips") == 1
