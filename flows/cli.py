@@ -347,6 +347,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     switch_off_telemetry()
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")
     os.environ.setdefault("PREFECT_LOGGING_EXTRA_LOGGERS", "retain")
+    os.environ.setdefault("PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW", "ignore")
+    # What is said before and between the nights is for the terminal alone.
+    os.environ.setdefault("PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW", "ignore")
     # Threads of a small network that wait for each other by spinning stand still on a machine that is busy otherwise.
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     for output in (sys.stdout, sys.stderr):

@@ -27,6 +27,7 @@ from records.scores import ScoreMatrix
 from records.verdict import Verdict
 from serving import reload
 from tasks import inbox, quarantine, stages
+from tasks.deliveries import printable
 from tasks.workspace import Workspace
 
 log = logging.getLogger("retain")
@@ -157,8 +158,8 @@ def take_all(place: Workspace, day: date) -> tuple[tuple[Arrival, ...], dict[str
         try:
             arrivals.append(ingest_step(place, delivery, day))
         except UnreadableBatch as reason:
-            log.warning("%s stays in the inbox: %s", delivery.name, reason)
-            unreadable[delivery.name] = str(reason)
+            log.warning("%s stays in the inbox: %s", printable(delivery.name), printable(str(reason)))
+            unreadable[printable(delivery.name)] = printable(str(reason))
     return tuple(arrivals), unreadable
 
 
@@ -180,8 +181,9 @@ def admit(place: Workspace, parent: int, request: Request) -> tuple[tuple[Experi
 )  # fmt: skip
 def ingest_step(place: Workspace, delivery: Path, day: date) -> Arrival:
     """A delivery becomes an immutable batch in DVC."""
-    log.info("ingest %s", delivery.name)
-    tell = artifacts.narrate(f"ingest {delivery.name}")
+    name = printable(delivery.name)
+    log.info("ingest %s", name)
+    tell = artifacts.narrate(f"ingest {name}")
     return inbox.take(place, delivery, day, stages.params_of(place).ingest, tell)
 
 

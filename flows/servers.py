@@ -4,6 +4,7 @@ Prefect can also run without a server, but then it loses the last records of a r
 """
 
 import contextlib
+import http.client
 import importlib
 import logging
 import os
@@ -13,7 +14,6 @@ import subprocess
 import sys
 import threading
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -95,7 +95,7 @@ def answers(address: str, seconds: float = 2) -> bool:
     try:
         with urllib.request.urlopen(address, timeout=seconds) as reply:
             return bool(reply.status == 200)
-    except (urllib.error.URLError, OSError):
+    except (OSError, ValueError, http.client.HTTPException):  # Silence, no address, or no web server.
         return False
 
 

@@ -11,7 +11,7 @@ import pyarrow.parquet as parquet
 
 from adapters.datastore import DataStore
 from records.batch import Arrival
-from tasks.deliveries import MANIFESTS
+from tasks.deliveries import MANIFESTS, printable
 from tasks.ingest import IngestParams, ingest
 from tasks.workspace import Workspace, workers
 
@@ -77,7 +77,7 @@ def _take_apart(workspace: Workspace, taken: Path) -> None:
         name = path.relative_to(taken)
         if name.as_posix() in held or name.name.startswith(".") or name.as_posix() in MANIFESTS:
             continue
-        log.warning("%s was not taken into %s; it is kept in %s", name, batch_id, aside)
+        log.warning("%s was not taken into %s; it is kept in %s", printable(name.as_posix()), batch_id, aside)
         (aside / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.move(path, aside / name)
     shutil.rmtree(taken)

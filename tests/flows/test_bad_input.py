@@ -357,6 +357,13 @@ def test_mlflow_at_an_address_that_is_none(retain, workspace, monkeypatch):
     assert told.sentence.startswith("MLflow cannot keep a registry at `somewhere` (MLFLOW_TRACKING_URI): an address is")
 
 
+def test_prefect_at_an_address_that_is_none(retain, workspace, monkeypatch):
+    monkeypatch.setenv("PREFECT_API_URL", "somewhere")
+    told = retain("night", "-w", workspace.root)
+    assert (told.code, told.out) == (2, "")
+    assert told.sentence.startswith("No Prefect server answers at somewhere (PREFECT_API_URL).")
+
+
 @pytest.mark.parametrize("words", [["night", "-w", "shop"], ["demo"]], ids=str)
 def test_prefect_at_an_address_that_nobody_answers(retain, workspace, monkeypatch, nobody, deliver, words):
     deliver(workspace.inbox / "monday", {"bar": 1})
