@@ -342,7 +342,13 @@ def test_a_defect_is_told_as_such_without_a_traceback(retain, workspace, monkeyp
 def test_ctrl_c_ends_a_night_with_130_and_a_word(workspace):
     env = {key: value for key, value in os.environ.items() if key != "PREFECT_API_URL"}
     night = subprocess.Popen(
-        [*RETAIN, "night", "-w", workspace.root], env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [*RETAIN, "night", "-w", workspace.root],
+        env=env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # A shell that runs the tests in its background has them ignore Ctrl-C, which would be inherited.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert night.stderr.readline() == "starting Prefect\n"
     night.send_signal(signal.SIGINT)
