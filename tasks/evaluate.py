@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as parquet
 import torch
 from numpy.typing import NDArray
+from pydantic import Field
 
 from models.archive import Archive
 from models.gates.base import Outcomes
@@ -31,7 +32,7 @@ OUTCOMES, REFERENCES, SCORES = "outcomes.parquet", "references.parquet", "scores
 class EvaluateParams(Record):
     """Section `evaluate` of params.yaml."""
 
-    better: float = 0.95
+    better: float = Field(default=0.95, gt=0.5, lt=1)
     """Confidence with which a version must beat the best one so far on an experience to take its place. The error is
     spread over all versions that try, see `certainly_better`."""
 
