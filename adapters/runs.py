@@ -111,6 +111,7 @@ def metrics(night: JudgedNight) -> dict[str, float]:
     measures |= {f"score/{name}": scores[name].overall for name in matrix.experiences}
     measures |= {f"score_among_known/{name}": scores[name].among_known for name in matrix.experiences}
     measures |= {f"seconds/{step}": seconds for step, seconds in night.facts.seconds.items()}
+    measures |= {f"cost/{name}": cost for name, cost in night.facts.costs.items()}
     for f in night.verdict.findings:
         bounds = {"": f.estimate, "/lower": f.lower, "/upper": f.upper, "/limit": f.limit}
         measures |= {f"{f.question}/{f.subject}{name}": value for name, value in bounds.items()}

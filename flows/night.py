@@ -24,6 +24,7 @@ from records.errors import Busy, UnreadableBatch
 from records.experience import Experience, Report
 from records.registration import Night, Registration, RunFile
 from records.scores import ScoreMatrix
+from records.training import TrainingLog
 from records.verdict import Verdict
 from serving import reload
 from tasks import inbox, quarantine, stages
@@ -32,7 +33,10 @@ from tasks.workspace import Workspace
 
 log = logging.getLogger("retain")
 
-Strategy = Literal["as configured", "finetune", "joint", "replay", "replay_distillation"]
+Strategy = Literal[
+    "as configured", "finetune", "joint", "replay", "dark_replay", "er_ace", "lwf", "replay_distillation", "icarl",
+    "ewc", "si", "importance_weighted", "reptile",
+]  # fmt: skip
 
 
 class Request(BaseModel):
@@ -100,14 +104,14 @@ def learn(
     place: Workspace, experiences: tuple[Experience, ...], request: Request, day: date, watch: "Stopwatch"
 ) -> Night:
     """Update, evaluate, judge, register: the part of a night that needs something to learn."""
-    losses = update_step(place)
+    trained = update_step(place)
     watch.lap("update")
     matrix = evaluate_step(place)
     watch.lap("evaluate")
     verdict = judge_step(place)
     watch.lap("judge")
     keep_step(place, verdict)
-    registration = register_step(place, matrix, verdict, day, request.hold, watch.seconds, losses)
+    registration = register_step(place, matrix, verdict, day, request.hold, watch.seconds, trained)
     return Night(
         outcome="held" if verdict.decision == "accept" and not registration.champion else verdict.decision,
         learned=tuple(e.batch for e in experiences),
@@ -209,13 +213,12 @@ def validate_step(place: Workspace, run: RunFile) -> tuple[tuple[Experience, ...
 
 
 @task(name="update", task_run_name="update")
-def update_step(place: Workspace) -> dict[str, list[float]]:
-    """The parent learns the new experiences; gives the course of each part of the loss."""
+def update_step(place: Workspace) -> TrainingLog:
+    """The parent learns the new experiences; gives how the training went."""
     log.info("update")
     reload.warm()
     with artifacts.progress("training") as progress:
-        _, trained = stages.run_update(place, progress)
-    return trained.losses if trained else {}
+        return stages.run_update(place, progress)[1]
 
 
 @task(name="evaluate", task_run_name="evaluate")
@@ -257,8 +260,8 @@ def register_step(
     day: date,
     hold: bool,
     seconds: dict[str, float],
-    losses: dict[str, list[float]],
+    trained: TrainingLog,
 ) -> Registration:
     """Every night is logged; an accepted candidate becomes the champion."""
     log.info("register")
-    return stages.run_register(place, matrix, verdict, day, hold, seconds, losses)
+    return stages.run_register(place, matrix, verdict, day, hold, seconds, trained)

@@ -36,7 +36,15 @@ class Choice(StrEnum):
     finetune = "finetune"
     joint = "joint"
     replay = "replay"
+    dark_replay = "dark_replay"
+    er_ace = "er_ace"
+    lwf = "lwf"
     replay_distillation = "replay_distillation"
+    icarl = "icarl"
+    ewc = "ewc"
+    si = "si"
+    importance_weighted = "importance_weighted"
+    reptile = "reptile"
 
 
 Root = Annotated[

@@ -25,6 +25,8 @@ from records.snapshot import InputSpec
 
 LOOK_AT_ONCE = 512
 """Decoded images looked at together when their mean is taken."""
+PIXELS_AT_ONCE = 2**20
+"""Pixels, over all channels, that a forward pass takes at a time when nothing is learned."""
 ADMITTED = ImageLimits(max_pixels=2**40)
 """How large an image may be was decided when it was ingested."""
 
@@ -53,9 +55,35 @@ class Pool:
     batches: tuple[str, ...]
     pixels: tuple[NDArray[np.uint8], ...]
     """For each batch, [rows, C, H, W]."""
+    outputs: Tensor | None = None
+    """[n, classes] what was answered when they were stored, if that was kept; NaN for classes that came later."""
 
     def __len__(self) -> int:
         return len(self.row)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of an image: C, H, W."""
+        return self.pixels[0].shape[1:]
+
+    @property
+    def bytes(self) -> int:
+        """Of all images, decoded."""
+        return len(self) * int(np.prod(self.shape))
+
+    @property
+    def at_once(self) -> int:
+        """Images to look at together when nothing is learned."""
+        return max(1, PIXELS_AT_ONCE // int(np.prod(self.shape)))
+
+    def parts(self, device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:
+        """All images and targets in order, on the device, a part at a time."""
+        for positions in torch.split(torch.arange(len(self)), self.at_once):
+            yield self.images(positions).to(device), self.target[positions].to(device)
+
+    def all_images(self) -> Tensor:
+        """Every image, uint8 [n, C, H, W]."""
+        return self.images(torch.arange(len(self)))
 
     def images(self, positions: Tensor) -> Tensor:
         """The images at `positions` [k], as uint8 [k, C, H, W]."""
@@ -71,13 +99,12 @@ class Pool:
 
     def loaded(self) -> "Pool":
         """The same pool with its images in one array in working memory: for small pools that are drawn from often."""
-        everything = torch.arange(len(self))
         return replace(
             self,
             batch=np.zeros(len(self), dtype=np.int64),
             row=np.arange(len(self)),
             batches=("memory",),
-            pixels=(self.images(everything).numpy(),),
+            pixels=(self.all_images().numpy(),),
         )
 
 

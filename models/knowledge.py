@@ -7,12 +7,15 @@ nothing: a fresh network without classes and an empty memory, so the first night
 import hashlib
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+
+from safetensors.torch import load_file, save_file
 
 from models.catalogue import NetworkRecipe
 from models.learner import Learner
 from models.memory import Memory
+from models.strategies.base import State
 from records.errors import DamagedState
 from records.experience import Experience
 from records.snapshot import FRESH, InputSpec, Snapshot
@@ -25,6 +28,8 @@ class Knowledge:
     snapshot: Snapshot
     learner: Learner
     memory: Memory
+    state: State = field(default_factory=dict)
+    """What the strategy keeps for the next night."""
 
     @classmethod
     def of_nothing(cls, recipe: NetworkRecipe, spec: InputSpec, seed: int) -> "Knowledge":
@@ -39,7 +44,8 @@ class Knowledge:
             path = folder / name
             if not path.exists() or sha256(path) != digest:
                 raise DamagedState(f"{path} is missing or was changed after it was written; fetch the version again.")
-        return cls(snapshot, Learner.read(folder), Memory.read(folder / "memory.parquet"))
+        state = load_file(folder / STATE) if STATE in snapshot.files else {}
+        return cls(snapshot, Learner.read(folder), Memory.read(folder / "memory.parquet"), state)
 
     def write(self, folder: Path) -> Snapshot:
         """Write everything below `folder`, which is emptied first, and give the record with the files' digests."""
@@ -47,13 +53,21 @@ class Knowledge:
             shutil.rmtree(folder)
         self.learner.write(folder)
         self.memory.write(folder / "memory.parquet")
+        if self.state:
+            save_file({name: tensor.detach().cpu().contiguous() for name, tensor in self.state.items()}, folder / STATE)
         files = {path.name: sha256(path) for path in sorted(folder.iterdir())}
         snapshot = self.snapshot.model_copy(update={"files": files})
         snapshot.write(folder / "snapshot.json")
         return snapshot
 
     def after(
-        self, learner: Learner, memory: Memory, experiences: Sequence[Experience], identity: str, parent: int
+        self,
+        learner: Learner,
+        memory: Memory,
+        state: State,
+        experiences: Sequence[Experience],
+        identity: str,
+        parent: int,
     ) -> "Knowledge":
         """This knowledge, and what `experiences` added to it: the candidate's."""
         snapshot = Snapshot(
@@ -64,7 +78,10 @@ class Knowledge:
             known_at={**self.snapshot.known_at, **{e.batch: len(learner.classes) for e in experiences}},
             spec=learner.spec,
         )
-        return Knowledge(snapshot, learner, memory)
+        return Knowledge(snapshot, learner, memory, state)
+
+
+STATE = "strategy.safetensors"
 
 
 def sha256(path: Path) -> str:

@@ -8,13 +8,11 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from models.archive import PIXELS_AT_ONCE
 from models.catalogue import NetworkRecipe
 from models.networks.base import Network
 from records.record import Record
 from records.snapshot import InputSpec
-
-PIXELS_AT_ONCE = 2**20
-"""Pixels, over all channels, that a forward pass takes at a time when nothing is learned."""
 
 
 class Description(Record):

@@ -4,13 +4,16 @@ Of each class it keeps the k images with the smallest rank, where an image's ran
 id. That is the same uniform sample as a reservoir (Vitter, 1985), and more: it does not depend on the order in which
 images arrived nor on how many workers looked, taking it twice changes nothing, two memories merge into the one that
 would have seen both, and ranked anew without a deleted image the next takes its place. (Bottom-k sampling: Cohen and
-Kaplan, 2007, "Summarizing data using bottom-k sketches".)
+Kaplan, 2007, "Summarizing data using bottom-k sketches".) With weights the rank is an exponential clock that runs as
+fast as the image is important, which makes the same a weighted sample without replacement (Efraimidis and Spirakis,
+2006, "Weighted random sampling with a reservoir").
 """
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
@@ -20,6 +23,10 @@ from numpy.typing import NDArray
 
 from models.archive import Archive, Pool
 from records.snapshot import InputSpec
+
+Share = Literal["balanced", "proportional"]
+"""How the places are shared: evenly by the classes, or as the classes occur."""
+Outputs = NDArray[np.float32]
 
 
 def rank(seed: int, image: str) -> int:
@@ -36,6 +43,10 @@ class Memory:
     row: NDArray[np.int64]
     target: NDArray[np.int64]
     rank: NDArray[np.int64]
+    weight: NDArray[np.float64]
+    """How much rather an image is kept than another; 1 for a uniform sample."""
+    outputs: Outputs | None = None
+    """[n, classes] what was answered when they were stored; NaN for classes that came later, and where nothing was."""
 
     def __len__(self) -> int:
         return len(self.row)
@@ -44,24 +55,33 @@ class Memory:
     def empty(cls) -> "Memory":
         """A memory of nothing."""
         text, number = np.array([], dtype=str), np.array([], dtype=np.int64)
-        return cls(image=text, batch=text, row=number, target=number, rank=number)
+        return cls(image=text, batch=text, row=number, target=number, rank=number, weight=np.array([]))
 
     @classmethod
-    def of(cls, pool: Pool, seed: int) -> "Memory":
-        """Every image of a pool, ranked."""
+    def of(cls, pool: Pool, seed: int, weight: NDArray[np.float64] | None = None) -> "Memory":
+        """Every image of a pool, ranked; `weight` [n], positive, makes some likelier to be kept."""
         ranks = np.array([rank(seed, image) for image in pool.image], dtype=np.int64)
         batch = np.array(pool.batches, dtype=str)[pool.batch]
-        return cls(image=pool.image.astype(str), batch=batch, row=pool.row, target=pool.target.numpy(), rank=ranks)
+        return cls(
+            image=pool.image.astype(str),
+            batch=batch,
+            row=pool.row,
+            target=pool.target.numpy(),
+            rank=ranks,
+            weight=np.ones(len(pool)) if weight is None else weight,
+        )
 
     def merge(self, other: "Memory") -> "Memory":
-        """Both together, each image once."""
-        columns = [np.concatenate([getattr(self, c), getattr(other, c)]) for c in _COLUMNS]
-        both = Memory(*columns)
+        """Both together, each image once; of an image that both hold, this one's."""
+        columns = {c: np.concatenate([getattr(self, c), getattr(other, c)]) for c in COLUMNS}
+        both = Memory(**columns, outputs=_joined(self, other))
         _, first = np.unique(both.image, return_index=True)
         return both._take(first)
 
-    def keep(self, size: int) -> "Memory":
-        """At most `size` images: of each class those of smallest rank, as evenly over the classes as they allow."""
+    def keep(self, size: int, share: Share = "balanced") -> "Memory":
+        """At most `size` images, those of smallest rank: as evenly over the classes as they allow, or regardless."""
+        if share == "proportional":
+            return self._take(self._by_rank()[:size])
         sorted_ = self._take(np.arange(len(self)))
         counts = np.bincount(sorted_.target) if len(self) else np.array([], dtype=np.int64)
         quotas = even_quotas(counts.tolist(), size)
@@ -73,10 +93,26 @@ class Memory:
         """Without the given images."""
         return self._take(np.flatnonzero(~np.isin(self.image, list(images))))
 
+    def answered(self, outputs: Outputs) -> "Memory":
+        """With `outputs` [n, classes] for those images that have none yet; what was stored earlier stays."""
+        stored = _widened(self.outputs, len(self), outputs.shape[1])
+        stored[np.isnan(stored).all(axis=1)] = outputs[np.isnan(stored).all(axis=1)]
+        return replace(self, outputs=stored)
+
+    def _by_rank(self) -> NDArray[np.int64]:
+        """Positions by time of an exponential clock that runs at the image's weight; equal weights leave the ranks."""
+        clock = -np.log1p(-(self.rank + 0.5) / 2.0**63) / self.weight
+        return np.lexsort((self.image, self.rank, clock))
+
     def _take(self, positions: NDArray[np.int64]) -> "Memory":
-        chosen = [getattr(self, c)[positions] for c in _COLUMNS]
-        order = np.lexsort((chosen[0], chosen[4], chosen[3]))
-        return Memory(*(column[order] for column in chosen))
+        chosen = Memory(
+            **{c: getattr(self, c)[positions] for c in COLUMNS},
+            outputs=None if self.outputs is None else self.outputs[positions],
+        )
+        by_rank = chosen._by_rank()
+        order = by_rank[np.argsort(chosen.target[by_rank], kind="stable")]
+        columns = {c: getattr(chosen, c)[order] for c in COLUMNS}
+        return Memory(**columns, outputs=None if chosen.outputs is None else chosen.outputs[order])
 
     def recall(self, archive: Archive, spec: InputSpec) -> Pool | None:
         """The remembered images themselves, held in working memory; None if nothing is remembered."""
@@ -90,22 +126,47 @@ class Memory:
             target=torch.from_numpy(self.target.copy()),
             batches=tuple(batches.tolist()),
             pixels=tuple(archive.pixels(batch, spec) for batch in batches.tolist()),
+            outputs=None if self.outputs is None else torch.from_numpy(self.outputs.copy()),
         )
         return pool.loaded()
 
     def write(self, path: Path) -> None:
         """Write as Parquet; equal memories give equal files."""
-        parquet.write_table(pa.table({c: pa.array(getattr(self, c)) for c in _COLUMNS}), path, compression="NONE")
+        table = {c: pa.array(getattr(self, c)) for c in COLUMNS}
+        if self.outputs is not None:
+            flat = pa.array(self.outputs.ravel())
+            table["outputs"] = pa.FixedSizeListArray.from_arrays(flat, self.outputs.shape[1])
+        parquet.write_table(pa.table(table), path, compression="NONE")
 
     @classmethod
     def read(cls, path: Path) -> "Memory":
         """Read what `write` wrote."""
         table = parquet.read_table(path)
-        columns = [table[c].to_numpy(zero_copy_only=False) for c in _COLUMNS]
-        return cls(*(column.astype(str) if column.dtype == object else column for column in columns))
+        columns = {c: table[c].to_numpy(zero_copy_only=False) for c in COLUMNS}
+        text = {c: column.astype(str) for c, column in columns.items() if column.dtype == object}
+        outputs = None
+        if "outputs" in table.column_names:
+            lists = table["outputs"].combine_chunks()
+            outputs = lists.flatten().to_numpy(zero_copy_only=False).reshape(len(table), lists.type.list_size)
+        return cls(**(columns | text), outputs=outputs)
 
 
-_COLUMNS = ("image", "batch", "row", "target", "rank")
+COLUMNS = ("image", "batch", "row", "target", "rank", "weight")
+
+
+def _joined(one: Memory, other: Memory) -> Outputs | None:
+    if one.outputs is None and other.outputs is None:
+        return None
+    classes = max(m.outputs.shape[1] for m in (one, other) if m.outputs is not None)
+    return np.concatenate([_widened(m.outputs, len(m), classes) for m in (one, other)])
+
+
+def _widened(outputs: Outputs | None, rows: int, classes: int) -> Outputs:
+    """[rows, classes], NaN where nothing is known."""
+    wide = np.full((rows, classes), np.nan, dtype=np.float32)
+    if outputs is not None:
+        wide[:, : outputs.shape[1]] = outputs
+    return wide
 
 
 def even_quotas(counts: Sequence[int], size: int) -> list[int]:

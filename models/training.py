@@ -1,149 +1,207 @@
 """The training loop: draw a step, take the strategy's loss, descend; until the night's budget is spent."""
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Literal
+import time
+from collections.abc import Callable
 
 import torch
-from pydantic import Field
 from torch import Tensor
 
 from models.archive import Pool
-from models.networks.base import Network
-from models.problems.base import Problem
-from models.strategies.base import Step, Strategy
+from models.augmentation import Augmentation
+from models.budget import Budget
+from models.checkpoint import Checkpoint, Saved, Tensors
+from models.compute import ONE_CPU, Compute
+from models.draws import Draws, Imbalance
+from models.optimiser import MovingAverage, Optimiser, adapted_rate, set_rate
+from models.strategies.base import Course, Material, Strategy
 from records.record import Record
+from records.training import TrainingLog
 
 Progress = Callable[[int, int], None]
 """Called with (steps done, steps in all)."""
 
 
-class Budget(Record):
-    """What a night may cost. It does not depend on how many nights came before."""
+class Plan(Record):
+    """How to train, whatever the strategy."""
 
-    epochs: float = Field(default=1.0, gt=0, le=1000)
-    """Times that the new images are gone through."""
-    least_steps: int = Field(default=150, ge=1)
-    """A small batch gets at least so many steps."""
-    most_steps: int | None = Field(default=None, ge=1)
-    """A large batch gets at most so many steps."""
-    batch: int = Field(default=64, ge=1, le=65536)
-    """New images a step."""
-    replayed: int = Field(default=64, ge=0, le=65536)
-    """Replayed images a step."""
-
-    def steps(self, images: int) -> int:
-        """Steps for a night with `images` new images."""
-        wanted = max(round(self.epochs * images / self.batch), self.least_steps)
-        return min(wanted, self.most_steps or wanted)
-
-
-class Optimiser(Record):
-    """AdamW with a one-cycle learning rate (Loshchilov and Hutter, 2019; Smith and Topin, 2019)."""
-
-    name: Literal["adamw"] = "adamw"
-    rate: float = Field(default=2e-3, gt=0, le=1)
-    """Highest learning rate of the cycle."""
-    weight_decay: float = Field(default=1e-4, ge=0, le=1)
-
-
-@dataclass(frozen=True)
-class TrainingLog:
-    """How a training went. `losses` holds each named part, averaged over a tenth of the steps at a time."""
-
-    steps: int
-    images: int
-    """Images that went through a forward and backward pass, replayed ones included."""
-    losses: dict[str, list[float]]
+    budget: Budget = Budget()
+    optimiser: Optimiser = Optimiser()
+    augmentation: Augmentation = Augmentation()
+    imbalance: Imbalance = "prior"
 
 
 def train(
-    network: Network,
-    teacher: Network | None,
+    course: Course,
     strategy: Strategy,
-    problem: Problem,
-    material: tuple[tuple[Pool, ...], Pool | None],
-    budget: Budget,
-    optimiser: Optimiser,
-    seed: int,
-    device: torch.device,
+    material: Material,
+    plan: Plan,
+    compute: Compute = ONE_CPU,
+    checkpoint: Checkpoint | None = None,
     progress: Progress = lambda done, total: None,
 ) -> TrainingLog:
-    """Train `network` in place. Equal arguments give equal weights, bit for bit, on the same kind of CPU."""
-    new, replayed = material
-    steps = budget.steps(sum(len(pool) for pool in new))
-    torch.manual_seed(seed)  # what is random inside the network: dropout
-    network.to(device).train()
-    if teacher is not None:
-        teacher.to(device)
-    descent = torch.optim.AdamW(network.parameters(), lr=optimiser.rate, weight_decay=optimiser.weight_decay)
-    cycle = torch.optim.lr_scheduler.OneCycleLR(descent, max_lr=optimiser.rate, total_steps=steps + 1)
-    drawn = draw_steps(new, replayed, budget, network.head.out_features, seed)
-    kept: dict[str, list[Tensor]] = {}
-    images = 0
-    for done, step in zip(range(1, steps + 1), drawn, strict=False):
-        step = Step(step.images.to(device), step.targets.to(device), step.fresh, step.log_prior.to(device))
-        losses = strategy.loss(network, teacher, step, problem)
-        descent.zero_grad(set_to_none=True)
+    """Train the course's network in place. Equal arguments give equal weights, bit for bit, on the same kind of CPU.
+
+    With a `checkpoint`, what is reached is saved now and then, and training goes on from what was saved.
+    """
+    started = time.process_time()
+    course.device = compute.device
+    compute.place(course.network)
+    if course.parent is not None:
+        compute.place(course.parent)
+    course.state = {name: tensor.to(compute.device) for name, tensor in course.state.items()}
+    torch.manual_seed(course.seed)  # what is random inside the network and in augmentation
+    strategy.begin(course, material)
+    log = TrainingLog()
+    if strategy.descends:
+        log = _Descent(course, strategy, material, plan, compute).run(checkpoint, progress)
+    course.network.eval()
+    strategy.finish(course, material)
+    return log.model_copy(update={"cpu_seconds": time.process_time() - started})
+
+
+class _Descent:
+    """The steps of one night and all that changes with them."""
+
+    def __init__(self, course: Course, strategy: Strategy, material: Material, plan: Plan, compute: Compute) -> None:
+        new, replayed = strategy.draw(material)
+        self.course, self.strategy, self.plan, self.compute = course, strategy, plan, compute
+        self.images = sum(len(pool) for pool in new)
+        self.steps = plan.budget.steps(self.images)
+        classes = course.network.head.out_features
+        options = (plan.imbalance, plan.augmentation, compute)
+        self.draws = Draws(new, replayed, plan.budget, classes, course.seed, *options)
+        self.rate = plan.optimiser.rate
+        if plan.optimiser.adapt:
+            usual = plan.budget.least_steps * plan.budget.batch
+            self.rate = adapted_rate(self.rate, novelty(course, material.new), len(material.new), usual)
+        self.optimiser = plan.optimiser.start(course.network)
+        self.average = None
+        if plan.optimiser.average:
+            self.average = MovingAverage(course.network.parameters(), plan.optimiser.average)
+        self.losses: dict[str, list[Tensor]] = {}
+        self.done, self.seen, self.seconds = 0, 0, 0.0
+
+    def run(self, checkpoint: Checkpoint | None, progress: Progress) -> TrainingLog:
+        """Take every step that is left."""
+        if checkpoint is not None:
+            self._resume(checkpoint)
+        self.course.network.train()
+        before = time.monotonic()
+        while (done := self._share_done()) < 1:
+            self._step(done)
+            now = time.monotonic()
+            self.seconds, before = self.seconds + now - before, now
+            if checkpoint is not None and self.compute.rank == 0 and checkpoint.due():
+                checkpoint.save(Saved(self.done, self.seconds, self._tensors()))
+            progress(self.done, max(self.done, self._expected_steps()))
+        if self.average is not None:
+            self.average.settle()
+        losses = {part: _tenths(torch.stack(values).tolist()) for part, values in self.losses.items()}
+        return TrainingLog(steps=self.done, images=self.seen, losses=losses)
+
+    def _step(self, done: float) -> None:
+        step = self.draws.step(self.done)
+        set_rate(self.optimiser, self.rate, self.plan.optimiser.schedule, done)
+        with self.compute.autocast():
+            losses = self.strategy.loss(self.course, step)
+        self.optimiser.zero_grad(set_to_none=True)
         torch.autograd.backward(torch.stack(list(losses.values())).sum())
-        descent.step()
-        cycle.step()
-        images += len(step.targets)
+        self.compute.average_gradients(self.course.network)
+        self.optimiser.step()
+        self.strategy.after_step(self.course)
+        self.done += 1
+        self.seen += len(step.targets)
+        if self.average is not None:
+            self.average.follow(self.done)
         for part, loss in losses.items():
-            kept.setdefault(part, []).append(loss.detach())
-        progress(done, steps)
-    return TrainingLog(steps, images, {part: _tenths(torch.stack(values).tolist()) for part, values in kept.items()})
+            self.losses.setdefault(part, []).append(loss.detach().float())
+
+    def _share_done(self) -> float:
+        """Share of the budget that is spent; with a budget in seconds the clock says."""
+        if self.plan.budget.seconds is None:
+            return self.done / self.steps
+        return self.seconds / self.plan.budget.seconds
+
+    def _expected_steps(self) -> int:
+        if self.plan.budget.seconds is None:
+            return self.steps
+        return round(self.done / max(self._share_done(), 1e-9))
+
+    def _resume(self, checkpoint: Checkpoint) -> None:
+        saved = checkpoint.load()
+        if saved is None:
+            return
+        self.done, self.seconds = saved.step, saved.seconds
+        parts = _grouped(saved.tensors)
+        self.course.network.load_state_dict(parts["network"])
+        self.course.state = {name: value.to(self.compute.device) for name, value in parts.get("state", {}).items()}
+        _load_optimiser(self.optimiser, parts["optimiser"])
+        if self.average is not None:
+            for mine, kept in zip(self.average.average, _in_order(parts["average"]), strict=True):
+                mine.copy_(kept)
+        self.losses = {part: list(values.unbind()) for part, values in parts["losses"].items()}
+        torch.set_rng_state(parts["random"]["cpu"])
+        if "cuda" in parts["random"]:
+            torch.cuda.set_rng_state(parts["random"]["cuda"], self.compute.device)
+        self.seen = int(parts["seen"]["images"])
+
+    def _tensors(self) -> Tensors:
+        random = {"cpu": torch.get_rng_state()}
+        if self.compute.device.type == "cuda":
+            random["cuda"] = torch.cuda.get_rng_state(self.compute.device)
+        parts: dict[str, Tensors] = {
+            "network": dict(self.course.network.state_dict()),
+            "state": self.course.state,
+            "optimiser": _optimiser_tensors(self.optimiser),
+            "average": {str(n): tensor for n, tensor in enumerate(self.average.average if self.average else [])},
+            "losses": {part: torch.stack(values) for part, values in self.losses.items()},
+            "random": random,
+            "seen": {"images": torch.tensor(self.seen)},
+        }
+        return {f"{part}/{name}": tensor for part, tensors in parts.items() for name, tensor in tensors.items()}
 
 
-def draw_steps(new: Sequence[Pool], replayed: Pool | None, budget: Budget, classes: int, seed: int) -> Iterator[Step]:
-    """Steps without end: each epoch visits every new image once in a random order; replay does the same with memory."""
-    if budget.replayed == 0 or replayed is None or len(replayed) == 0:
-        replayed = None
-    generator = torch.Generator().manual_seed(seed)
-    fresh = _visits(sum(len(pool) for pool in new), budget.batch, generator)
-    again = _visits(len(replayed), budget.replayed, generator) if replayed else None
-    log_prior = expected_log_prior(new, replayed, budget, classes)
-    while True:
-        images, targets = _gather(new, next(fresh))
-        count = len(targets)
-        if replayed is not None and again is not None:
-            positions = next(again)
-            images = torch.cat([images, replayed.images(positions)])
-            targets = torch.cat([targets, replayed.target[positions]])
-        yield Step(images, targets, count, log_prior)
+@torch.inference_mode()
+def novelty(course: Course, new: Pool) -> float:
+    """Share of the new images, 0..1, that the parent answers wrongly; 1 on the first night. At most 1,000 are asked."""
+    if course.parent is None:
+        return 1.0
+    generator = torch.Generator().manual_seed(course.seed)
+    asked = torch.randperm(len(new), generator=generator)[:1000]
+    wrong = 0.0
+    for part in torch.split(asked, new.at_once):
+        outputs = course.parent(new.images(part).to(course.device)).float().cpu()
+        right = course.problem.outcomes(outputs, new.target[part], outputs.shape[1]).overall
+        wrong += float((1 - right).sum())
+    return wrong / len(asked)
 
 
-def expected_log_prior(new: Sequence[Pool], replayed: Pool | None, budget: Budget, classes: int) -> Tensor:
-    """[classes] log of each class's expected share of a step; one that does not occur counts as one in a million."""
-    shares = torch.bincount(torch.cat([pool.target for pool in new]), minlength=classes).double()
-    shares = shares / shares.sum() * budget.batch
-    if replayed is not None:
-        counts = torch.bincount(replayed.target, minlength=classes).double()
-        shares = shares + counts / counts.sum() * budget.replayed
-    return (shares / shares.sum()).clamp_min(1e-6).log().float()
+def _grouped(tensors: Tensors) -> dict[str, Tensors]:
+    groups: dict[str, Tensors] = {}
+    for name, tensor in tensors.items():
+        part, _, rest = name.partition("/")
+        groups.setdefault(part, {})[rest] = tensor
+    return groups
 
 
-def _visits(size: int, at_once: int, generator: torch.Generator) -> Iterator[Tensor]:
-    left = torch.randperm(size, generator=generator)
-    while True:
-        while len(left) < at_once:
-            left = torch.cat([left, torch.randperm(size, generator=generator)])
-        yield left[:at_once]
-        left = left[at_once:]
+def _in_order(tensors: Tensors) -> list[Tensor]:
+    return [tensors[str(n)] for n in range(len(tensors))]
 
 
-def _gather(pools: Sequence[Pool], positions: Tensor) -> tuple[Tensor, Tensor]:
-    if len(pools) == 1:
-        return pools[0].images(positions), pools[0].target[positions]
-    images, targets, start = [], [], 0
-    for pool in pools:
-        here = positions[(positions >= start) & (positions < start + len(pool))] - start
-        images.append(pool.images(here))
-        targets.append(pool.target[here])
-        start += len(pool)
-    return torch.cat(images), torch.cat(targets)
+def _optimiser_tensors(optimiser: torch.optim.Optimizer) -> Tensors:
+    state = optimiser.state_dict()["state"]
+    return {f"{n}/{name}": value for n, values in state.items() for name, value in values.items() if value is not None}
 
 
-def _tenths(values: list[float]) -> list[float]:
+def _load_optimiser(optimiser: torch.optim.Optimizer, tensors: Tensors) -> None:
+    told = optimiser.state_dict()
+    state: dict[int, Tensors] = {}
+    for name, tensor in tensors.items():
+        number, _, rest = name.partition("/")
+        state.setdefault(int(number), {})[rest] = tensor
+    optimiser.load_state_dict({**told, "state": state})
+
+
+def _tenths(values: list[float]) -> tuple[float, ...]:
     size = max(1, len(values) // 10)
-    return [sum(part) / len(part) for part in (values[i : i + size] for i in range(0, len(values), size))]
+    return tuple(sum(part) / len(part) for part in (values[i : i + size] for i in range(0, len(values), size)))

@@ -7,6 +7,7 @@
     │   └── UnreadableBatch  a folder or manifest that cannot become a batch; it stays where it is
     ├── RejectedBatch        a batch that did not pass validation; carries its report (in experience.py)
     ├── Unavailable          an outside system does not answer, or the disk is full
+    ├── UpdateFailed         one of several training processes ended early; what it reached is kept
     ├── Busy                 another night is at work on the same model
     └── DamagedState         something that retain wrote is missing or changed
 
@@ -36,6 +37,10 @@ class UnreadableBatch(WrongInput):
 
 class Unavailable(RetainError):
     """An outside system does not answer, or there is no space left."""
+
+
+class UpdateFailed(RetainError):
+    """One of several training processes ended early. Started again, the update goes on from what was reached."""
 
 
 class Busy(RetainError):

@@ -35,6 +35,8 @@ class NightFacts(Record):
     """Step to its duration."""
     losses: dict[str, tuple[float, ...]] = {}
     """Named part of the loss to its course, oldest first."""
+    costs: dict[str, float] = {}
+    """What it took: steps, images trained on, CPU seconds, bytes."""
     system: dict[str, str] = {}
     """Versions, device and machine."""
 

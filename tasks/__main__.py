@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from records.errors import RetainError
+from tasks import launch
 from tasks.workspace import Workspace
 
 STEPS = ("validate", "update", "evaluate", "judge")
@@ -17,7 +18,10 @@ def main() -> int:
     step = parser.parse_args().step
     try:
         workspace = Workspace.open(Path.cwd())
-        print(_run(step, workspace))
+        with launch.joined():
+            told = _run(step, workspace)
+        if launch.first():
+            print(told)
     except RetainError as error:
         print(error, file=sys.stderr)
         return 2

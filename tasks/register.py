@@ -6,6 +6,7 @@ where it was.
 
 import os
 import platform
+import resource
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -32,6 +33,7 @@ from records.registration import Registration
 from records.runs import NightFacts
 from records.scores import ScoreMatrix
 from records.snapshot import Snapshot
+from records.training import TrainingLog
 from records.verdict import Verdict
 from serving.reload import reload_and_compare
 from tasks.evaluate import OUTCOMES
@@ -112,7 +114,7 @@ def night_facts(
     code: str,
     params: Mapping[str, str],
     seconds: Mapping[str, float] | None = None,
-    losses: Mapping[str, list[float]] | None = None,
+    trained: TrainingLog | None = None,
 ) -> NightFacts:
     """What the registry is told of how the candidate came to be; lineage is taken from its own record."""
     snapshot = Snapshot.read(candidate / "snapshot.json")
@@ -128,9 +130,20 @@ def night_facts(
         code=code,
         params=dict(params),
         seconds=dict(seconds or {}),
-        losses={part: tuple(course) for part, course in (losses or {}).items()},
+        losses=trained.losses if trained else {},
+        costs=_costs(candidate, trained) if trained else {},
         system=system_facts(),
     )
+
+
+def _costs(candidate: Path, trained: TrainingLog) -> dict[str, float]:
+    return {
+        "steps": trained.steps,
+        "trained_images": trained.images,
+        "cpu_seconds": trained.cpu_seconds,
+        "kept_bytes": sum(path.stat().st_size for path in candidate.iterdir()),
+        "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+    }
 
 
 def system_facts() -> dict[str, str]:

@@ -17,15 +17,17 @@ from adapters.datastore import DataStore
 from adapters.registry import Registry
 from models.archive import Archive
 from models.knowledge import Knowledge
-from models.training import Progress, TrainingLog
+from models.training import Progress
 from records.batch import Batch
 from records.errors import DamagedState
 from records.experience import Experience, RejectedBatch, Report
 from records.registration import Registration, RunFile
 from records.scores import ScoreMatrix
 from records.snapshot import FRESH, Snapshot
+from records.training import TrainingLog
 from records.verdict import Verdict
 from tasks import identity as identities
+from tasks import launch
 from tasks.earlier import LOOKED_UP, EarlierImages
 from tasks.evaluate import evaluate, read_pairs
 from tasks.ingest import read_batch
@@ -100,20 +102,34 @@ def run_validate(workspace: Workspace, run: RunFile | None = None) -> tuple[tupl
     return tuple(experiences), tuple(reports)
 
 
-def run_update(
-    workspace: Workspace, progress: Progress = lambda done, total: None
-) -> tuple[Snapshot, TrainingLog | None]:
-    """Learn what validation let through. A candidate of the same identity that lies there already is taken as it is."""
+def run_update(workspace: Workspace, progress: Progress = lambda done, total: None) -> tuple[Snapshot, TrainingLog]:
+    """Learn what validation let through. A candidate of the same identity that lies there already is taken as it is.
+
+    With RETAIN_PROCESSES above 1, so many processes of `torchrun` share the work; what they say goes to stderr.
+    """
     run, params, experiences = workspace.run_file(), params_of(workspace), read_experiences(workspace)
     name = identities.identity(run.parent, experiences, params)
     finished = _finished(workspace.candidate, name)
     if finished is not None:
-        return finished, None
+        return finished, TrainingLog.read(workspace.training) if workspace.training.exists() else TrainingLog()
     folder = version_folder(workspace, run.parent)
-    parent = None if folder is None else folder / "snapshot"
-    return update(
-        parent, run.parent, experiences, archive_of(workspace), params.update, name, workspace.candidate, progress
+    if launch.processes() > 1 and not launch.together():
+        launch.update_together(workspace.root)
+        return run_update(workspace, progress)
+    snapshot, trained = update(
+        None if folder is None else folder / "snapshot",
+        run.parent,
+        experiences,
+        archive_of(workspace),
+        params.update,
+        name,
+        workspace.candidate,
+        progress,
+        workspace.unfinished,
     )
+    if launch.first():
+        trained.write(workspace.training)
+    return snapshot, trained
 
 
 def run_evaluate(workspace: Workspace) -> ScoreMatrix:
@@ -159,7 +175,7 @@ def run_register(
     day: date,
     hold: bool,
     seconds: Mapping[str, float],
-    losses: Mapping[str, list[float]],
+    trained: TrainingLog,
 ) -> Registration:
     """Log the night in the registry; an accepted candidate is loaded back, compared, and becomes the champion."""
     params, store = params_of(workspace), DataStore(workspace.root)
@@ -172,7 +188,7 @@ def run_register(
         identities.code_version(),
         params.flat(),
         seconds,
-        losses,
+        trained,
     )
     return register(
         workspace.candidate,

@@ -3,6 +3,7 @@
 import copy
 import hashlib
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
@@ -11,18 +12,25 @@ import torch
 from pydantic import Field
 
 from models.archive import Archive, Pool
-from models.catalogue import NetworkRecipe, ProblemChoice, StrategyChoice
+from models.augmentation import Augmentation
+from models.budget import Budget
+from models.catalogue import CorrectionChoice, NetworkRecipe, ProblemChoice, StrategyChoice
+from models.checkpoint import Checkpoint
+from models.compute import Compute, Precision
+from models.draws import Imbalance
 from models.knowledge import Knowledge
 from models.learner import Learner
-from models.memory import Memory
+from models.memory import Memory, Share
 from models.networks.cnn import CNN
+from models.optimiser import Optimiser
 from models.problems.classification import Classification
-from models.strategies.base import Material
+from models.strategies.base import Course, Material, Strategy, frozen
 from models.strategies.replay_distillation import ReplayDistillation
-from models.training import Budget, Optimiser, Progress, TrainingLog, train
+from models.training import Plan, Progress, train
 from records.experience import Experience
 from records.record import Record
 from records.snapshot import Snapshot
+from records.training import TrainingLog
 
 
 class ImageParams(Record):
@@ -39,6 +47,8 @@ class MemoryParams(Record):
 
     size: Annotated[int, Field(ge=0)] | Literal["all"] = 2000
     """Images over all classes together, shared evenly; `all` replays from the whole archive instead."""
+    share: Share = "balanced"
+    """`balanced` shares the places evenly by the classes, `proportional` keeps them as they occur."""
     seed: int = 0
     """Another seed remembers another sample."""
 
@@ -59,6 +69,21 @@ class UpdateParams(Record):
     memory: MemoryParams = MemoryParams()
     budget: Budget = Budget()
     optimiser: Optimiser = Optimiser()
+    augmentation: Augmentation = Augmentation()
+    imbalance: Imbalance = "prior"
+    correction: CorrectionChoice | None = None
+    precision: Precision = "auto"
+    """`auto` is bfloat16 on a GPU (activations; weights stay float32) and float32 on a CPU."""
+
+    @property
+    def plan(self) -> Plan:
+        """How to train, whatever the strategy."""
+        return Plan(
+            budget=self.budget,
+            optimiser=self.optimiser,
+            augmentation=self.augmentation,
+            imbalance=self.imbalance,
+        )
 
 
 def update(
@@ -70,37 +95,60 @@ def update(
     identity: str,
     out: Path,
     progress: Progress = lambda done, total: None,
+    unfinished: Path | None = None,
 ) -> tuple[Snapshot, TrainingLog]:
     """Learn all `experiences` together on top of registered `version`, whose folder is `parent`; write to `out`.
 
     `parent` is None for version 0. `identity` names the night in the record. The same parent, experiences and
-    parameters give the same files, byte for byte, on the same kind of CPU.
+    parameters give the same files, byte for byte, on the same kind of CPU. What is reached is saved to the file
+    `unfinished` now and then; an update that finds it there goes on from it, and ends with the same files.
     """
+    compute = Compute.here(params.precision)
+    checkpoint = Checkpoint(unfinished, identity) if unfinished else None
+    knowledge, log = learn(parent, version, experiences, archive, params, identity, compute, checkpoint, progress)
+    if compute.rank == 0:
+        knowledge = replace(knowledge, snapshot=knowledge.write(out))
+        if checkpoint is not None:
+            checkpoint.clear()
+    return knowledge.snapshot, log
+
+
+def learn(
+    parent: Path | None,
+    version: int,
+    experiences: Sequence[Experience],
+    archive: Archive,
+    params: UpdateParams,
+    identity: str,
+    compute: Compute,
+    checkpoint: Checkpoint | None = None,
+    progress: Progress = lambda done, total: None,
+) -> tuple[Knowledge, TrainingLog]:
+    """What `update` does, without writing the result."""
     seed = _seed(version, experiences, params.seed)
     known = Knowledge.read(parent) if parent else _nothing(experiences, archive, params, seed)
     student = _student(known.learner, experiences, params, seed)
     past = _past(known, student, archive)
     remembered = _remembered(known, past, params.memory)
     material = _material(student, experiences, archive, past, remembered, params.memory)
-    log = train(
-        student.network,
-        params.strategy.teacher(known.learner.network) if known.learner.classes else None,
-        params.strategy,
-        params.problem,
-        params.strategy.draw(material),
-        params.budget,
-        params.optimiser,
-        seed,
-        default_device(),
-        progress,
+    if not known.learner.classes or params.strategy.starts_over:
+        _adapt(student, material.new, seed)
+    course = Course(
+        network=student.network,
+        parent=frozen(known.learner.network) if known.learner.classes else None,
+        problem=params.problem,
+        state={} if params.strategy.starts_over else dict(known.state),
+        seed=seed,
     )
-    memory = remembered.merge(Memory.of(material.new, params.memory.seed)).keep(params.memory.bound)
-    return known.after(student, memory, experiences, identity, version).write(out), log
-
-
-def default_device() -> torch.device:
-    """A GPU if there is one."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    log = train(course, params.strategy, material, params.plan, compute, checkpoint, progress)
+    if params.correction is not None:
+        params.correction.apply(course, material)
+    memory = _remember(remembered, course, params.strategy, material, params.memory)
+    if params.strategy.remembers_outputs and len(memory):
+        pool = memory.recall(archive, student.spec)
+        assert pool is not None
+        memory = memory.answered(student.outputs(pool.all_images(), compute.device).numpy())
+    return known.after(student, memory, course.state, experiences, identity, version), log
 
 
 def _seed(version: int, experiences: Sequence[Experience], seed: int) -> int:
@@ -134,7 +182,24 @@ def _remembered(known: Knowledge, past: Callable[[], Pool | None], params: Memor
     """The parent's memory at the size that is asked for; ranked anew from the archive if a smaller one was kept."""
     whole = sum(experience.train for experience in known.snapshot.experiences)
     pool = past() if len(known.memory) < min(params.bound, whole) else None
-    return (known.memory if pool is None else Memory.of(pool, params.seed)).keep(params.bound)
+    return (known.memory if pool is None else Memory.of(pool, params.seed)).keep(params.bound, params.share)
+
+
+def _remember(
+    remembered: Memory, course: Course, strategy: Strategy, material: Material, params: MemoryParams
+) -> Memory:
+    """What the past left, and of the new images those whose turn it is."""
+    if params.bound == 0:
+        return Memory.empty()
+    new = Memory.of(material.new, params.seed, strategy.importance(course, material.new))
+    return remembered.merge(new).keep(params.bound, params.share)
+
+
+def _adapt(student: Learner, new: Pool, seed: int) -> None:
+    """Let the body of a fresh network take what it needs from the first images; at most 2,000 are looked at."""
+    generator = torch.Generator().manual_seed(seed)
+    chosen = torch.randperm(len(new), generator=generator)[:2000]
+    student.network.adapt(student.recipe, new.images(chosen), seed)
 
 
 def _material(

@@ -109,6 +109,16 @@ class Workspace:
         return self.state / "cache"
 
     @property
+    def unfinished(self) -> Path:
+        """What an update that is at work has reached, for the case that it is interrupted."""
+        return self.state / "unfinished.safetensors"
+
+    @property
+    def training(self) -> Path:
+        """How the last update went: steps, losses, time."""
+        return self.state / "training.json"
+
+    @property
     def versions(self) -> Path:
         """Registered versions that were fetched; may be deleted at any time."""
         return self.state / "versions"

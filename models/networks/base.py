@@ -16,6 +16,9 @@ class Recipe(Record):
         """A module from normalised images [N, C, H, W] to features [N, D], and D."""
         raise NotImplementedError
 
+    def adapt(self, body: nn.Module, images: Tensor) -> None:
+        """Set what the body takes from the first night's normalised images [N, C, H, W]; most bodies take nothing."""
+
 
 class Network(nn.Module):
     """Body and head. The head's row i belongs to class index i for ever; growing only appends rows."""
@@ -32,7 +35,17 @@ class Network(nn.Module):
 
     def features(self, images: Tensor) -> Tensor:
         """Features [N, D] of uint8 images [N, C, H, W]. Normalisation is part of the network, so none can forget it."""
-        return self.body((images.float() - self.mean) / self.std)  # type: ignore[no-any-return]
+        return self.body(self.normalised(images))  # type: ignore[no-any-return]
+
+    def normalised(self, images: Tensor) -> Tensor:
+        """Float [N, C, H, W] of mean 0 and deviation 1 over the first images, of uint8 images."""
+        return (images.float() - self.mean) / self.std
+
+    def adapt(self, recipe: Recipe, images: Tensor, seed: int) -> None:
+        """Let the body of a fresh network take what its recipe wants from the first uint8 images [N, C, H, W]."""
+        with torch.random.fork_rng(devices=[]), torch.no_grad():
+            torch.manual_seed(seed)
+            recipe.adapt(self.body, self.normalised(images))
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits [N, classes] of uint8 images [N, C, H, W]."""

@@ -32,12 +32,23 @@ class Answers:
 class Problem(Record):
     """A kind of question that images can be asked."""
 
-    def loss(self, outputs: Tensor, targets: Tensor, log_prior: Tensor | None = None) -> Tensor:
-        """Mean loss, a scalar. `log_prior` [classes] corrects for how often each class occurs in the training step."""
+    def losses(self, outputs: Tensor, targets: Tensor, log_prior: Tensor | None = None) -> Tensor:
+        """[n] loss of each image. `log_prior` [classes] corrects for how often each class occurs in a training step."""
         raise NotImplementedError
+
+    def loss(
+        self, outputs: Tensor, targets: Tensor, log_prior: Tensor | None = None, weight: Tensor | None = None
+    ) -> Tensor:
+        """Mean loss, a scalar; `weight` [n] says how much each image counts."""
+        losses = self.losses(outputs, targets, log_prior)
+        return losses.mean() if weight is None else (losses * weight).sum() / weight.sum()
 
     def distance(self, student: Tensor, teacher: Tensor) -> Tensor:
         """How far a student's outputs are from its teacher's on the classes that the teacher knows, a scalar."""
+        raise NotImplementedError
+
+    def divergence(self, student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
+        """The same for softened answers: the higher the temperature, the more the teacher's doubts count. A scalar."""
         raise NotImplementedError
 
     def outcomes(self, outputs: Tensor, targets: Tensor, known: int) -> Answers:

@@ -13,17 +13,25 @@ class Classification(Problem):
 
     name: Literal["classification"] = "classification"
 
-    def loss(self, outputs: Tensor, targets: Tensor, log_prior: Tensor | None = None) -> Tensor:
+    def losses(self, outputs: Tensor, targets: Tensor, log_prior: Tensor | None = None) -> Tensor:
         """Cross-entropy; with `log_prior` it is the balanced softmax of Ren et al. (2020, arXiv:2007.10740).
 
         Adding the log prior to the logits while training takes the step's class frequencies out of what is learned:
         a night with 95% new classes does not teach that everything is new.
         """
-        return functional.cross_entropy(outputs if log_prior is None else outputs + log_prior, targets)
+        adjusted = outputs if log_prior is None else outputs + log_prior
+        return functional.cross_entropy(adjusted, targets, reduction="none")
 
     def distance(self, student: Tensor, teacher: Tensor) -> Tensor:
         """Mean squared difference of the logits of the classes that the teacher knows (Buzzega et al., 2020)."""
         return functional.mse_loss(student[:, : teacher.shape[1]], teacher)
+
+    def divergence(self, student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
+        """Kullback-Leibler divergence over the classes that the teacher knows, times temperature squared, which keeps
+        gradients of one size (Hinton et al., 2015, "Distilling the Knowledge in a Neural Network")."""
+        mine = (student[:, : teacher.shape[1]] / temperature).log_softmax(dim=1)
+        its = (teacher / temperature).log_softmax(dim=1)
+        return functional.kl_div(mine, its, reduction="batchmean", log_target=True) * temperature**2
 
     def outcomes(self, outputs: Tensor, targets: Tensor, known: int) -> Answers:
         """Right or wrong, 1 or 0, image by image, with all classes and with the first `known` alone."""

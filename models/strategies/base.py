@@ -1,10 +1,18 @@
-"""What a strategy is to the rest: where its images come from, what its teacher is, and its loss in named parts."""
+"""What a strategy is to the rest: where its images come from, its loss in named parts, and what it keeps for later.
+
+A strategy is a choice and never changes. What changes during a night lives in its `Course`: the network that learns,
+the parent that it may compare with, and the strategy's own tensors, which are kept with the version and come back on
+the next night.
+"""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import ClassVar
 
+import numpy as np
+import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from models.archive import Pool
@@ -14,6 +22,8 @@ from records.record import Record
 
 Losses = dict[str, Tensor]
 """Named parts, each a scalar; the step descends their sum and the log keeps each."""
+State = dict[str, Tensor]
+"""What a strategy keeps from night to night, by name: importances, statistics. Written as safetensors."""
 
 
 @dataclass(frozen=True)
@@ -21,13 +31,17 @@ class Step:
     """What a strategy sees at one step: new images first, replayed ones behind them."""
 
     images: Tensor
-    """uint8 [n, C, H, W]"""
+    """uint8 [n, C, H, W]; float of the same range if they were augmented."""
     targets: Tensor
     """int64 [n]"""
     fresh: int
     """The first `fresh` rows are new."""
-    log_prior: Tensor
-    """[classes] log of each class's expected share of a step."""
+    log_prior: Tensor | None = None
+    """[classes] log of each class's expected share of a step, if the loss shall correct for it."""
+    weight: Tensor | None = None
+    """[n] how much each image counts, 1 on average; None if all count alike."""
+    remembered: Tensor | None = None
+    """[n - fresh, classes] what was answered when the replayed images were stored; NaN for classes that came later."""
 
 
 @dataclass(frozen=True)
@@ -44,20 +58,64 @@ class Material:
         return self.open_archive()
 
 
+@dataclass
+class Course:
+    """One night's learning."""
+
+    network: Network
+    """The student: it starts as a copy of the parent whose head has grown, or as a fresh network."""
+    parent: Network | None
+    """Frozen; None on the first night."""
+    problem: Problem
+    state: State = field(default_factory=dict)
+    """What the parent's strategy kept; what is in it at the end is kept with the candidate."""
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    seed: int = 0
+
+    def loss(self, outputs: Tensor, step: Step) -> Tensor:
+        """The problem's loss of a step's outputs, a scalar."""
+        return self.problem.loss(outputs, step.targets, step.log_prior, step.weight)
+
+    def taught(self, images: Tensor) -> Tensor | None:
+        """The parent's outputs, without gradients; None on the first night."""
+        if self.parent is None:
+            return None
+        with torch.no_grad():
+            return self.parent(images)  # type: ignore[no-any-return]
+
+
 class Strategy(Record):
     """A way to learn new images without losing the old. Fields are hyper-parameters; nothing learned lives here."""
 
     starts_over: ClassVar[bool] = False
     """True if the night begins with a fresh network instead of the parent's."""
+    descends: ClassVar[bool] = True
+    """False if it needs no gradient steps: everything is done in `finish`."""
+    remembers_outputs: ClassVar[bool] = False
+    """True if the network's outputs are to be stored with the images that memory keeps."""
 
     def draw(self, material: Material) -> tuple[tuple[Pool, ...], Pool | None]:
         """Pools that an epoch goes through once, and the pool that each step adds replayed images from, if any."""
         raise NotImplementedError
 
-    def teacher(self, parent: Network | None) -> Network | None:
-        """The frozen network that `loss` may compare with. `parent` is None on the first night."""
-        return None
+    def begin(self, course: Course, material: Material) -> None:
+        """Before the first step."""
 
-    def loss(self, network: Network, teacher: Network | None, step: Step, problem: Problem) -> Losses:
+    def loss(self, course: Course, step: Step) -> Losses:
         """Named parts of the loss at one step."""
         raise NotImplementedError
+
+    def after_step(self, course: Course) -> None:
+        """After each descent; the gradients of the step are still there."""
+
+    def finish(self, course: Course, material: Material) -> None:
+        """After the last step."""
+
+    def importance(self, course: Course, pool: Pool) -> NDArray[np.float64] | None:
+        """[n] positive weights by which memory prefers these images; None if it shall keep a uniform sample."""
+        return None
+
+
+def frozen(network: Network) -> Network:
+    """The same network, in evaluation mode, without gradients."""
+    return network.eval().requires_grad_(False)

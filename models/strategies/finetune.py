@@ -3,9 +3,7 @@
 from typing import Literal
 
 from models.archive import Pool
-from models.networks.base import Network
-from models.problems.base import Problem
-from models.strategies.base import Losses, Material, Step, Strategy
+from models.strategies.base import Course, Losses, Material, Step, Strategy
 
 
 class Finetune(Strategy):
@@ -17,6 +15,6 @@ class Finetune(Strategy):
         """New images, nothing replayed."""
         return (material.new,), None
 
-    def loss(self, network: Network, teacher: Network | None, step: Step, problem: Problem) -> Losses:
+    def loss(self, course: Course, step: Step) -> Losses:
         """The problem's loss."""
-        return {"task": problem.loss(network(step.images), step.targets)}
+        return {"task": course.loss(course.network(step.images), step)}

@@ -3,9 +3,7 @@
 from typing import ClassVar, Literal
 
 from models.archive import Pool
-from models.networks.base import Network
-from models.problems.base import Problem
-from models.strategies.base import Losses, Material, Step, Strategy
+from models.strategies.base import Course, Losses, Material, Step, Strategy
 
 
 class Joint(Strategy):
@@ -18,6 +16,6 @@ class Joint(Strategy):
         """The archive and the new images, each once an epoch."""
         return (material.new,) if material.archive is None else (material.archive, material.new), None
 
-    def loss(self, network: Network, teacher: Network | None, step: Step, problem: Problem) -> Losses:
+    def loss(self, course: Course, step: Step) -> Losses:
         """The problem's loss."""
-        return {"task": problem.loss(network(step.images), step.targets)}
+        return {"task": course.loss(course.network(step.images), step)}

@@ -1,17 +1,24 @@
 import copy
 import math
-from itertools import islice
 
 import numpy as np
 import pytest
 import torch
 
 from models.archive import Pool
+from models.augmentation import Augmentation
+from models.budget import Budget
+from models.checkpoint import Checkpoint
 from models.networks.base import Network
 from models.networks.mlp import MLP
+from models.optimiser import Optimiser
 from models.problems.classification import Classification
+from models.strategies.base import Course, Material, frozen
 from models.strategies.replay import Replay
-from models.training import Budget, Optimiser, draw_steps, expected_log_prior, train
+from models.strategies.replay_distillation import ReplayDistillation
+from models.strategies.reptile import Reptile
+from models.strategies.si import SI
+from models.training import Plan, novelty, train
 from records.snapshot import InputSpec
 
 SPEC = InputSpec(channels=1, height=4, width=4, mean=(0.5,), std=(0.25,))
@@ -29,77 +36,104 @@ def pool(targets: list[int], first: int = 0) -> Pool:
     )
 
 
-@pytest.mark.parametrize(
-    ("budget", "images", "steps"),
-    [
-        (Budget(epochs=1, batch=64, least_steps=1), 640, 10),
-        (Budget(epochs=2.5, batch=64, least_steps=1), 640, 25),
-        (Budget(epochs=1, batch=64), 640, 150),
-        (Budget(epochs=1, batch=64, least_steps=1, most_steps=4), 640, 4),
-    ],
-)
-def test_a_budget_is_a_number_of_steps(budget: Budget, images: int, steps: int) -> None:
-    assert budget.steps(images) == steps
+def course(classes: int = 2, seed: int = 0, dropout: float = 0.0) -> Course:
+    torch.manual_seed(seed)
+    network = Network(MLP(hidden=(8,), dropout=dropout), SPEC, classes)
+    return Course(network, frozen(copy.deepcopy(network)), Classification(), seed=5)
 
 
-def test_an_epoch_visits_every_new_image_once_over_all_pools() -> None:
-    new = (pool([0] * 6), pool([1] * 2, first=6))
-    steps = list(islice(draw_steps(new, None, Budget(batch=4), 2, seed=1), 4))
-    for epoch in (steps[:2], steps[2:]):
-        assert sorted(torch.cat([s.images[:, 0, 0, 0] for s in epoch]).tolist()) == list(range(8))
-        assert sorted(torch.cat([s.targets for s in epoch]).tolist()) == [0] * 6 + [1] * 2
+def material(new: Pool, memory: Pool | None = None) -> Material:
+    return Material(new, memory, lambda: None)
 
 
-def test_replayed_images_stand_behind_the_new_ones() -> None:
-    step = next(draw_steps((pool([0] * 8),), pool([1] * 3, first=100), Budget(batch=4, replayed=5), 2, seed=1))
-    assert step.fresh == 4
-    assert step.targets.tolist() == [0] * 4 + [1] * 5
-    assert min(step.images[4:, 0, 0, 0].tolist()) >= 100
-
-
-def test_the_prior_is_each_classs_share_of_a_step() -> None:
-    prior = expected_log_prior((pool([0, 0, 0, 1]),), pool([2, 2]), Budget(batch=60, replayed=20), 4).exp()
-    assert prior.tolist() == pytest.approx([45 / 80, 15 / 80, 20 / 80, 1e-6])
+def equal(one: Network, other: Network) -> bool:
+    return all(torch.equal(value, other.state_dict()[name]) for name, value in one.state_dict().items())
 
 
 def test_equal_arguments_give_equal_weights_bit_for_bit() -> None:
-    torch.manual_seed(0)
-    first = Network(MLP(hidden=(8,)), SPEC, 2)
-    second = copy.deepcopy(first)
-    for network in (first, second):
-        material = ((pool([0, 1] * 8),), pool([0, 1], first=50))
-        train(
-            network,
-            None,
-            Replay(),
-            Classification(),
-            material,
-            Budget(batch=4, replayed=2, least_steps=20),
-            Optimiser(),
-            seed=5,
-            device=torch.device("cpu"),
-        )
-    for name, value in first.state_dict().items():
-        assert torch.equal(value, second.state_dict()[name]), name
+    first, second = course(), course()
+    plan = Plan(budget=Budget(batch=4, replayed=2, least_steps=20))
+    for one in (first, second):
+        train(one, Replay(), material(pool([0, 1] * 8), pool([0, 1], first=50)), plan)
+    assert equal(first.network, second.network)
+    assert not equal(first.network, course().network)
 
 
 def test_what_is_learned_is_logged_by_part_and_the_loss_falls() -> None:
-    torch.manual_seed(0)
     seen: list[tuple[int, int]] = []
-    targets = [0] * 20 + [1] * 20
-    log = train(
-        Network(MLP(hidden=(8,)), SPEC, 2),
-        None,
-        Replay(),
-        Classification(),
-        ((pool(targets),), None),
-        Budget(batch=10, least_steps=100),
-        Optimiser(rate=0.01),
-        seed=5,
-        device=torch.device("cpu"),
-        progress=lambda done, total: seen.append((done, total)),
-    )
+    plan = Plan(budget=Budget(batch=10, least_steps=100), optimiser=Optimiser(rate=0.01))
+    told = lambda done, total: seen.append((done, total))  # noqa: E731
+    log = train(course(), Replay(), material(pool([0] * 20 + [1] * 20)), plan, progress=told)
     assert (log.steps, log.images, len(log.losses["task"])) == (100, 1000, 10)
     assert log.losses["task"][-1] < log.losses["task"][0] < math.log(2) * 1.5
+    assert log.cpu_seconds > 0
     assert seen[0] == (1, 100)
     assert seen[-1] == (100, 100)
+
+
+class Interrupted(Exception):
+    pass
+
+
+@pytest.mark.parametrize("strategy", [ReplayDistillation(), SI(), Reptile(inner=3)], ids=lambda s: s.name)
+@pytest.mark.parametrize("optimiser", [Optimiser(average=0.9), Optimiser(name="sgd", rate=0.01)], ids=lambda o: o.name)
+def test_interrupted_and_resumed_is_as_if_it_had_never_been_bit_for_bit(strategy, optimiser, tmp_path) -> None:
+    plan = Plan(
+        budget=Budget(batch=4, replayed=2, least_steps=20), optimiser=optimiser, augmentation=Augmentation(shift=0.2)
+    )
+    seen = material(pool([0, 1] * 8), pool([0, 1], first=50))
+    whole = course(dropout=0.3)
+    expected = train(whole, strategy, seen, plan)
+
+    def stop(done: int, total: int) -> None:
+        if done == 13:
+            raise Interrupted
+
+    checkpoint = Checkpoint(tmp_path / "unfinished.safetensors", "night", every=0)
+    with pytest.raises(Interrupted):
+        train(course(dropout=0.3), strategy, seen, plan, checkpoint=checkpoint, progress=stop)
+    steps: list[int] = []
+    again = course(dropout=0.3)
+    log = train(again, strategy, seen, plan, checkpoint=checkpoint, progress=lambda done, total: steps.append(done))
+    assert steps == list(range(14, 21))
+    assert equal(again.network, whole.network)
+    assert again.state.keys() == whole.state.keys()
+    assert all(torch.equal(value, whole.state[name]) for name, value in again.state.items())
+    assert log.losses == expected.losses
+    assert (log.steps, log.images) == (expected.steps, expected.images)
+
+
+def test_another_nights_checkpoint_is_no_start(tmp_path) -> None:
+    path = tmp_path / "unfinished.safetensors"
+    plan = Plan(budget=Budget(batch=4, least_steps=20))
+    train(course(seed=3), Replay(), material(pool([0, 1] * 8)), plan, checkpoint=Checkpoint(path, "another", every=0))
+    fresh, beside = course(), course()
+    train(fresh, Replay(), material(pool([0, 1] * 8)), plan)
+    train(beside, Replay(), material(pool([0, 1] * 8)), plan, checkpoint=Checkpoint(path, "this", every=1e9))
+    assert equal(fresh.network, beside.network)
+
+
+def test_a_budget_in_seconds_ends_with_the_clock(monkeypatch) -> None:
+    ticks = iter(range(1000))
+    monkeypatch.setattr("models.training.time.monotonic", lambda: next(ticks))
+    log = train(course(), Replay(), material(pool([0, 1] * 8)), Plan(budget=Budget(batch=4, seconds=7)))
+    assert log.steps == 7
+
+
+def test_novelty_is_the_share_that_the_parent_answers_wrongly() -> None:
+    known = course(classes=2)
+    with torch.no_grad():
+        known.parent.head.weight.zero_()
+        known.parent.head.bias.copy_(torch.tensor([0.0, 1.0]))  # it answers 1, whatever it sees
+    assert novelty(known, pool([0, 1, 1, 2])) == 0.5
+    known.parent = None
+    assert novelty(known, pool([0, 1, 1, 2])) == 1.0
+
+
+def test_averaged_weights_are_not_the_last_ones() -> None:
+    last, averaged = course(), course()
+    seen = material(pool([0, 1] * 8))
+    budget = Budget(batch=4, least_steps=20)
+    train(last, Replay(), seen, Plan(budget=budget))
+    train(averaged, Replay(), seen, Plan(budget=budget, optimiser=Optimiser(average=0.95)))
+    assert not equal(last.network, averaged.network)

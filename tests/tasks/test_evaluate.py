@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from models.archive import Archive
+from models.budget import Budget
 from models.knowledge import Knowledge, sha256
 from models.networks.mlp import MLP
 from models.problems.classification import Classification
 from models.statistics import certainly_better
-from models.training import Budget
 from records.experience import Experience
 from records.scores import Score, ScoreMatrix, ScoreRow
 from tasks.evaluate import EvaluateParams, evaluate, read_pairs, read_references

@@ -18,15 +18,16 @@ import serving
 from adapters.registry import Registry
 from adapters.runs import JudgedNight
 from models.archive import Archive
+from models.budget import Budget
 from models.images import SHARD_SCHEMA
 from models.knowledge import Knowledge
 from models.networks.mlp import MLP
 from models.problems.classification import Classification
-from models.training import Budget
 from records.batch import Batch, Shard
 from records.errors import DamagedState, WrongInput
 from records.experience import Experience
 from records.scores import ScoreMatrix
+from records.training import TrainingLog
 from records.verdict import Verdict
 from serving import reload
 from tasks.evaluate import EvaluateParams, evaluate
@@ -96,7 +97,7 @@ class Nights:
         matrix = ScoreMatrix.read(folder / "evaluation" / "scores.json")
         facts = night_facts(
             folder / "candidate", matrix, date(2026, 1, 5 + number), "0123.dir", "c0ffee", "beef",
-            {"update.seed": "0"}, {"update": 0.5}, {"new": [2.0, 1.0]},
+            {"update.seed": "0"}, {"update": 0.5}, TrainingLog(steps=2, losses={"new": (2.0, 1.0)}),
         )  # fmt: skip
         return facts, matrix, Verdict(decision=decision, reason="As asked.", gate="test", confidence=0.95, findings=())
 

@@ -5,11 +5,11 @@ import pytest
 import torch
 
 from models.archive import Archive
+from models.budget import Budget
 from models.knowledge import Knowledge, sha256
 from models.networks.mlp import MLP
 from models.strategies.finetune import Finetune
 from models.strategies.joint import Joint
-from models.training import Budget
 from records.errors import DamagedState
 from records.experience import Experience
 from tasks.ingest import IngestParams, ingest

@@ -1,0 +1,55 @@
+"""Augmentation: every image of a step is seen turned, moved, scaled or mirrored a little differently.
+
+Off by default, since labels need not survive it: a mirrored 2 is no 2, a 6 on its head is a 9. All four are one affine
+map an image, drawn anew at each step, and one bilinear sampling of the whole step (Jaderberg et al., 2015,
+arXiv:1506.02025).
+"""
+
+import math
+
+import torch
+from pydantic import Field
+from torch import Tensor
+from torch.nn import functional
+
+from records.record import Record
+
+
+class Augmentation(Record):
+    """How far an image may be changed. What leaves the frame is gone; what enters repeats the border."""
+
+    flip: bool = False
+    """Mirror every other image left to right."""
+    rotate: float = Field(default=0.0, ge=0, le=180)
+    """Turn by up to so many degrees either way."""
+    shift: float = Field(default=0.0, ge=0, lt=1)
+    """Move by up to this share of the side, along each axis: a crop elsewhere."""
+    scale: float = Field(default=0.0, ge=0, lt=1)
+    """Enlarge or shrink by up to this share."""
+
+    @property
+    def active(self) -> bool:
+        """Whether anything is changed at all."""
+        return self.flip or self.rotate > 0 or self.shift > 0 or self.scale > 0
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Float [n, C, H, W], 0..255, of uint8 images; the random numbers are torch's own."""
+        n, _, height, width = images.shape
+        draw = torch.rand(4, n) * 2 - 1  # on the CPU, so that every device sees the same images
+        turn, grow = draw[0] * math.radians(self.rotate), 1 + draw[1] * self.scale
+        mirror = torch.where(torch.rand(n) < 0.5, -1.0, 1.0) if self.flip else torch.ones(n)
+        aspect = width / height
+        maps = torch.empty(n, 2, 3)
+        maps[:, 0, 0], maps[:, 0, 1], maps[:, 0, 2] = (
+            mirror * turn.cos(),
+            -turn.sin() / aspect,
+            draw[2] * 2 * self.shift,
+        )
+        maps[:, 1, 0], maps[:, 1, 1], maps[:, 1, 2] = mirror * turn.sin() * aspect, turn.cos(), draw[3] * 2 * self.shift
+        maps[:, :, :2] /= grow.view(-1, 1, 1)
+        grid = functional.affine_grid(maps.to(images.device), list(images.shape), align_corners=False)
+        return functional.grid_sample(images.float(), grid, padding_mode="border", align_corners=False)
+
+
+AS_IT_IS = Augmentation()
+"""No change."""

@@ -1,0 +1,81 @@
+"""What a night computes on: a device, a precision, and how many processes share each step.
+
+Several processes (`torchrun -m tasks update`) each take their part of every step's images and average the gradients, so
+together they take the same steps as one process, up to the rounding of floats. Everything else (what is drawn, what
+memory keeps) is computed by each alike from the same numbers and is identical bit for bit.
+"""
+
+import contextlib
+import os
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+import torch.distributed as distributed
+from torch import Tensor, nn
+
+Precision = Literal["auto", "float32", "bfloat16"]
+
+
+@dataclass(frozen=True)
+class Compute:
+    """Where this process trains, and which of how many it is."""
+
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    precision: Precision = "auto"
+    rank: int = 0
+    processes: int = 1
+
+    @classmethod
+    def here(cls, precision: Precision = "auto") -> "Compute":
+        """A GPU if there is one; one of several processes if `torch.distributed` was set up."""
+        together = distributed.is_available() and distributed.is_initialized()
+        return cls(
+            device=default_device(),
+            precision=precision,
+            rank=distributed.get_rank() if together else 0,
+            processes=distributed.get_world_size() if together else 1,
+        )
+
+    def place(self, network: nn.Module) -> None:
+        """Move a network here; convolutions on a GPU are faster with channels last."""
+        network.to(self.device)
+        if self.device.type == "cuda":
+            network.to(memory_format=torch.channels_last)
+
+    def autocast(self) -> AbstractContextManager[object]:
+        """Mixed precision: bfloat16 by default on a GPU, none on a CPU."""
+        mixed = self.precision == "bfloat16" or (self.precision == "auto" and self.device.type == "cuda")
+        if not mixed:
+            return contextlib.nullcontext()
+        return torch.autocast(self.device.type, torch.bfloat16)
+
+    def part(self, positions: Tensor) -> Tensor:
+        """This process's part of a step's positions."""
+        return positions[self.rank :: self.processes]
+
+    def average_gradients(self, network: nn.Module) -> None:
+        """Every process gets the mean of all processes' gradients, in one message."""
+        if self.processes == 1:
+            return
+        gradients = [weight.grad for weight in network.parameters() if weight.grad is not None]
+        message = torch.cat([gradient.flatten() for gradient in gradients])
+        distributed.all_reduce(message)
+        message /= self.processes
+        parts = torch.split(message, [gradient.numel() for gradient in gradients])
+        for gradient, mean in zip(gradients, parts, strict=True):
+            gradient.copy_(mean.view_as(gradient))
+
+
+ONE_CPU = Compute()
+
+
+def default_device() -> torch.device:
+    """The GPU of this process if there is one; `RETAIN_DEVICE=cpu` does without."""
+    wanted = os.environ.get("RETAIN_DEVICE")
+    if wanted:
+        return torch.device(wanted)
+    if torch.cuda.is_available():
+        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+    return torch.device("cpu")

@@ -1,0 +1,22 @@
+"""What a correction is to the rest: a last touch to the head, after training, that takes out a bias for new classes.
+
+A night sees far more images of new classes than of old ones, and a head that is trained on them leans towards the new.
+Balanced softmax takes that out of the loss (see `models/draws.py`); a correction repairs the head afterwards.
+"""
+
+from models.strategies.base import Course, Material
+from records.record import Record
+
+
+class Correction(Record):
+    """A repair of the head. Nothing happens on a night without old or without new classes."""
+
+    def apply(self, course: Course, material: Material) -> None:
+        """Change the head of the course's network in place."""
+        raise NotImplementedError
+
+
+def old_and_new(course: Course) -> tuple[int, int]:
+    """How many classes the parent knew, and how many came with this night."""
+    old = 0 if course.parent is None else course.parent.head.out_features
+    return old, course.network.head.out_features - old

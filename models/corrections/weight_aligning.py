@@ -1,0 +1,25 @@
+"""Weight aligning: the rows of new classes are shortened to the mean length of the old ones.
+
+Zhao et al. (2020), "Maintaining Discrimination and Fairness in Class Incremental Learning", arXiv:1911.07053.
+"""
+
+from typing import Literal
+
+import torch
+
+from models.corrections.base import Correction, old_and_new
+from models.strategies.base import Course, Material
+
+
+class WeightAligning(Correction):
+    """Needs no images."""
+
+    name: Literal["weight_aligning"] = "weight_aligning"
+
+    @torch.no_grad()
+    def apply(self, course: Course, material: Material) -> None:
+        """Scale the new rows of the head."""
+        old, new = old_and_new(course)
+        if old and new:
+            lengths = course.network.head.weight.norm(dim=1)
+            course.network.head.weight[old:] *= lengths[:old].mean() / lengths[old:].mean()

@@ -1,0 +1,47 @@
+"""Replay with asymmetric cross-entropy: new images may not push the known classes down.
+
+Caccia et al. (2022), "New Insights on Reducing Abrupt Representation Change in Online Continual Learning",
+arXiv:2104.05025 (ER-ACE). New images compete among the classes of their own step, remembered ones among all. In the
+paper, memory soon holds images of the present night too, which teaches new classes to compete with old ones. Here it
+takes them in at the end of a night; so that share of a step's new images that such a memory would hold joins the
+remembered ones.
+"""
+
+from typing import Literal
+
+from torch import Tensor
+
+from models.archive import Pool
+from models.strategies.base import Course, Losses, Material, Step, Strategy
+
+NEVER = -1e9
+"""Log of a class's share in a step where it cannot be the answer."""
+
+
+class ErAce(Strategy):
+    """Replay whose new images only compete with each other's classes."""
+
+    name: Literal["er_ace"] = "er_ace"
+
+    def draw(self, material: Material) -> tuple[tuple[Pool, ...], Pool | None]:
+        """New images, and what memory holds."""
+        return (material.new,), material.memory
+
+    def loss(self, course: Course, step: Step) -> Losses:
+        """The problem's loss of either kind of images, each with the classes that compete for it."""
+        outputs = course.network(step.images)
+        present = _present(step, outputs)
+        apart = step.fresh - round(step.fresh * float((present == 0).float().mean()))
+        losses = {}
+        if apart:
+            losses["task"] = course.problem.loss(outputs[:apart], step.targets[:apart], present)
+        if apart < len(outputs):
+            losses["replay"] = course.problem.loss(outputs[apart:], step.targets[apart:])
+        return losses
+
+
+def _present(step: Step, outputs: Tensor) -> Tensor:
+    """[classes] 0 for classes among the step's new images, `NEVER` for all others."""
+    prior = outputs.new_full((outputs.shape[1],), NEVER)
+    prior[step.targets[: step.fresh]] = 0
+    return prior

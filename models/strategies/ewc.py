@@ -1,0 +1,74 @@
+"""Elastic weight consolidation: weights that mattered may not move far.
+
+Kirkpatrick et al. (2017), arXiv:1612.00796, in the online form of Schwarz et al. (2018), arXiv:1805.06370: one
+importance a weight, the diagonal of the Fisher information, faded and added to every night.
+"""
+
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from models.archive import Pool
+from models.strategies.base import Course, Losses, Material, Step, Strategy
+
+
+class EWC(Strategy):
+    """Fine-tuning with a spring on every weight."""
+
+    name: Literal["ewc"] = "ewc"
+    strength: float = Field(default=100.0, ge=0)
+    """Stiffness of the springs."""
+    fading: float = Field(default=1.0, gt=0, le=1)
+    """What is left of old importances after a night."""
+    sample: int = Field(default=1000, ge=1)
+    """New images that the importances are estimated from."""
+
+    def draw(self, material: Material) -> tuple[tuple[Pool, ...], Pool | None]:
+        """New images, nothing replayed."""
+        return (material.new,), None
+
+    def loss(self, course: Course, step: Step) -> Losses:
+        """The problem's loss, and the energy of the springs."""
+        losses = {"task": course.loss(course.network(step.images), step)}
+        if any(name.startswith("importance.") for name in course.state):
+            losses["springs"] = self.strength / 2 * spring_energy(course)
+        return losses
+
+    def finish(self, course: Course, material: Material) -> None:
+        """Add the Fisher information of the new images, and hold the weights where they are now."""
+        fisher = self._fisher(course, material.new)
+        for name, parameter in course.network.named_parameters():
+            old = course.state.get(f"importance.{name}")
+            if old is not None:
+                fisher[name][: len(old)] += self.fading * old
+            course.state[f"importance.{name}"] = fisher[name]
+            course.state[f"anchor.{name}"] = parameter.detach().clone()
+
+    def _fisher(self, course: Course, pool: Pool) -> dict[str, Tensor]:
+        """Mean squared gradient of the log-likelihood of each image's own label, a weight at a time."""
+        network = course.network.eval()
+        total = {name: torch.zeros_like(parameter) for name, parameter in network.named_parameters()}
+        generator = torch.Generator().manual_seed(course.seed)
+        chosen = torch.randperm(len(pool), generator=generator)[: self.sample]
+        for position in torch.split(chosen, 1):
+            network.zero_grad(set_to_none=True)
+            images, targets = pool.images(position).to(course.device), pool.target[position].to(course.device)
+            torch.autograd.backward(course.problem.loss(network(images), targets))
+            for name, parameter in network.named_parameters():
+                if parameter.grad is not None:
+                    total[name] += parameter.grad**2 / len(chosen)
+        network.zero_grad(set_to_none=True)
+        return total
+
+
+def spring_energy(course: Course) -> Tensor:
+    """Sum over weights of importance times squared distance from the anchor. Rows that the head grew are free."""
+    energy = []
+    for name, parameter in course.network.named_parameters():
+        importance = course.state.get(f"importance.{name}")
+        if importance is not None:
+            anchor = course.state[f"anchor.{name}"]
+            energy.append((importance * (parameter[: len(anchor)] - anchor) ** 2).sum())
+    return torch.stack(energy).sum()

@@ -1,0 +1,71 @@
+"""iCaRL: features learned by replay and distillation, answers given by the nearest class mean.
+
+Rebuffi et al. (2017), "iCaRL: Incremental Classifier and Representation Learning", arXiv:1611.07725. The nearest mean
+of normalised features is a linear head whose rows are the normalised class means (the image's own norm does not change
+which is nearest), so a version answers through its head like any other. Two things differ from the paper: exemplars
+are memory's uniform sample, not a herded one, since memory must not depend on the order of arrival; and the loss is the
+problem's own with softened distillation, not a sigmoid a class.
+"""
+
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+from torch.nn import functional
+
+from models.archive import Pool
+from models.networks.base import Network
+from models.strategies.base import Course, Losses, Material, Step, Strategy
+
+
+class ICaRL(Strategy):
+    """Replay and distillation under a nearest-mean head. The head that was trained is kept for the next night."""
+
+    name: Literal["icarl"] = "icarl"
+    strength: float = Field(default=1.0, ge=0, le=1000)
+    """Weight of the divergence from the parent."""
+    temperature: float = Field(default=2.0, ge=1, le=100)
+    """How much the answers are softened."""
+
+    def draw(self, material: Material) -> tuple[tuple[Pool, ...], Pool | None]:
+        """New images, and what memory holds."""
+        return (material.new,), material.memory
+
+    def begin(self, course: Course, material: Material) -> None:
+        """Student and parent take up the head that was trained."""
+        if "head.weight" in course.state:
+            for network in filter(None, (course.network, course.parent)):
+                _set_rows(network, course.state["head.weight"], course.state["head.bias"])
+
+    def loss(self, course: Course, step: Step) -> Losses:
+        """The problem's loss, and the divergence from the parent on all images."""
+        outputs, taught = course.network(step.images), course.taught(step.images)
+        losses = {"task": course.loss(outputs, step)}
+        if taught is not None:
+            losses["distillation"] = self.strength * course.problem.divergence(outputs, taught, self.temperature)
+        return losses
+
+    def finish(self, course: Course, material: Material) -> None:
+        """The head's rows become the class means of the exemplars' features."""
+        head = course.network.head
+        course.state["head.weight"], course.state["head.bias"] = (
+            head.weight.detach().clone(),
+            head.bias.detach().clone(),
+        )
+        total = torch.zeros_like(head.weight)
+        for pool in filter(None, (material.memory, material.new)):
+            for images, targets in pool.parts(course.device):
+                with torch.inference_mode():
+                    total.index_add_(0, targets, functional.normalize(course.network.features(images)))
+        _set_rows(course.network, functional.normalize(total) * SHARPNESS, torch.zeros_like(head.bias))
+
+
+SHARPNESS = 10.0
+"""Length of a class mean, so that a nearer mean is answered with some confidence. It changes no answer."""
+
+
+def _set_rows(network: Network, weight: Tensor, bias: Tensor) -> None:
+    with torch.no_grad():
+        network.head.weight[: len(weight)] = weight
+        network.head.bias[: len(bias)] = bias

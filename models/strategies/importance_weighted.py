@@ -1,0 +1,65 @@
+"""Importance weights: images that the network finds hard count more, in training and in what memory keeps.
+
+How hard an image is, is its loss, or the norm of the loss's gradient at the outputs times that of the features behind
+it, which bounds the gradient of all weights up to a constant (Katharopoulos and Fleuret, 2018, "Not All Samples Are
+Created Equal", arXiv:1803.00942). Memory keeps a weighted sample without replacement (Efraimidis and Spirakis, 2006).
+Wrong labels are hard images too: with labels that are not clean, keep `strength` small.
+"""
+
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import Field
+from torch import Tensor
+
+from models.archive import Pool
+from models.strategies.base import Course, Losses, Material, Step, Strategy
+
+
+class ImportanceWeighted(Strategy):
+    """Replay with a weight an image."""
+
+    name: Literal["importance_weighted"] = "importance_weighted"
+    by: Literal["loss", "gradient"] = "gradient"
+    """What makes an image important: its loss, or the norm of its gradient."""
+    strength: float = Field(default=0.5, ge=0, le=4)
+    """Exponent of the weights; 0 is plain replay."""
+    most: float = Field(default=5.0, ge=1)
+    """No image counts more than so many times the average, nor less than the inverse."""
+
+    def draw(self, material: Material) -> tuple[tuple[Pool, ...], Pool | None]:
+        """New images, and what memory holds."""
+        return (material.new,), material.memory
+
+    def loss(self, course: Course, step: Step) -> Losses:
+        """The problem's loss, each image weighted."""
+        features = course.network.features(step.images)
+        outputs = course.network.head(features)
+        losses = course.problem.losses(outputs, step.targets, step.log_prior)
+        weight = self._weights(self._hardness(losses, outputs, features))
+        if step.weight is not None:
+            weight = weight * step.weight
+        return {"task": (losses * weight).sum() / weight.sum()}
+
+    def importance(self, course: Course, pool: Pool) -> NDArray[np.float64] | None:
+        """The weights of all images of a pool, by the network as it is now."""
+        hardness = []
+        for images, targets in pool.parts(course.device):
+            features = course.network.features(images).detach()
+            outputs = course.network.head(features)
+            hardness.append(self._hardness(course.problem.losses(outputs, targets), outputs, features).cpu())
+        return np.asarray(self._weights(torch.cat(hardness).double()).numpy(), dtype=np.float64)
+
+    def _weights(self, hardness: Tensor) -> Tensor:
+        relative: Tensor = hardness / hardness.mean().clamp_min(1e-12)
+        return relative.clamp(1 / self.most, self.most).pow(self.strength)
+
+    def _hardness(self, losses: Tensor, outputs: Tensor, features: Tensor) -> Tensor:
+        """[n] of `losses` [n], which were made from `outputs`, which were made from `features`."""
+        if self.by == "loss":
+            return losses.detach()
+        gradient: Tensor = torch.autograd.grad(losses.sum(), outputs, retain_graph=True)[0]
+        norms: Tensor = torch.linalg.vector_norm(gradient, dim=1) * torch.linalg.vector_norm(features.detach(), dim=1)
+        return norms

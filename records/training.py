@@ -1,0 +1,19 @@
+"""How a training went."""
+
+from pydantic import ConfigDict
+
+from records.record import Record
+
+
+class TrainingLog(Record):
+    """`losses` holds each named part, averaged over a tenth of the steps at a time."""
+
+    # A training that diverged has infinite losses; that is told too.
+    model_config = ConfigDict(allow_inf_nan=True, ser_json_inf_nan="constants")
+
+    steps: int = 0
+    images: int = 0
+    """Images that went through a forward and backward pass in this process, replayed ones included."""
+    cpu_seconds: float = 0.0
+    """Of this process, all threads together; after an interruption, since then."""
+    losses: dict[str, tuple[float, ...]] = {}

@@ -1,0 +1,66 @@
+"""Several processes for one update: `torchrun` starts them, each takes its part of every step.
+
+They are told of each other by the environment variables of `torch.distributed`; on one machine nothing must be set but
+RETAIN_PROCESSES. For several machines, start `torchrun ... -m tasks update` on each, over a shared workspace.
+"""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+import torch.distributed as distributed
+
+from records.errors import UpdateFailed, WrongInput
+
+
+def processes() -> int:
+    """RETAIN_PROCESSES, or 1. Raises `WrongInput` for no number."""
+    given = os.environ.get("RETAIN_PROCESSES", "1")
+    if not given.isdecimal() or int(given) == 0:
+        raise WrongInput(f"RETAIN_PROCESSES is `{given}`; it must be a whole number of processes, 1 or more.")
+    return int(given)
+
+
+def together() -> bool:
+    """Whether this process is one that `torchrun` started."""
+    return "TORCHELASTIC_RUN_ID" in os.environ
+
+
+def first() -> bool:
+    """Whether this process is the one that writes."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+@contextmanager
+def joined() -> Iterator[None]:
+    """Find the other processes, if there are any; NCCL between GPUs, Gloo between CPUs."""
+    if not together():
+        yield
+        return
+    distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    try:
+        yield
+        distributed.barrier()
+    finally:
+        distributed.destroy_process_group()
+
+
+def update_together(root: Path) -> None:
+    """Run the update step of the workspace `root` in several processes. Raises `UpdateFailed` if one fails."""
+    cores = max(1, (os.cpu_count() or 1) // processes())
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes()}"]
+    done = subprocess.run(
+        [*command, "-m", "tasks", "update"],
+        cwd=root,
+        env={"OMP_NUM_THREADS": str(cores), **os.environ},
+        stdout=subprocess.DEVNULL,
+        check=False,
+    )
+    if done.returncode:
+        raise UpdateFailed(
+            f"The update in {processes()} processes ended with status {done.returncode}; see its output."
+        )

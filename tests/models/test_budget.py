@@ -1,0 +1,16 @@
+import pytest
+
+from models.budget import Budget
+
+
+@pytest.mark.parametrize(
+    ("budget", "images", "steps"),
+    [
+        (Budget(epochs=1, batch=64, least_steps=1), 640, 10),
+        (Budget(epochs=2.5, batch=64, least_steps=1), 640, 25),
+        (Budget(epochs=1, batch=64), 640, 150),
+        (Budget(epochs=1, batch=64, least_steps=1, most_steps=4), 640, 4),
+    ],
+)
+def test_a_budget_is_a_number_of_steps(budget: Budget, images: int, steps: int) -> None:
+    assert budget.steps(images) == steps
