@@ -9,13 +9,14 @@ from models.gates.paired_score import PairedScore
 from models.networks.cnn import CNN
 from models.networks.mlp import MLP
 from models.networks.resnet import ResNet18
+from models.networks.torchvision import Torchvision
 from models.problems.classification import Classification
 from models.strategies.finetune import Finetune
 from models.strategies.joint import Joint
 from models.strategies.replay import Replay
 from models.strategies.replay_distillation import ReplayDistillation
 
-NetworkRecipe = Annotated[MLP | CNN | ResNet18, Field(discriminator="name")]
+NetworkRecipe = Annotated[MLP | CNN | ResNet18 | Torchvision, Field(discriminator="name")]
 ProblemChoice = Annotated[Classification, Field()]
 StrategyChoice = Annotated[Finetune | Joint | Replay | ReplayDistillation, Field(discriminator="name")]
 GateChoice = Annotated[PairedScore | PairedBootstrap, Field(discriminator="name")]
