@@ -10,6 +10,8 @@ from models.gates.paired_bootstrap import PairedBootstrap
 from models.gates.paired_score import PairedScore
 from models.networks.cnn import CNN
 from models.networks.mlp import MLP
+from models.networks.resnet import ResNet18
+from models.networks.torchvision import Torchvision
 from models.problems.classification import Classification
 from models.strategies.dark_replay import DarkReplay
 from models.strategies.er_ace import ErAce
@@ -24,7 +26,7 @@ from models.strategies.replay_distillation import ReplayDistillation
 from models.strategies.reptile import Reptile
 from models.strategies.si import SI
 
-NetworkRecipe = Annotated[MLP | CNN, Field(discriminator="name")]
+NetworkRecipe = Annotated[MLP | CNN | ResNet18 | Torchvision, Field(discriminator="name")]
 ProblemChoice = Annotated[Classification, Field()]
 StrategyChoice = Annotated[
     Finetune

@@ -34,10 +34,11 @@ class Learner:
 
     @classmethod
     def fresh(cls, recipe: NetworkRecipe, spec: InputSpec, classes: Sequence[str], seed: int) -> "Learner":
-        """A network that knows nothing; equal seeds give equal weights."""
+        """A network that has learned none of our images; equal seeds give equal weights."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             network = Network(recipe, spec, len(classes))
+            recipe.load_pretrained(network.body)
         return cls(recipe, spec, tuple(classes), network)
 
     def meet(self, names: Sequence[str], seed: int) -> None:

@@ -39,7 +39,7 @@ from serving.reload import reload_and_compare
 from tasks.evaluate import OUTCOMES
 from tasks.pictures import score_picture
 
-REQUIREMENTS = ("numpy", "pandas", "pillow", "pyarrow", "pydantic", "safetensors", "scipy", "torch")
+REQUIREMENTS = ("numpy", "pandas", "pillow", "pyarrow", "pydantic", "safetensors", "scipy", "torch", "torchvision")
 """What a logged model imports, besides MLflow."""
 
 

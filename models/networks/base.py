@@ -13,11 +13,14 @@ class Recipe(Record):
     """How to build a body. A recipe is a choice: its fields are its hyper-parameters, nothing learned lives in it."""
 
     def body(self, spec: InputSpec) -> tuple[nn.Module, int]:
-        """A module from normalised images [N, C, H, W] to features [N, D], and D."""
+        """A module from normalised images [N, C, H, W] to features [N, D], and D. Needs no weights but random ones."""
         raise NotImplementedError
 
     def adapt(self, body: nn.Module, images: Tensor) -> None:
         """Set what the body takes from the first night's normalised images [N, C, H, W]; most bodies take nothing."""
+
+    def load_pretrained(self, body: nn.Module) -> None:
+        """Fill a fresh body with what the recipe starts from, if that is not chance; never called for one on disk."""
 
 
 class Network(nn.Module):

@@ -1,35 +1,59 @@
 """Contract of every network in the catalogue."""
 
+from pathlib import Path
 from typing import get_args
 
 import pytest
 import torch
 
 from models.catalogue import NetworkRecipe
+from models.learner import Learner
 from models.networks.base import Network, Recipe
 from records.snapshot import InputSpec
 
 RECIPES = [recipe() for recipe in get_args(get_args(NetworkRecipe)[0])]
 SPECS = [
     InputSpec(channels=1, height=8, width=8, mean=(0.5,), std=(0.25,)),
+    InputSpec(channels=1, height=28, width=28, mean=(0.3,), std=(0.35,)),
     InputSpec(channels=3, height=32, width=20, mean=(0.5, 0.4, 0.3), std=(0.2, 0.2, 0.2)),
 ]
 
 
-@pytest.mark.parametrize("spec", SPECS, ids=str)
-@pytest.mark.parametrize("recipe", RECIPES, ids=lambda r: r.name)
+def pictures(count: int, spec: InputSpec = SPECS[0]) -> torch.Tensor:
+    drawn = torch.Generator().manual_seed(count)
+    shape = (count, spec.channels, spec.height, spec.width)
+    return torch.randint(0, 256, shape, dtype=torch.uint8, generator=drawn)
+
+
+@pytest.fixture(params=RECIPES, ids=lambda recipe: recipe.name)
+def recipe(request: pytest.FixtureRequest) -> Recipe:
+    return request.param
+
+
+@pytest.mark.parametrize("spec", SPECS, ids=lambda spec: f"{spec.height}x{spec.width}x{spec.channels}")
 def test_images_become_features_and_logits(recipe: Recipe, spec: InputSpec) -> None:
     network = Network(recipe, spec, 3)
-    images = torch.randint(0, 256, (5, spec.channels, spec.height, spec.width), dtype=torch.uint8)
+    images = pictures(5, spec)
     assert network.features(images).shape == (5, network.width)
     assert network(images).shape == (5, 3)
     assert network(images).isfinite().all()
 
 
-@pytest.mark.parametrize("recipe", RECIPES, ids=lambda r: r.name)
+def test_every_weight_learns(recipe: Recipe) -> None:
+    torch.manual_seed(0)
+    network = Network(recipe, SPECS[0], 3)
+    descent = torch.optim.SGD(network.parameters(), lr=0.01)
+    # Two steps: what stands behind a scale that starts at zero has no gradient at the first.
+    for _ in range(2):
+        descent.zero_grad()
+        torch.nn.functional.cross_entropy(network(pictures(16)), torch.arange(16) % 3).backward()
+        descent.step()
+    assert [name for name, value in network.named_parameters() if value.grad is None or not value.grad.any()] == []
+
+
 def test_growing_changes_no_known_answer(recipe: Recipe) -> None:
     network = Network(recipe, SPECS[0], 2).eval()
-    images = torch.randint(0, 256, (4, 1, 8, 8), dtype=torch.uint8)
+    images = pictures(4)
     before = network(images)
     network.grow(5)
     torch.testing.assert_close(network(images)[:, :2], before)
@@ -37,9 +61,24 @@ def test_growing_changes_no_known_answer(recipe: Recipe) -> None:
     assert network(images).shape == (4, 5)
 
 
-@pytest.mark.parametrize("recipe", RECIPES, ids=lambda r: r.name)
 def test_version_zero_knows_no_class(recipe: Recipe) -> None:
     network = Network(recipe, SPECS[0], 0)
     assert network(torch.zeros(2, 1, 8, 8, dtype=torch.uint8)).shape == (2, 0)
     network.grow(2)
     assert network(torch.zeros(2, 1, 8, 8, dtype=torch.uint8)).isfinite().all()
+
+
+def test_equal_seeds_give_equal_weights(recipe: Recipe) -> None:
+    first, second = (Learner.fresh(recipe, SPECS[0], ("a", "b"), seed=3).network.state_dict() for _ in range(2))
+    other = Learner.fresh(recipe, SPECS[0], ("a", "b"), seed=4).network.state_dict()
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert any(not torch.equal(first[name], other[name]) for name in first)
+
+
+def test_written_and_read_back_it_gives_equal_outputs(recipe: Recipe, tmp_path: Path) -> None:
+    learner = Learner.fresh(recipe, SPECS[0], ("a", "b"), seed=0)
+    learner.network.train()(pictures(16))  # statistics of a batch, where there are any, are kept too
+    learner.write(tmp_path)
+    again = Learner.read(tmp_path)
+    assert again.recipe == recipe
+    assert torch.equal(again.outputs(pictures(4)), learner.outputs(pictures(4)))
