@@ -144,7 +144,7 @@ def turn(images: Images, degrees: float) -> Images:
     """Images [n, C, H, W] turned counter-clockwise about their centre, bilinear; what enters is black."""
     if degrees == 0:
         return images
-    angle = torch.tensor(np.deg2rad(degrees))
+    angle = torch.tensor(np.deg2rad(degrees)).float()
     turned = torch.tensor([[angle.cos(), -angle.sin(), 0.0], [angle.sin(), angle.cos(), 0.0]])
     grid = functional.affine_grid(turned.expand(len(images), 2, 3), list(images.shape), align_corners=False)
     sampled = functional.grid_sample(torch.from_numpy(images.copy()).float(), grid, align_corners=False)

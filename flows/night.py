@@ -35,7 +35,7 @@ log = logging.getLogger("retain")
 
 Strategy = Literal[
     "as configured", "finetune", "joint", "replay", "dark_replay", "er_ace", "lwf", "replay_distillation", "icarl",
-    "ewc", "si", "importance_weighted", "reptile",
+    "ewc", "si", "importance_weighted", "reptile", "analytic",
 ]  # fmt: skip
 
 

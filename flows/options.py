@@ -45,6 +45,7 @@ class Choice(StrEnum):
     si = "si"
     importance_weighted = "importance_weighted"
     reptile = "reptile"
+    analytic = "analytic"
 
 
 Root = Annotated[

@@ -10,9 +10,11 @@ from models.gates.paired_bootstrap import PairedBootstrap
 from models.gates.paired_score import PairedScore
 from models.networks.cnn import CNN
 from models.networks.mlp import MLP
+from models.networks.patches import Patches
 from models.networks.resnet import ResNet18
 from models.networks.torchvision import Torchvision
 from models.problems.classification import Classification
+from models.strategies.analytic import Analytic
 from models.strategies.dark_replay import DarkReplay
 from models.strategies.er_ace import ErAce
 from models.strategies.ewc import EWC
@@ -26,7 +28,7 @@ from models.strategies.replay_distillation import ReplayDistillation
 from models.strategies.reptile import Reptile
 from models.strategies.si import SI
 
-NetworkRecipe = Annotated[MLP | CNN | ResNet18 | Torchvision, Field(discriminator="name")]
+NetworkRecipe = Annotated[MLP | CNN | ResNet18 | Torchvision | Patches, Field(discriminator="name")]
 ProblemChoice = Annotated[Classification, Field()]
 StrategyChoice = Annotated[
     Finetune
@@ -40,7 +42,8 @@ StrategyChoice = Annotated[
     | EWC
     | SI
     | ImportanceWeighted
-    | Reptile,
+    | Reptile
+    | Analytic,
     Field(discriminator="name"),
 ]
 GateChoice = Annotated[PairedScore | PairedBootstrap, Field(discriminator="name")]

@@ -24,7 +24,7 @@ from models.memory import Memory, Share
 from models.networks.cnn import CNN
 from models.optimiser import Optimiser
 from models.problems.classification import Classification
-from models.strategies.base import Course, Material, Strategy, frozen
+from models.strategies.base import Course, Material, State, Strategy, frozen
 from models.strategies.replay_distillation import ReplayDistillation
 from models.training import Plan, Progress, train
 from records.experience import Experience
@@ -137,7 +137,7 @@ def learn(
         network=student.network,
         parent=frozen(known.learner.network) if known.learner.classes else None,
         problem=params.problem,
-        state={} if params.strategy.starts_over else dict(known.state),
+        state=_own(known.state, params.strategy),
         seed=seed,
     )
     log = train(course, params.strategy, material, params.plan, compute, checkpoint, progress)
@@ -148,7 +148,8 @@ def learn(
         pool = memory.recall(archive, student.spec)
         assert pool is not None
         memory = memory.answered(student.outputs(pool.all_images(), compute.device).numpy())
-    return known.after(student, memory, course.state, experiences, identity, version), log
+    state = {f"{params.strategy.name}/{name}": tensor for name, tensor in course.state.items()}
+    return known.after(student, memory, state, experiences, identity, version), log
 
 
 def _seed(version: int, experiences: Sequence[Experience], seed: int) -> int:
@@ -169,6 +170,14 @@ def _student(parent: Learner, experiences: Sequence[Experience], params: UpdateP
         student = copy.deepcopy(parent)
     student.meet([name for experience in experiences for name in experience.classes], seed)
     return student
+
+
+def _own(state: State, strategy: StrategyChoice) -> State:
+    """What this strategy kept; what another one kept ends here, since it speaks of weights that will be no more."""
+    if strategy.starts_over:
+        return {}
+    mine = f"{strategy.name}/"
+    return {name.removeprefix(mine): tensor for name, tensor in state.items() if name.startswith(mine)}
 
 
 def _past(known: Knowledge, student: Learner, archive: Archive) -> Callable[[], Pool | None]:
