@@ -1,16 +1,18 @@
 """The archive as a learner sees it: decoded images of any admitted batch, by row, at the network's input size.
 
 Decoding happens once. The decoded images are a cache, one memory-mapped file a batch and input size, outside version
-control and rebuilt at will; a night therefore pays for decoding its own batch, not the archive.
+control and rebuilt at will; a night therefore pays for decoding its own batch, not the archive. The labels have such a
+file a batch beside them, so that what was learned long ago is not looked up in its shards every night.
 """
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as parquet
 import torch
 from numpy.typing import NDArray
@@ -30,12 +32,55 @@ ADMITTED = ImageLimits(max_pixels=2**40)
 
 
 @dataclass(frozen=True)
-class Labels:
-    """Facts of a batch that learning needs, row by row."""
+class Names:
+    """A column of names, of which few differ: a code for each row, and what the codes mean."""
 
-    image: NDArray[np.str_]
-    label: NDArray[np.str_]
-    split: NDArray[np.str_]
+    code: NDArray[np.int32]
+    """[rows] position in `names`."""
+    names: tuple[str, ...]
+
+    def at(self, rows: NDArray[np.int64]) -> NDArray[np.str_]:
+        """The names in these rows."""
+        return np.array(self.names, dtype=object)[self.code[rows]]
+
+    def equal(self, name: str) -> NDArray[np.bool_]:
+        """[rows] whether it is this name."""
+        same: NDArray[np.bool_] = self.code == (self.names.index(name) if name in self.names else -1)
+        return same
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Facts of a batch that learning needs, row by row; memory-mapped, so only what is looked at is read."""
+
+    image: pa.ChunkedArray
+    """Content ids."""
+    label: Names
+    split: Names
+
+    @classmethod
+    def read(cls, path: Path) -> "Labels":
+        """Map what `write` wrote."""
+        with pa.memory_map(str(path)) as file:
+            table = pa.ipc.open_file(file).read_all()
+        return cls(table["image"], _names(table["label"]), _names(table["split"]))
+
+    @staticmethod
+    def write(shards: Sequence[Path], path: Path) -> None:
+        """Write these columns of a batch's shards as an Arrow file, in one motion."""
+        names = ["label", "split"]
+        parts = [parquet.read_table(shard, columns=["image", *names], read_dictionary=names) for shard in shards]
+        table = pa.concat_tables(parts).unify_dictionaries().combine_chunks()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+        with pa.OSFile(str(unfinished), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
+            writer.write_table(table)
+        os.replace(unfinished, path)
+
+
+def _names(column: pa.ChunkedArray) -> Names:
+    parts = column.unify_dictionaries().chunks
+    return Names(np.concatenate([part.indices.to_numpy() for part in parts]), tuple(parts[0].dictionary.to_pylist()))
 
 
 @dataclass(frozen=True)
@@ -90,9 +135,12 @@ class Archive:
 
     def labels(self, batch_id: str) -> Labels:
         """Content id, label and split of every row. Raises `DamagedState` if the batch is not there."""
-        columns = [self._table(path, ["image", "label", "split"]) for path in self._shards(batch_id)]
-        joined = {name: np.concatenate([part[name] for part in columns]) for name in ("image", "label", "split")}
-        return Labels(**joined)
+        batch, shards = self._batch(batch_id)
+        # Named by all that the batch's record says, so another batch under the same id is another file.
+        path = self.cache / f"{batch_id}-{batch.fingerprint()[:16]}.arrow"
+        if not path.exists():
+            Labels.write(shards, path)
+        return Labels.read(path)
 
     def pool(self, experiences: Sequence[Experience], split: Split, classes: Sequence[str], spec: InputSpec) -> Pool:
         """The admitted images of one split of some experiences, as a pool. `classes` gives names their index."""
@@ -103,8 +151,8 @@ class Archive:
             rows = admitted_rows(labels, experience, split)
             batch.append(np.full(len(rows), number))
             row.append(rows)
-            image.append(labels.image[rows])
-            target.append(np.array([index[label] for label in labels.label[rows]], dtype=np.int64))
+            image.append(labels.image.take(rows).to_numpy())
+            target.append(_targets(labels.label, rows, index))
         return Pool(
             batch=np.concatenate(batch),
             row=np.concatenate(row),
@@ -124,7 +172,7 @@ class Archive:
 
     def _decode(self, batch_id: str, spec: InputSpec, path: Path) -> None:
         self.cache.mkdir(parents=True, exist_ok=True)
-        shards = self._shards(batch_id)
+        _, shards = self._batch(batch_id)
         rows = sum(parquet.read_metadata(shard).num_rows for shard in shards)
         unfinished = path.with_name(f".{path.name}.{os.getpid()}")
         pixels = np.lib.format.open_memmap(
@@ -164,8 +212,8 @@ class Archive:
         colour = False
         for experience in experiences:
             labels, start = self.labels(experience.batch), 0
-            admitted = np.isin(np.arange(len(labels.split)), admitted_rows(labels, experience, "train"))
-            for shard in self._shards(experience.batch):
+            admitted = np.isin(np.arange(len(labels.image)), admitted_rows(labels, experience, "train"))
+            for shard in self._batch(experience.batch)[1]:
                 facts = self._table(shard, ["width", "height", "mode"])
                 fine = admitted[start : start + len(facts["mode"])]
                 start += len(fine)
@@ -196,14 +244,14 @@ class Archive:
         std = np.sqrt(np.maximum(squares / count - mean**2, 1e-4))
         return tuple(mean.round(6).tolist()), tuple(std.round(6).tolist())
 
-    def _shards(self, batch_id: str) -> list[Path]:
+    def _batch(self, batch_id: str) -> tuple[Batch, list[Path]]:
         folder = self.batches / batch_id
         batch = Batch.read(folder / "batch.json")
         shards = [folder / shard.name for shard in batch.shards]
         missing = [shard for shard in shards if not shard.exists()]
         if missing:
             raise DamagedState(f"{missing[0]} is missing: run `dvc pull` to fetch the data that this workspace names.")
-        return shards
+        return batch, shards
 
     @staticmethod
     def _table(path: Path, columns: list[str]) -> dict[str, NDArray[np.generic]]:
@@ -213,6 +261,12 @@ class Archive:
 
 def admitted_rows(labels: Labels, experience: Experience, split: Split) -> NDArray[np.int64]:
     """Rows of `split` that validation left in, ascending."""
-    admitted = labels.split == split
+    admitted = labels.split.equal(split)
     admitted[list(experience.left_out)] = False
     return np.flatnonzero(admitted)
+
+
+def _targets(label: Names, rows: NDArray[np.int64], index: Mapping[str, int]) -> NDArray[np.int64]:
+    """[rows] class index. Only labels that occur in `rows` need one: others may have been left out."""
+    codes, position = np.unique(label.code[rows], return_inverse=True)
+    return np.array([index[label.names[code]] for code in codes], dtype=np.int64)[position]

@@ -39,3 +39,11 @@ class Classification(Problem):
     def score(self, outcomes: Floats) -> float:
         """Accuracy: the share of right answers."""
         return float(outcomes.mean())
+
+    def chance(self, targets: Tensor, known: int) -> float:
+        """The share of images whose class is known, divided by the number of known classes.
+
+        Over all initialisations of the weights each of the known classes is equally likely to be the answer, and
+        another class never is.
+        """
+        return float((targets < known).double().mean()) / max(known, 1)
