@@ -5,17 +5,22 @@ control and rebuilt at will; a night therefore pays for decoding its own batch, 
 file a batch beside them, so that what was learned long ago is not looked up in its shards every night.
 """
 
+import hashlib
+import json
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as parquet
 import torch
 from numpy.typing import NDArray
+from safetensors import safe_open
+from safetensors.numpy import save_file
 from torch import Tensor
 
 from models.codecs import BadImage
@@ -39,6 +44,13 @@ class Names:
     """[rows] position in `names`."""
     names: tuple[str, ...]
 
+    @classmethod
+    def of(cls, column: pa.ChunkedArray) -> "Names":
+        """From a column that is encoded as a dictionary."""
+        parts = column.unify_dictionaries().chunks
+        code = np.concatenate([part.indices.to_numpy() for part in parts])
+        return cls(code, tuple(parts[0].dictionary.to_pylist()))
+
     def at(self, rows: NDArray[np.int64]) -> NDArray[np.str_]:
         """The names in these rows."""
         return np.array(self.names, dtype=object)[self.code[rows]]
@@ -51,36 +63,38 @@ class Names:
 
 @dataclass(frozen=True)
 class Labels:
-    """Facts of a batch that learning needs, row by row; memory-mapped, so only what is looked at is read."""
+    """Facts of a batch that learning needs, row by row. At rest they are one file, quick to read."""
 
-    image: pa.ChunkedArray
-    """Content ids."""
+    image: NDArray[np.bytes_]
+    """[rows] content ids, as ASCII."""
     label: Names
     split: Names
 
     @classmethod
-    def read(cls, path: Path) -> "Labels":
-        """Map what `write` wrote."""
-        with pa.memory_map(str(path)) as file:
-            table = pa.ipc.open_file(file).read_all()
-        return cls(table["image"], _names(table["label"]), _names(table["split"]))
-
-    @staticmethod
-    def write(shards: Sequence[Path], path: Path) -> None:
-        """Write these columns of a batch's shards as an Arrow file, in one motion."""
+    def of(cls, shards: Sequence[Path]) -> "Labels":
+        """From the shards of a batch."""
         names = ["label", "split"]
         parts = [parquet.read_table(shard, columns=["image", *names], read_dictionary=names) for shard in shards]
-        table = pa.concat_tables(parts).unify_dictionaries().combine_chunks()
+        table = pa.concat_tables(parts)
+        return cls(np.array(table["image"].to_pylist(), dtype=np.bytes_), *(Names.of(table[name]) for name in names))
+
+    def write(self, path: Path) -> None:
+        """Write as safetensors, in one motion."""
         path.parent.mkdir(parents=True, exist_ok=True)
         unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-        with pa.OSFile(str(unfinished), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
-            writer.write_table(table)
+        image = self.image.view(np.uint8).reshape(len(self.image), -1)
+        columns: dict[str, NDArray[Any]] = {"image": image, "label": self.label.code, "split": self.split.code}
+        names = {"label": json.dumps(self.label.names), "split": json.dumps(self.split.names)}
+        save_file(columns, unfinished, names)
         os.replace(unfinished, path)
 
-
-def _names(column: pa.ChunkedArray) -> Names:
-    parts = column.unify_dictionaries().chunks
-    return Names(np.concatenate([part.indices.to_numpy() for part in parts]), tuple(parts[0].dictionary.to_pylist()))
+    @classmethod
+    def read(cls, path: Path) -> "Labels":
+        """Read what `write` wrote."""
+        with safe_open(path, "numpy") as file:
+            image, names = file.get_tensor("image"), file.metadata()
+            label, split = (Names(file.get_tensor(c), tuple(json.loads(names[c]))) for c in ("label", "split"))
+        return cls(image.view(f"S{image.shape[1]}")[:, 0], label, split)
 
 
 @dataclass(frozen=True)
@@ -135,11 +149,13 @@ class Archive:
 
     def labels(self, batch_id: str) -> Labels:
         """Content id, label and split of every row. Raises `DamagedState` if the batch is not there."""
-        batch, shards = self._batch(batch_id)
-        # Named by all that the batch's record says, so another batch under the same id is another file.
-        path = self.cache / f"{batch_id}-{batch.fingerprint()[:16]}.arrow"
+        record = self.batches / batch_id / "batch.json"
+        if not record.exists():
+            raise DamagedState(f"{record} is missing.")
+        # Named by all that the record says, so another batch under the same id is another file.
+        path = self.cache / f"{batch_id}-{hashlib.sha256(record.read_bytes()).hexdigest()[:16]}.safetensors"
         if not path.exists():
-            Labels.write(shards, path)
+            Labels.of(self._shards(batch_id)).write(path)
         return Labels.read(path)
 
     def pool(self, experiences: Sequence[Experience], split: Split, classes: Sequence[str], spec: InputSpec) -> Pool:
@@ -151,7 +167,7 @@ class Archive:
             rows = admitted_rows(labels, experience, split)
             batch.append(np.full(len(rows), number))
             row.append(rows)
-            image.append(labels.image.take(rows).to_numpy())
+            image.append(labels.image[rows].astype(str))
             target.append(_targets(labels.label, rows, index))
         return Pool(
             batch=np.concatenate(batch),
@@ -172,7 +188,7 @@ class Archive:
 
     def _decode(self, batch_id: str, spec: InputSpec, path: Path) -> None:
         self.cache.mkdir(parents=True, exist_ok=True)
-        _, shards = self._batch(batch_id)
+        shards = self._shards(batch_id)
         rows = sum(parquet.read_metadata(shard).num_rows for shard in shards)
         unfinished = path.with_name(f".{path.name}.{os.getpid()}")
         pixels = np.lib.format.open_memmap(
@@ -213,7 +229,7 @@ class Archive:
         for experience in experiences:
             labels, start = self.labels(experience.batch), 0
             admitted = np.isin(np.arange(len(labels.image)), admitted_rows(labels, experience, "train"))
-            for shard in self._batch(experience.batch)[1]:
+            for shard in self._shards(experience.batch):
                 facts = self._table(shard, ["width", "height", "mode"])
                 fine = admitted[start : start + len(facts["mode"])]
                 start += len(fine)
@@ -244,14 +260,14 @@ class Archive:
         std = np.sqrt(np.maximum(squares / count - mean**2, 1e-4))
         return tuple(mean.round(6).tolist()), tuple(std.round(6).tolist())
 
-    def _batch(self, batch_id: str) -> tuple[Batch, list[Path]]:
+    def _shards(self, batch_id: str) -> list[Path]:
         folder = self.batches / batch_id
         batch = Batch.read(folder / "batch.json")
         shards = [folder / shard.name for shard in batch.shards]
         missing = [shard for shard in shards if not shard.exists()]
         if missing:
             raise DamagedState(f"{missing[0]} is missing: run `dvc pull` to fetch the data that this workspace names.")
-        return batch, shards
+        return shards
 
     @staticmethod
     def _table(path: Path, columns: list[str]) -> dict[str, NDArray[np.generic]]:
@@ -268,5 +284,7 @@ def admitted_rows(labels: Labels, experience: Experience, split: Split) -> NDArr
 
 def _targets(label: Names, rows: NDArray[np.int64], index: Mapping[str, int]) -> NDArray[np.int64]:
     """[rows] class index. Only labels that occur in `rows` need one: others may have been left out."""
-    codes, position = np.unique(label.code[rows], return_inverse=True)
-    return np.array([index[label.names[code]] for code in codes], dtype=np.int64)[position]
+    targets = np.array([index.get(name, -1) for name in label.names], dtype=np.int64)[label.code[rows]]
+    if (targets < 0).any():
+        raise KeyError(str(label.at(rows[targets < 0])[0]))
+    return targets

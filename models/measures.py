@@ -16,7 +16,7 @@ def per_class(target: Classes, right: Floats, classes: Sequence[str]) -> dict[st
     """Class to the mean of `right` [n], 0..1, over its images; classes that `target` [n] does not hold are absent."""
     images = np.bincount(target, minlength=len(classes))
     total = np.bincount(target, right, minlength=len(classes))
-    return {classes[c]: float(total[c] / images[c]) for c in np.flatnonzero(images)}
+    return {classes[c]: float(total[c] / images[c]) for c in np.flatnonzero(images).tolist()}
 
 
 def macro_f1(target: Classes, answer: Classes) -> float:

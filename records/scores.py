@@ -27,6 +27,15 @@ class Score(Record):
     """Number of test images."""
 
 
+class FirstSight(Record):
+    """The overall score on an experience of a version that had not learned it yet. Unknown classes are wrong."""
+
+    overall: float = Field(ge=0, le=1)
+    """Of the version that it was learned on top of."""
+    untrained: float = Field(ge=0, le=1)
+    """What is expected of an untrained network with the same classes."""
+
+
 class ScoreRow(Record):
     """One version's scores."""
 
@@ -45,11 +54,8 @@ class ScoreMatrix(Record):
     rows: tuple[ScoreRow, ...] = Field(min_length=1)
     references: dict[str, str] = {}
     """Past experience to the version it is compared with: the best so far, by evidence."""
-    before: dict[str, float] = {}
-    """Experience to the overall score on it of the version before, which had not learned it yet; classes that were
-    unknown to that version are wrong. What was learned first of all has none."""
-    untrained: dict[str, float] = {}
-    """The same experiences to the score there that is expected of an untrained network with the same classes."""
+    before: dict[str, FirstSight] = {}
+    """Experience to how it was answered just before it was learned; what the first version learned has none."""
     measures: Measures | None = None
     """What else the candidate's answers say; None in matrices of earlier releases."""
     outcomes: dict[str, str] = {}
@@ -99,7 +105,7 @@ class ScoreMatrix(Record):
         Mean of a(j - 1, j) - b(j), where b is the score of an untrained network (Lopez-Paz and Ranzato 2017); b(j) is
         its expected value here. Of classes that nobody knew both are 0. None if no version was asked beforehand.
         """
-        gains = [score - self.untrained[e] for e, score in self.before.items()]
+        gains = [first.overall - first.untrained for first in self.before.values()]
         return _mean(gains) if gains else None
 
     def intransigence(self, reference: ScoreRow) -> float | None:

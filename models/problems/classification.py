@@ -27,7 +27,9 @@ class Classification(Problem):
 
     def outcomes(self, outputs: Tensor, targets: Tensor, known: int) -> Answers:
         """Right or wrong, 1 or 0, image by image, with all classes and with the first `known` alone."""
-        confidence, answer = outputs.softmax(dim=1).max(dim=1)
+        highest, answer = outputs.max(dim=1)
+        # The softmax of the highest output alone: several times faster than all of them when classes are few.
+        confidence = 1 / (outputs - highest[:, None]).exp().sum(dim=1)
         among_known = outputs[:, :known].argmax(dim=1)
         return Answers(
             answer=answer.cpu().numpy(),

@@ -16,7 +16,7 @@ learning accuracy     (0.9 + 0.8 + 1.0) / 3            = 0.9
 
 import pytest
 
-from records.scores import Score, ScoreMatrix, ScoreRow
+from records.scores import FirstSight, Score, ScoreMatrix, ScoreRow
 
 
 def score(overall: float, among_known: float | None = None) -> Score:
@@ -99,8 +99,7 @@ def test_a_full_matrix_gives_what_avalanche_gives() -> None:
             ScoreRow(version="v2", scores={"A": score(0.7), "B": score(0.8)}),
             ScoreRow(version="candidate", scores={"A": score(0.6), "B": score(0.5), "C": score(0.85)}),
         ),
-        before={"B": 0.1, "C": 0.3},
-        untrained={"B": 0.1, "C": 0.1},
+        before={"B": FirstSight(overall=0.1, untrained=0.1), "C": FirstSight(overall=0.3, untrained=0.1)},
     )
     retrained = ScoreRow(version="joint", scores={"A": score(0.8), "B": score(0.85), "C": score(0.95)})
     assert matrix.average() == pytest.approx(0.65)
