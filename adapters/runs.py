@@ -29,6 +29,8 @@ T = TypeVar("T")
 
 METRICS_AT_ONCE, PARAMS_AT_ONCE, TAGS_AT_ONCE = 800, 100, 100
 """What MLflow takes in one call."""
+LABEL_LENGTH = 200
+"""Characters of a label that stand in a metric's name."""
 DIGEST_LENGTH = 36
 """Characters of a data set's digest that MLflow keeps."""
 
@@ -104,9 +106,14 @@ def metrics(night: JudgedNight) -> dict[str, float]:
         "forgetting_from_first": matrix.forgetting_from_first(),
         "forgetting_from_parent": matrix.forgetting_from_parent(),
         "backward_transfer": matrix.backward_transfer(),
+        "forward_transfer": matrix.forward_transfer(),
+        "learning_accuracy": matrix.learning_accuracy(),
         "taken_by_new_classes": matrix.taken_by_new_classes(),
         "images/new": float(night.facts.images),
     }
+    if matrix.measures is not None:
+        measures |= matrix.measures.model_dump(exclude={"per_class"})
+        measures |= {f"class/{_label(name)}": share for name, share in matrix.measures.per_class.items()}
     scores = matrix.candidate.scores
     measures |= {f"score/{name}": scores[name].overall for name in matrix.experiences}
     measures |= {f"score_among_known/{name}": scores[name].among_known for name in matrix.experiences}
@@ -203,6 +210,11 @@ def _table(matrix: ScoreMatrix) -> dict[str, list[Any]]:
     for name in matrix.experiences:
         columns[name] = [row.scores[name].overall if name in row.scores else None for row in matrix.rows]
     return columns
+
+
+def _label(name: str) -> str:
+    """A label as the last part of a metric's name: MLflow takes neither `..` nor more than 250 characters."""
+    return "_" if name in (".", "..") else name[:LABEL_LENGTH]
 
 
 def _safe(name: str) -> str:

@@ -59,7 +59,7 @@ def replay(stream: Stream, memory: int, seed: int, dark: bool = False, batch: in
             if dark and number:
                 loss = loss + 0.5 * functional.mse_loss(outputs[batch:], kept_outputs[again])
             optimiser.zero_grad()
-            loss.backward()
+            torch.autograd.backward(loss)
             optimiser.step()
             schedule.step()
             images += len(y)
@@ -95,7 +95,7 @@ def joint(stream: Stream, epochs: int, seed: int, batch: int = 128, rate: float 
             rows = order[step * batch : (step + 1) * batch]
             loss = functional.cross_entropy(network((seen[rows].float() - mean) / std), targets[rows])
             optimiser.zero_grad()
-            loss.backward()
+            torch.autograd.backward(loss)
             optimiser.step()
             schedule.step()
             images += len(rows)
@@ -106,14 +106,14 @@ def joint(stream: Stream, epochs: int, seed: int, batch: int = 128, rate: float 
 
 def _balanced(targets: Tensor, size: int) -> Tensor:
     """Positions of a random, equal share of every class."""
-    present = targets.unique()
+    present = torch.unique(targets)
     shuffled = torch.randperm(len(targets))
     return torch.cat([shuffled[targets[shuffled] == c][: size // len(present)] for c in present])
 
 
 @torch.no_grad()
 def _outputs(network: nn.Module, images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
-    return torch.cat([network((part.float() - mean) / std) for part in images.split(1024)])
+    return torch.cat([network((part.float() - mean) / std) for part in torch.split(images, 1024)])
 
 
 def _ask(network: nn.Module, stream: Stream, last: int, mean: Tensor, std: Tensor) -> list[float]:

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.streams import Stream
-from models.archive import Archive, Labels
+from models.archive import Archive, Labels, Names
 from records.experience import Experience
 from records.snapshot import InputSpec
 
@@ -45,7 +45,7 @@ class MemoryArchive(Archive):
 
     def input_spec(self, experiences: Sequence[Experience], size: int | None, channels: int | None) -> InputSpec:
         """The images' own shape; mean and deviation over the training images of `experiences`."""
-        first = np.concatenate([self._pixels[e.batch][self._labels[e.batch].split == "train"] for e in experiences])
+        first = np.concatenate([self._pixels[e.batch][self._labels[e.batch].split.equal("train")] for e in experiences])
         axes = (0, 2, 3)
         count, height, width = first.shape[1:]
         return InputSpec(
@@ -59,7 +59,7 @@ class MemoryArchive(Archive):
 
 def _labels(name: str, targets: NDArray[np.int64], test: NDArray[np.bool_], classes: Sequence[str]) -> Labels:
     return Labels(
-        image=np.array([f"{name}/{row}" for row in range(len(targets))]),
-        label=np.array(classes)[targets],
-        split=np.where(test, "test", "train"),
+        image=np.array([f"{name}/{row}" for row in range(len(targets))], dtype=np.bytes_),
+        label=Names(targets.astype(np.int32), tuple(classes)),
+        split=Names(test.astype(np.int32), ("train", "test")),
     )

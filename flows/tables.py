@@ -62,6 +62,10 @@ def show_matrix(matrix: ScoreMatrix, version: int | None = None) -> None:
             "the average is over all.",
             "dim",
         )
+    if (told := matrix.measures) is not None:
+        numbers = {"macro F1": told.macro_f1, "calibration error": told.calibration_error,
+                   "negative flips": told.negative_flips}  # fmt: skip
+        screen.say(", ".join(f"{name} {percent(value)}" for name, value in numbers.items() if value is not None), "dim")
 
 
 def _average(row: ScoreRow) -> float:

@@ -1,19 +1,26 @@
 """The archive as a learner sees it: decoded images of any admitted batch, by row, at the network's input size.
 
 Decoding happens once. The decoded images are a cache, one memory-mapped file a batch and input size, outside version
-control and rebuilt at will; a night therefore pays for decoding its own batch, not the archive.
+control and rebuilt at will; a night therefore pays for decoding its own batch, not the archive. The labels have such a
+file a batch beside them, so that what was learned long ago is not looked up in its shards every night.
 """
 
+import hashlib
+import json
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as parquet
 import torch
 from numpy.typing import NDArray
+from safetensors import safe_open
+from safetensors.numpy import save_file
 from torch import Tensor
 
 from models.codecs import BadImage
@@ -32,12 +39,64 @@ ADMITTED = ImageLimits(max_pixels=2**40)
 
 
 @dataclass(frozen=True)
-class Labels:
-    """Facts of a batch that learning needs, row by row."""
+class Names:
+    """A column of names, of which few differ: a code for each row, and what the codes mean."""
 
-    image: NDArray[np.str_]
-    label: NDArray[np.str_]
-    split: NDArray[np.str_]
+    code: NDArray[np.int32]
+    """[rows] position in `names`."""
+    names: tuple[str, ...]
+
+    @classmethod
+    def of(cls, column: pa.ChunkedArray) -> "Names":
+        """From a column that is encoded as a dictionary."""
+        parts = column.unify_dictionaries().chunks
+        code = np.concatenate([part.indices.to_numpy() for part in parts])
+        return cls(code, tuple(parts[0].dictionary.to_pylist()))
+
+    def at(self, rows: NDArray[np.int64]) -> NDArray[np.str_]:
+        """The names in these rows."""
+        return np.array(self.names, dtype=object)[self.code[rows]]
+
+    def equal(self, name: str) -> NDArray[np.bool_]:
+        """[rows] whether it is this name."""
+        same: NDArray[np.bool_] = self.code == (self.names.index(name) if name in self.names else -1)
+        return same
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Facts of a batch that learning needs, row by row. At rest they are one file, quick to read."""
+
+    image: NDArray[np.bytes_]
+    """[rows] content ids, as ASCII."""
+    label: Names
+    split: Names
+
+    @classmethod
+    def of(cls, shards: Sequence[Path]) -> "Labels":
+        """From the shards of a batch."""
+        names = ["label", "split"]
+        parts = [parquet.read_table(shard, columns=["image", *names], read_dictionary=names) for shard in shards]
+        table = pa.concat_tables(parts)
+        return cls(np.array(table["image"].to_pylist(), dtype=np.bytes_), *(Names.of(table[name]) for name in names))
+
+    def write(self, path: Path) -> None:
+        """Write as safetensors, in one motion."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+        image = self.image.view(np.uint8).reshape(len(self.image), -1)
+        columns: dict[str, NDArray[Any]] = {"image": image, "label": self.label.code, "split": self.split.code}
+        names = {"label": json.dumps(self.label.names), "split": json.dumps(self.split.names)}
+        save_file(columns, unfinished, names)
+        os.replace(unfinished, path)
+
+    @classmethod
+    def read(cls, path: Path) -> "Labels":
+        """Read what `write` wrote."""
+        with safe_open(path, "numpy") as file:
+            image, names = file.get_tensor("image"), file.metadata()
+            label, split = (Names(file.get_tensor(c), tuple(json.loads(names[c]))) for c in ("label", "split"))
+        return cls(image.view(f"S{image.shape[1]}")[:, 0], label, split)
 
 
 @dataclass(frozen=True)
@@ -117,9 +176,14 @@ class Archive:
 
     def labels(self, batch_id: str) -> Labels:
         """Content id, label and split of every row. Raises `DamagedState` if the batch is not there."""
-        columns = [self._table(path, ["image", "label", "split"]) for path in self._shards(batch_id)]
-        joined = {name: np.concatenate([part[name] for part in columns]) for name in ("image", "label", "split")}
-        return Labels(**joined)
+        record = self.batches / batch_id / "batch.json"
+        if not record.exists():
+            raise DamagedState(f"{record} is missing.")
+        # Named by all that the record says, so another batch under the same id is another file.
+        path = self.cache / f"{batch_id}-{hashlib.sha256(record.read_bytes()).hexdigest()[:16]}.safetensors"
+        if not path.exists():
+            Labels.of(self._shards(batch_id)).write(path)
+        return Labels.read(path)
 
     def pool(self, experiences: Sequence[Experience], split: Split, classes: Sequence[str], spec: InputSpec) -> Pool:
         """The admitted images of one split of some experiences, as a pool. `classes` gives names their index."""
@@ -130,8 +194,8 @@ class Archive:
             rows = admitted_rows(labels, experience, split)
             batch.append(np.full(len(rows), number))
             row.append(rows)
-            image.append(labels.image[rows])
-            target.append(np.array([index[label] for label in labels.label[rows]], dtype=np.int64))
+            image.append(labels.image[rows].astype(str))
+            target.append(_targets(labels.label, rows, index))
         return Pool(
             batch=np.concatenate(batch),
             row=np.concatenate(row),
@@ -191,7 +255,7 @@ class Archive:
         colour = False
         for experience in experiences:
             labels, start = self.labels(experience.batch), 0
-            admitted = np.isin(np.arange(len(labels.split)), admitted_rows(labels, experience, "train"))
+            admitted = np.isin(np.arange(len(labels.image)), admitted_rows(labels, experience, "train"))
             for shard in self._shards(experience.batch):
                 facts = self._table(shard, ["width", "height", "mode"])
                 fine = admitted[start : start + len(facts["mode"])]
@@ -240,6 +304,14 @@ class Archive:
 
 def admitted_rows(labels: Labels, experience: Experience, split: Split) -> NDArray[np.int64]:
     """Rows of `split` that validation left in, ascending."""
-    admitted = labels.split == split
+    admitted = labels.split.equal(split)
     admitted[list(experience.left_out)] = False
     return np.flatnonzero(admitted)
+
+
+def _targets(label: Names, rows: NDArray[np.int64], index: Mapping[str, int]) -> NDArray[np.int64]:
+    """[rows] class index. Only labels that occur in `rows` need one: others may have been left out."""
+    targets = np.array([index.get(name, -1) for name in label.names], dtype=np.int64)[label.code[rows]]
+    if (targets < 0).any():
+        raise KeyError(str(label.at(rows[targets < 0])[0]))
+    return targets

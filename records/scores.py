@@ -4,13 +4,17 @@ Each cell holds two scores on the same test images. `overall`: all classes that 
 `among_known`: only the classes that were known when the experience was first learned compete, so the question stays
 the same for ever. Their difference is what new classes took.
 
-Measures follow Lopez-Paz and Ranzato (2017), "Gradient Episodic Memory", and Chaudhry et al. (2018), "Riemannian Walk".
+Measures follow Lopez-Paz and Ranzato (2017), "Gradient Episodic Memory for Continual Learning", NeurIPS; Chaudhry et
+al. (2018), "Riemannian Walk for Incremental Learning", ECCV; and Riemer et al. (2019), "Learning to Learn without
+Forgetting by Maximizing Transfer and Minimizing Interference", ICLR. In their formulas a(i, j) is the overall score of
+version i on experience j, k is the candidate, and version j learned experience j.
 """
 
 from collections.abc import Callable
 
 from pydantic import Field
 
+from records.measures import Measures
 from records.record import Record
 
 
@@ -21,6 +25,15 @@ class Score(Record):
     among_known: float = Field(ge=0, le=1)
     images: int = Field(ge=1)
     """Number of test images."""
+
+
+class FirstSight(Record):
+    """The overall score on an experience of a version that had not learned it yet. Unknown classes are wrong."""
+
+    overall: float = Field(ge=0, le=1)
+    """Of the version that it was learned on top of."""
+    untrained: float = Field(ge=0, le=1)
+    """What is expected of an untrained network with the same classes."""
 
 
 class ScoreRow(Record):
@@ -41,6 +54,10 @@ class ScoreMatrix(Record):
     rows: tuple[ScoreRow, ...] = Field(min_length=1)
     references: dict[str, str] = {}
     """Past experience to the version it is compared with: the best so far, by evidence."""
+    before: dict[str, FirstSight] = {}
+    """Experience to how it was answered just before it was learned; what the first version learned has none."""
+    measures: Measures | None = None
+    """What else the candidate's answers say; None in matrices of earlier releases."""
     outcomes: dict[str, str] = {}
     """File name to SHA-256 of the tables of per-image outcomes beside this record."""
 
@@ -74,6 +91,33 @@ class ScoreMatrix(Record):
         """Mean over past experiences of the candidate's score minus that when first learned. None without a past."""
         forgotten = self.forgetting_from_first()
         return None if forgotten is None else -forgotten
+
+    def learning_accuracy(self) -> float:
+        """Mean over all experiences of the score right after each was learned: mean of a(j, j) (Riemer et al. 2019).
+
+        What could be learned at all, before anything was forgotten; average accuracy minus it is what came after.
+        """
+        return _mean([next(r for r in self.rows if e in r.scores).scores[e].overall for e in self.experiences])
+
+    def forward_transfer(self) -> float | None:
+        """Mean over experiences after the first of the score before each was learned minus an untrained network's.
+
+        Mean of a(j - 1, j) - b(j), where b is the score of an untrained network (Lopez-Paz and Ranzato 2017); b(j) is
+        its expected value here. Of classes that nobody knew both are 0. None if no version was asked beforehand.
+        """
+        gains = [first.overall - first.untrained for first in self.before.values()]
+        return _mean(gains) if gains else None
+
+    def intransigence(self, reference: ScoreRow) -> float | None:
+        """Mean over the new experiences of the reference's score minus the candidate's (Chaudhry et al. 2018).
+
+        a*(k, k) - a(k, k), where a* is the score of a network that learned everything again from all data, such as
+        strategy `joint` makes: what the candidate could not learn for being held to the past. None if nothing is new,
+        or if the reference was not asked all of it.
+        """
+        if not self.new or not all(e in reference.scores for e in self.new):
+            return None
+        return _mean([reference.scores[e].overall - self.candidate.scores[e].overall for e in self.new])
 
     def taken_by_new_classes(self) -> float | None:
         """Mean over past experiences of what the candidate loses to classes that came later. None without a past."""

@@ -2,11 +2,12 @@
 
 Nothing is asked twice: a version's outcomes are stored with it, image by image, and reused for ever. Two tables lie
 beside the score matrix: `outcomes.parquet`, the candidate's; and `references.parquet`, what the next night will be
-compared with if this candidate is accepted.
+compared with if this candidate is accepted. The parent is asked once more, about the new images alone: what it knew of
+them before they were learned is forward transfer.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -20,11 +21,13 @@ from models.archive import Archive
 from models.gates.base import Outcomes
 from models.knowledge import Knowledge, sha256
 from models.learner import Learner
+from models.measures import calibration_error, macro_f1, negative_flips, per_class, positive_flips
 from models.problems.base import Answers, Problem
 from models.statistics import certainly_better
 from records.experience import Experience
+from records.measures import Measures
 from records.record import Record
-from records.scores import Score, ScoreMatrix, ScoreRow
+from records.scores import FirstSight, Score, ScoreMatrix, ScoreRow
 
 OUTCOMES, REFERENCES, SCORES = "outcomes.parquet", "references.parquet", "scores.json"
 
@@ -39,7 +42,7 @@ class EvaluateParams(Record):
 
 @dataclass(frozen=True)
 class Examined:
-    """One experience's test images, answered by the candidate."""
+    """One experience's test images, answered by a version."""
 
     experience: str
     image: NDArray[np.str_]
@@ -52,31 +55,75 @@ def evaluate(
 ) -> ScoreMatrix:
     """Score the candidate on every experience and write matrix and tables below `out`.
 
-    `candidate` is a snapshot's folder; `parent` is the evaluation folder of the version it was made from, None for
-    version 0. One forward pass over the test images, in large batches.
+    `candidate` is a snapshot's folder; `parent` is the folder of the version it was made from, with `snapshot` and
+    `evaluation` in it, None for version 0. The candidate answers every test image once, in large batches, and the
+    parent those of the new experiences.
     """
     known = Knowledge.read(candidate)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    examined = [
-        _examine(known.learner, e, known.snapshot.known_at[e.batch], archive, problem, device)
-        for e in known.snapshot.experiences
-    ]
-    references = read_references(parent, known.snapshot.parent)
-    lineage = _named(ScoreMatrix.read(parent / SCORES), known.snapshot.parent) if parent else ()
+    snapshot, learner = known.snapshot, known.learner
+    known_at = [snapshot.known_at[e.batch] for e in snapshot.experiences]
+    examined = examine(learner, snapshot.experiences, known_at, archive, problem)
+    earlier = Earlier.read(parent / "evaluation", snapshot.parent) if parent else Earlier()
+    new = [e for e in snapshot.experiences if e.batch not in earlier.right]
+    seen = _first_sight(parent / "snapshot", new, archive, problem) if parent and new else {}
     out.mkdir(parents=True, exist_ok=True)
-    _write_outcomes(examined, known.learner.classes, out / OUTCOMES)
-    _write_references(examined, references, lineage, params, out / REFERENCES)
-    matrix = _matrix(examined, references, lineage, problem)
-    matrix = matrix.model_copy(update={"outcomes": {name: sha256(out / name) for name in (OUTCOMES, REFERENCES)}})
+    _write_outcomes(examined, learner.classes, out / OUTCOMES)
+    _write_references(examined, earlier, params, out / REFERENCES)
+    matrix = ScoreMatrix(
+        experiences=tuple(e.batch for e in snapshot.experiences),
+        new=tuple(e.batch for e in new),
+        rows=(*earlier.lineage, ScoreRow(version="candidate", scores=scores(examined, problem))),
+        references={name: reference.version for name, reference in earlier.references.items()},
+        before={**earlier.before, **seen},
+        measures=_measures(examined, learner.classes, earlier),
+        outcomes={name: sha256(out / name) for name in (OUTCOMES, REFERENCES)},
+    )
     matrix.write(out / SCORES)
     return matrix
 
 
-def read_pairs(evaluation: Path, parent: Path | None) -> tuple[Outcomes, ...]:
-    """What the gate judges: for each experience the candidate's outcomes and, for past ones, the best earlier ones."""
+def examine(
+    learner: Learner, experiences: Sequence[Experience], known: Sequence[int], archive: Archive, problem: Problem
+) -> tuple[Examined, ...]:
+    """`learner` answers the test images of `experiences`; `known` is how many classes there were when each was learned.
+
+    A forward pass takes images of several experiences, as many as fit. Classes that it does not know come after its
+    own, so no answer to them is right.
+    """
+    strange = {name for e in experiences for name in e.classes}.difference(learner.classes)
+    pool = archive.pool(experiences, "test", (*learner.classes, *sorted(strange)), learner.spec)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    parts = torch.split(torch.arange(len(pool)), learner.at_once)
+    outputs = torch.cat([learner.outputs(pool.images(part), device) for part in parts])
+    sizes = np.bincount(pool.batch, minlength=len(experiences))
+    images = np.split(pool.image, sizes.cumsum()[:-1])
+    targets, answered = torch.split(pool.target, sizes.tolist()), torch.split(outputs, sizes.tolist())
+    return tuple(
+        Examined(e.batch, image, target.numpy(), problem.outcomes(output, target, classes))
+        for e, image, target, output, classes in zip(experiences, images, targets, answered, known, strict=True)
+    )
+
+
+def scores(examined: Sequence[Examined], problem: Problem) -> dict[str, Score]:
+    """Experience to score."""
+    return {
+        e.experience: Score(
+            overall=problem.score(e.answers.overall),
+            among_known=problem.score(e.answers.among_known),
+            images=len(e.image),
+        )
+        for e in examined
+    }
+
+
+def read_pairs(evaluation: Path, earlier: Path | None) -> tuple[Outcomes, ...]:
+    """What the gate judges: for each experience the candidate's outcomes and, for past ones, the best earlier ones.
+
+    `earlier` is the evaluation folder of the version that the candidate was made from, None for version 0.
+    """
     matrix = ScoreMatrix.read(evaluation / SCORES)
     table = parquet.read_table(evaluation / OUTCOMES).to_pandas()
-    references = read_references(parent, 0)
+    references = read_references(earlier, 0)
     pairs = []
     for experience in matrix.experiences:
         mine = table[table["experience"] == experience]
@@ -119,13 +166,56 @@ def read_references(evaluation: Path | None, version: int) -> dict[str, Referenc
     }
 
 
-def _examine(
-    learner: Learner, experience: Experience, known: int, archive: Archive, problem: Problem, device: torch.device
-) -> Examined:
-    pool = archive.pool([experience], "test", learner.classes, learner.spec)
-    parts = torch.split(torch.arange(len(pool)), learner.at_once)
-    outputs = torch.cat([learner.outputs(pool.images(part), device) for part in parts])
-    return Examined(experience.batch, pool.image, pool.target.numpy(), problem.outcomes(outputs, pool.target, known))
+@dataclass(frozen=True)
+class Earlier:
+    """What the version that the candidate was made from left behind; of version 0, nothing."""
+
+    lineage: tuple[ScoreRow, ...] = ()
+    """The scores of its ancestors and its own, oldest first."""
+    before: dict[str, FirstSight] = field(default_factory=dict)
+    references: dict[str, Reference] = field(default_factory=dict)
+    """Experience to the best version so far."""
+    right: dict[str, dict[str, float]] = field(default_factory=dict)
+    """Experience to image to how right the version itself was, all classes competing."""
+
+    @classmethod
+    def read(cls, evaluation: Path, version: int) -> "Earlier":
+        """From the evaluation folder of registered `version`."""
+        matrix = ScoreMatrix.read(evaluation / SCORES)
+        # When it was judged it was a candidate; it got its number by being accepted.
+        itself = matrix.candidate.model_copy(update={"version": f"v{version}"})
+        table = parquet.read_table(evaluation / OUTCOMES, columns=["experience", "image", "overall"]).to_pandas()
+        right = {
+            str(experience): dict(zip(rows["image"], rows["overall"], strict=True))
+            for experience, rows in table.groupby("experience", sort=False)
+        }
+        return cls((*matrix.rows[:-1], itself), matrix.before, read_references(evaluation, version), right)
+
+
+def _first_sight(parent: Path, new: Sequence[Experience], archive: Archive, problem: Problem) -> dict[str, FirstSight]:
+    learner = Knowledge.read(parent).learner
+    known = len(learner.classes)
+    return {
+        e.experience: FirstSight(
+            overall=problem.score(e.answers.overall), untrained=problem.chance(torch.from_numpy(e.target), known)
+        )
+        for e in examine(learner, new, [known] * len(new), archive, problem)
+    }
+
+
+def _measures(examined: Sequence[Examined], classes: Sequence[str], earlier: Earlier) -> Measures:
+    target = np.concatenate([e.target for e in examined])
+    overall = np.concatenate([e.answers.overall for e in examined])
+    past = [e for e in examined if e.experience in earlier.right]
+    before = np.array([earlier.right[e.experience][image] for e in past for image in e.image])
+    after = np.concatenate([np.zeros(0), *(e.answers.overall for e in past)])
+    return Measures(
+        per_class=per_class(target, overall, classes),
+        macro_f1=macro_f1(target, np.concatenate([e.answers.answer for e in examined])),
+        calibration_error=calibration_error(np.concatenate([e.answers.confidence for e in examined]), overall),
+        negative_flips=negative_flips(before, after) if past else None,
+        positive_flips=positive_flips(before, after) if past else None,
+    )
 
 
 def _write_outcomes(examined: Sequence[Examined], classes: Sequence[str], path: Path) -> None:
@@ -147,48 +237,17 @@ def _write_outcomes(examined: Sequence[Examined], classes: Sequence[str], path: 
     parquet.write_table(pa.concat_tables(parts), path, compression="NONE")
 
 
-def _write_references(
-    examined: Sequence[Examined],
-    references: dict[str, Reference],
-    lineage: Sequence[ScoreRow],
-    params: EvaluateParams,
-    path: Path,
-) -> None:
-    versions = [row.version for row in lineage]
+def _write_references(examined: Sequence[Examined], earlier: Earlier, params: EvaluateParams, path: Path) -> None:
+    versions = [row.version for row in earlier.lineage]
     parts = []
     for e in examined:
         version, right = "candidate", e.answers.among_known
-        if e.experience in references:
-            best = references[e.experience]
-            earlier = np.array([best.right[image] for image in e.image])
+        if e.experience in earlier.references:
+            best = earlier.references[e.experience]
+            reference = np.array([best.right[image] for image in e.image])
             challengers = len(versions) - versions.index(best.version)  # every version since, and the candidate
-            if not certainly_better(right, earlier, params.better, look=challengers):
-                version, right = best.version, earlier
+            if not certainly_better(right, reference, params.better, look=challengers):
+                version, right = best.version, reference
         columns = {"experience": [e.experience] * len(e.image), "version": [version] * len(e.image)}
         parts.append(pa.table({**columns, "image": e.image.tolist(), "right": right}))
     parquet.write_table(pa.concat_tables(parts), path, compression="NONE")
-
-
-def _matrix(
-    examined: Sequence[Examined], references: dict[str, Reference], lineage: Sequence[ScoreRow], problem: Problem
-) -> ScoreMatrix:
-    scores = {
-        e.experience: Score(
-            overall=problem.score(e.answers.overall),
-            among_known=problem.score(e.answers.among_known),
-            images=len(e.image),
-        )
-        for e in examined
-    }
-    past = {e for row in lineage for e in row.scores}
-    return ScoreMatrix(
-        experiences=tuple(scores),
-        new=tuple(e for e in scores if e not in past),
-        rows=(*lineage, ScoreRow(version="candidate", scores=scores)),
-        references={name: reference.version for name, reference in references.items()},
-    )
-
-
-def _named(earlier: ScoreMatrix, parent: int) -> tuple[ScoreRow, ...]:
-    # When the parent was judged it was a candidate; it got its number by being accepted.
-    return (*earlier.rows[:-1], earlier.candidate.model_copy(update={"version": f"v{parent}"}))

@@ -138,7 +138,7 @@ def run_evaluate(workspace: Workspace) -> ScoreMatrix:
     shutil.rmtree(workspace.evaluation, ignore_errors=True)
     return evaluate(
         workspace.candidate,
-        _parent_evaluation(workspace),
+        version_folder(workspace, workspace.run_file().parent),
         archive_of(workspace),
         params.update.problem,
         params.evaluate,
@@ -149,7 +149,8 @@ def run_evaluate(workspace: Workspace) -> ScoreMatrix:
 def run_judge(workspace: Workspace) -> Verdict:
     """Compare with the best so far, and say whether the candidate may become the champion."""
     gate = params_of(workspace).judge
-    verdict = judge(read_pairs(workspace.evaluation, _parent_evaluation(workspace)), gate)
+    parent = version_folder(workspace, workspace.run_file().parent)
+    verdict = judge(read_pairs(workspace.evaluation, parent / "evaluation" if parent else None), gate)
     verdict.write(workspace.verdict)
     matrix = ScoreMatrix.read(workspace.evaluation / "scores.json")
     workspace.metrics.write_text(json.dumps(plain_metrics(matrix, verdict), indent=2) + "\n", encoding="utf-8")
@@ -208,8 +209,12 @@ def plain_metrics(matrix: ScoreMatrix, verdict: Verdict) -> dict[str, float | st
     measures = {
         "average": matrix.average(),
         "forgetting_from_best": matrix.forgetting_from_best(),
+        "learning_accuracy": matrix.learning_accuracy(),
+        "forward_transfer": matrix.forward_transfer(),
         "taken_by_new_classes": matrix.taken_by_new_classes(),
     }
+    if matrix.measures is not None:
+        measures |= matrix.measures.model_dump(exclude={"per_class"})
     numbers: dict[str, float | str] = {k: round(v, 6) for k, v in measures.items() if v is not None}
     for finding in verdict.findings:
         if finding.subject == "mean" or finding.question == "learned":
@@ -258,8 +263,3 @@ def _finished(candidate: Path, name: str) -> Snapshot | None:
     except DamagedState:
         return None
     return snapshot if snapshot.identity == name else None
-
-
-def _parent_evaluation(workspace: Workspace) -> Path | None:
-    folder = version_folder(workspace, workspace.run_file().parent)
-    return None if folder is None else folder / "evaluation"

@@ -68,10 +68,10 @@ def night(stream: Stream, number: int, params: Params, parent: Path | None, out:
     new = [stream.experiences[number]]
     snapshot = parent / "snapshot" if parent else None
     update(snapshot, number, new, stream.archive, params.update, f"night {number}", out / "snapshot")
-    earlier = parent / "evaluation" if parent else None
     matrix = evaluate(
-        out / "snapshot", earlier, stream.archive, params.update.problem, params.evaluate, out / "evaluation"
+        out / "snapshot", parent, stream.archive, params.update.problem, params.evaluate, out / "evaluation"
     )
+    earlier = parent / "evaluation" if parent else None
     return matrix, judge(read_pairs(out / "evaluation", earlier), params.judge)
 
 

@@ -58,3 +58,7 @@ class Problem(Record):
     def score(self, outcomes: Floats) -> float:
         """One number, 0..1, higher is better, from any selection of rows of outcomes."""
         raise NotImplementedError
+
+    def chance(self, targets: Tensor, known: int) -> float:
+        """The score on `targets` [n] that is expected of an untrained network with the first `known` classes, 0..1."""
+        raise NotImplementedError

@@ -35,7 +35,9 @@ class Classification(Problem):
 
     def outcomes(self, outputs: Tensor, targets: Tensor, known: int) -> Answers:
         """Right or wrong, 1 or 0, image by image, with all classes and with the first `known` alone."""
-        confidence, answer = outputs.softmax(dim=1).max(dim=1)
+        highest, answer = outputs.max(dim=1)
+        # The softmax of the highest output alone: several times faster than all of them when classes are few.
+        confidence = 1 / (outputs - highest[:, None]).exp().sum(dim=1)
         among_known = outputs[:, :known].argmax(dim=1)
         return Answers(
             answer=answer.cpu().numpy(),
@@ -47,3 +49,11 @@ class Classification(Problem):
     def score(self, outcomes: Floats) -> float:
         """Accuracy: the share of right answers."""
         return float(outcomes.mean())
+
+    def chance(self, targets: Tensor, known: int) -> float:
+        """The share of images whose class is known, divided by the number of known classes.
+
+        Over all initialisations of the weights each of the known classes is equally likely to be the answer, and
+        another class never is.
+        """
+        return float((targets < known).double().mean()) / max(known, 1)

@@ -12,6 +12,7 @@ from adapters.registry import Registry
 from adapters.runs import JudgedNight, metrics, tags
 from records.errors import Busy, DamagedState, Unavailable, WrongInput
 from records.experience import Experience
+from records.measures import Measures
 from records.runs import NightFacts
 from records.scores import Score, ScoreMatrix, ScoreRow
 from records.snapshot import InputSpec, Snapshot
@@ -65,7 +66,8 @@ def night(tmp_path):
         snapshot.write(folder / "candidate" / "snapshot.json")
         (folder / "candidate" / "weights.safetensors").write_bytes(identity.encode())
         row = ScoreRow(version="candidate", scores={batch: Score(overall=0.9, among_known=0.95, images=5)})
-        matrix = ScoreMatrix(experiences=(batch,), new=(batch,), rows=(row,))
+        measures = Measures(per_class={"a": 0.9, "..": 0.5}, macro_f1=0.7, calibration_error=0.05, negative_flips=0.02)
+        matrix = ScoreMatrix(experiences=(batch,), new=(batch,), rows=(row,), measures=measures)
         matrix.write(folder / "evaluation" / "scores.json")
         finding = Finding(
             question="learned",
@@ -120,6 +122,10 @@ def test_a_night_is_logged_with_everything(registry, packaging, night):
     assert logged.data.metrics["learned/2026-01-05-aaaaaaaa/lower"] == 0.8
     assert logged.data.metrics["score/2026-01-05-aaaaaaaa"] == 0.9
     assert logged.data.metrics["seconds/update"] == 1.5
+    measures = {"macro_f1": 0.7, "calibration_error": 0.05, "negative_flips": 0.02, "class/a": 0.9, "class/_": 0.5}
+    assert measures.items() <= logged.data.metrics.items()
+    assert logged.data.metrics["learning_accuracy"] == 0.9
+    assert not {"positive_flips", "forward_transfer"} & set(logged.data.metrics)  # there was no past
     assert logged.data.tags["git_commit"] == "c0ffee"
     assert logged.data.tags["system.python"] == "3.11"
     (data,) = logged.inputs.dataset_inputs

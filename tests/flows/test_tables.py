@@ -5,6 +5,7 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 
 from flows import tables
+from records.measures import Measures
 from records.runs import RunFacts
 from records.scores import Score, ScoreMatrix, ScoreRow
 from tasks.overview import Change, Comparison
@@ -50,6 +51,14 @@ def test_a_score_matrix(shown):
         "v2        90.0   90.0            90.0",
         "v7        90.0   90.0   90.0     90.0",
     ]
+
+
+def test_measures_stand_below_the_scores(shown):
+    measures = Measures(macro_f1=0.9123, calibration_error=0.02)
+    told = matrix(2).model_copy(update={"measures": measures})
+    assert shown(tables.show_matrix, told)[-1] == "macro F1 91.2%, calibration error 2.0%"
+    later = told.model_copy(update={"measures": measures.model_copy(update={"negative_flips": 0.001})})
+    assert shown(tables.show_matrix, later)[-1] == "macro F1 91.2%, calibration error 2.0%, negative flips 0.1%"
 
 
 def test_the_last_experiences_are_shown_if_there_is_no_room_for_all(shown):

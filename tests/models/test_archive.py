@@ -1,12 +1,15 @@
+import shutil
 from datetime import date
 
 import numpy as np
+import pyarrow.parquet as parquet
 import pytest
 import torch
 from PIL import Image as Pillow
 
 from models.archive import Archive, admitted_rows
 from models.images import ImageLimits, decode, fit
+from records.batch import Shard
 from records.errors import DamagedState
 from records.experience import Experience
 from records.snapshot import InputSpec
@@ -58,8 +61,8 @@ def test_the_splits_share_all_images(archive, shapes):
 
 def test_a_pool_knows_each_image_by_content_class_and_pixels(archive, shapes, tmp_path):
     labels, pool = archive.labels(shapes.batch), archive.pool([shapes], "train", CLASSES, SPEC)
-    assert pool.image.tolist() == labels.image[pool.row].tolist()
-    assert [CLASSES[target] for target in pool.target] == labels.label[pool.row].tolist()
+    assert pool.image.tolist() == labels.image[pool.row].astype(str).tolist()
+    assert [CLASSES[target] for target in pool.target] == labels.label.at(pool.row).tolist()
     files = sorted((tmp_path / "first").rglob("*.png"))  # rows are in the order of paths
     expected = [np.asarray(Pillow.open(files[row])) for row in pool.row]
     drawn = pool.images(torch.arange(len(pool)))
@@ -69,7 +72,7 @@ def test_a_pool_knows_each_image_by_content_class_and_pixels(archive, shapes, tm
 
 def test_rows_that_were_left_out_are_in_no_pool(archive, shapes):
     labels = archive.labels(shapes.batch)
-    gone = np.flatnonzero(labels.split == "train")[:3].tolist()
+    gone = np.flatnonzero(labels.split.equal("train"))[:3].tolist()
     less = shapes.model_copy(update={"left_out": tuple(gone)})
     rows = archive.pool([shapes], "train", CLASSES, SPEC).row.tolist()
     assert archive.pool([less], "train", CLASSES, SPEC).row.tolist() == rows[3:] == [r for r in rows if r not in gone]
@@ -106,6 +109,43 @@ def test_each_input_size_has_its_own_cache(archive, shapes):
     assert archive.pixels(shapes.batch, SPEC).shape == (40, 1, 12, 12)
     assert archive.pixels(shapes.batch, small).shape == (40, 3, 6, 6)
     assert len(list(archive.cache.iterdir())) == 2
+
+
+def test_labels_are_read_from_the_shards_once(archive, shapes):
+    before = archive.labels(shapes.batch)
+    (cached,) = archive.cache.iterdir()
+    shard = archive.batches / shapes.batch / "images-00000.parquet"
+    shard.write_bytes(b"")  # there, but not looked at
+    again = archive.labels(shapes.batch)
+    assert again.image.tolist() == before.image.tolist()
+    rows = np.arange(40)
+    assert again.label.at(rows).tolist() == before.label.at(rows).tolist() == ["bar"] * 20 + ["column"] * 20
+    assert list(archive.cache.iterdir()) == [cached]
+
+
+def test_labels_of_another_batch_under_the_same_id_are_read_anew(archive, take, deliver, tmp_path):
+    """The same images, ingested with another share of test images: the same id, but not the same splits."""
+    folder, day = deliver(tmp_path / "first", {"bar": 40}), date(2026, 3, 2)
+    tested = []
+    for share in (0.2, 0.6):
+        batch = ingest(archive.batches, tmp_path / "staging", folder, day, IngestParams(test_share=share)).batch
+        tested.append(int(archive.labels(batch.id).split.equal("test").sum()))
+        shutil.rmtree(archive.batches)
+    assert tested[0] < tested[1]
+
+
+def test_labels_of_several_shards_follow_each_other(archive, deliver, tmp_path):
+    folder = deliver(tmp_path / "first", {"bar": 3, "column": 3, "square": 3})
+    batch = ingest(archive.batches, tmp_path / "staging", folder, date(2026, 3, 2), PARAMS).batch
+    tables = [parquet.read_table(archive.batches / batch.id / shard.name) for shard in batch.shards]
+    for number, part in enumerate((tables[0][:4], tables[0][4:])):
+        parquet.write_table(part, archive.batches / batch.id / f"part-{number}.parquet")
+    shards = tuple(Shard(name=f"part-{n}.parquet", rows=1, bytes=1, sha256="0") for n in range(2))
+    batch.model_copy(update={"shards": shards}).write(archive.batches / batch.id / "batch.json")
+    labels = archive.labels(batch.id)
+    assert labels.label.at(np.arange(9)).tolist() == tables[0]["label"].to_pylist()
+    assert labels.image.astype(str).tolist() == tables[0]["image"].to_pylist()
+    assert not labels.split.equal("nothing").any()
 
 
 def test_a_file_that_cannot_be_decoded_keeps_its_row_and_is_black(archive, take, deliver, tmp_path):

@@ -11,11 +11,12 @@ from first            the same here: both were best at first
 from parent           (0.7 - 0.75 + 0.8 - 0.6) / 2    = 0.075
 backward transfer     -0.175
 taken                 (0.85 - 0.75 + 0.7 - 0.6) / 2   = 0.1
+learning accuracy     (0.9 + 0.8 + 1.0) / 3            = 0.9
 """
 
 import pytest
 
-from records.scores import Score, ScoreMatrix, ScoreRow
+from records.scores import FirstSight, Score, ScoreMatrix, ScoreRow
 
 
 def score(overall: float, among_known: float | None = None) -> Score:
@@ -40,6 +41,7 @@ def test_measures_equal_those_worked_by_hand() -> None:
     assert MATRIX.forgetting_from_parent() == pytest.approx(0.075)
     assert MATRIX.backward_transfer() == pytest.approx(-0.175)
     assert MATRIX.taken_by_new_classes() == pytest.approx(0.1)
+    assert MATRIX.learning_accuracy() == pytest.approx(0.9)
 
 
 def test_best_first_and_parent_differ_when_a_score_rises_in_between() -> None:
@@ -63,3 +65,49 @@ def test_a_first_night_has_no_past_to_forget() -> None:
     assert matrix.forgetting_from_best() is None
     assert matrix.backward_transfer() is None
     assert matrix.taken_by_new_classes() is None
+    assert matrix.learning_accuracy() == pytest.approx(0.9)
+    assert matrix.forward_transfer() is None
+
+
+def test_a_full_matrix_gives_what_avalanche_gives() -> None:
+    """Each version asked on each experience, also before it was learned; an untrained network scores 0.1 everywhere.
+
+              A     B     C
+    v1       0.9   0.1   0.2
+    v2       0.7   0.8   0.3
+    cand.    0.6   0.5   0.85
+
+    The same numbers as Avalanche's metrics (avalanche.evaluation.metrics) once the third experience was learned:
+
+    StreamAccuracy         (0.6 + 0.5 + 0.85) / 3              = 0.65     average; there weighted by images, here equal
+    StreamForgetting       (0.9 - 0.6 + 0.8 - 0.5) / 2         = 0.3      forgetting from first
+    StreamBWT              (0.6 - 0.9 + 0.5 - 0.8) / 2         = -0.3     backward transfer
+    StreamForwardTransfer  (a(1, B) - 0.1 + a(2, C) - 0.1) / 2
+                           (0.1 - 0.1 + 0.3 - 0.1) / 2         = 0.1      forward transfer
+
+    Avalanche has none of these:
+
+    learning accuracy      (0.9 + 0.8 + 0.85) / 3              = 0.85
+    forgetting from parent (0.7 - 0.6 + 0.8 - 0.5) / 2         = 0.2
+    intransigence          0.95 - 0.85                         = 0.1      where a full retrain scores 0.95 on C
+    """
+    matrix = ScoreMatrix(
+        experiences=("A", "B", "C"),
+        new=("C",),
+        rows=(
+            ScoreRow(version="v1", scores={"A": score(0.9)}),
+            ScoreRow(version="v2", scores={"A": score(0.7), "B": score(0.8)}),
+            ScoreRow(version="candidate", scores={"A": score(0.6), "B": score(0.5), "C": score(0.85)}),
+        ),
+        before={"B": FirstSight(overall=0.1, untrained=0.1), "C": FirstSight(overall=0.3, untrained=0.1)},
+    )
+    retrained = ScoreRow(version="joint", scores={"A": score(0.8), "B": score(0.85), "C": score(0.95)})
+    assert matrix.average() == pytest.approx(0.65)
+    assert matrix.forgetting_from_first() == pytest.approx(0.3)
+    assert matrix.forgetting_from_best() == pytest.approx(0.3)
+    assert matrix.backward_transfer() == pytest.approx(-0.3)
+    assert matrix.forward_transfer() == pytest.approx(0.1)
+    assert matrix.learning_accuracy() == pytest.approx(0.85)
+    assert matrix.forgetting_from_parent() == pytest.approx(0.2)
+    assert matrix.intransigence(retrained) == pytest.approx(0.1)
+    assert matrix.intransigence(matrix.rows[0]) is None

@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as parquet
 import pytest
 import torch
+from sklearn.metrics import f1_score
 
 from models.archive import Archive
 from models.budget import Budget
@@ -15,7 +16,7 @@ from models.networks.mlp import MLP
 from models.problems.classification import Classification
 from models.statistics import certainly_better
 from records.experience import Experience
-from records.scores import Score, ScoreMatrix, ScoreRow
+from records.scores import FirstSight, Score, ScoreMatrix, ScoreRow
 from tasks.evaluate import EvaluateParams, evaluate, read_pairs, read_references
 from tasks.ingest import IngestParams, ingest
 from tasks.update import UpdateParams, update
@@ -24,13 +25,20 @@ FIRST, SECOND, THIRD = {"cross": 60, "square": 60}, {"bar": 60, "column": 60}, {
 
 
 class Night(NamedTuple):
-    snapshot: Path
-    """Folder of the candidate."""
-    evaluation: Path
-    """Folder of its scores and outcomes."""
+    folder: Path
+    """Folder of the candidate, as that of a version."""
     matrix: ScoreMatrix
     batch: str
     """What was learned."""
+
+    @property
+    def snapshot(self) -> Path:
+        return self.folder / "snapshot"
+
+    @property
+    def evaluation(self) -> Path:
+        """Folder of its scores and outcomes."""
+        return self.folder / "evaluation"
 
 
 @pytest.fixture
@@ -40,7 +48,7 @@ def archive(tmp_path):
 
 @pytest.fixture
 def score(archive, tmp_path):
-    """Evaluates a snapshot on top of an evaluation."""
+    """Evaluates a snapshot on top of a version."""
 
     def score(snapshot, parent, name="scored"):
         out = tmp_path / name
@@ -62,11 +70,11 @@ def learn(archive, deliver, score, tmp_path):
         )
         budget = Budget(least_steps=steps, most_steps=steps, batch=16, replayed=16)
         params = UpdateParams(network=MLP(hidden=(32,)), budget=budget)
-        snapshot = tmp_path / f"snapshot-{version}"
+        folder = tmp_path / f"version-{version + 1}"
         parent = before.snapshot if before else None
-        update(parent, version, [experience], archive, params, str(version), snapshot)
-        matrix, evaluation = score(snapshot, before.evaluation if before else None, f"evaluation-{version}")
-        return Night(snapshot, evaluation, matrix, batch.id)
+        update(parent, version, [experience], archive, params, str(version), folder / "snapshot")
+        matrix, _ = score(folder / "snapshot", before.folder if before else None, folder / "evaluation")
+        return Night(folder, matrix, batch.id)
 
     return learn
 
@@ -162,23 +170,54 @@ def test_matrix_and_tables_are_written_and_named_by_their_digests(two):
 
 def test_the_same_snapshot_gives_the_same_tables(two, score):
     first, second = two
-    matrix, _ = score(second.snapshot, first.evaluation)
+    matrix, _ = score(second.snapshot, first.folder)
     assert matrix == second.matrix
 
 
-def test_no_model_but_the_candidate_is_run(two, score):
+def test_the_parent_is_not_asked_again_what_it_answered_before(two, score):
     """Earlier answers are taken from the tables, even those that the earlier model would not give."""
     first, second = two
-    for path in first.snapshot.iterdir():
-        path.unlink()
     count = len(table(first.evaluation, "references"))
     rewrite_references(first.evaluation, "candidate", [0.0, 1.0] * (count // 2) + [0.0] * (count % 2))
     told = table(first.evaluation, "references").set_index("image")["right"]
-    matrix, out = score(second.snapshot, first.evaluation)
+    matrix, out = score(second.snapshot, first.folder)
     past, _ = read_pairs(out, first.evaluation)
     images = table(out, "outcomes", first.batch)["image"]
     assert past.reference.tolist() == told[images].tolist()
     assert matrix.rows[0].scores == first.matrix.candidate.scores
+
+
+def test_the_parent_answers_the_new_experience_before_it_is_learned(learn, two, archive):
+    """Of classes that nobody knew it knows nothing; of a known one it may. Both stay with the lineage."""
+    first, second = two
+    assert first.matrix.before == {}
+    assert first.matrix.forward_transfer() is None
+    assert second.matrix.before == {second.batch: FirstSight(overall=0, untrained=0)}
+    third = learn(2, second, {"bar": 60, "ring": 20})
+    assert list(third.matrix.before) == [second.batch, third.batch]
+    parent = Knowledge.read(second.snapshot).learner
+    classes = (*parent.classes, "ring")
+    pool = archive.pool([Knowledge.read(third.snapshot).snapshot.experiences[2]], "test", classes, parent.spec)
+    right = parent.outputs(pool.images(torch.arange(len(pool)))).argmax(1) == pool.target
+    known = (pool.target < 4).double().mean().item()
+    assert third.matrix.before[third.batch].overall == pytest.approx(right.double().mean().item())
+    assert third.matrix.before[third.batch].untrained == pytest.approx(known / 4)
+    assert third.matrix.forward_transfer() == pytest.approx((right.double().mean().item() - known / 4) / 2)
+
+
+def test_measures_are_of_all_test_images_and_flips_of_those_that_the_parent_answered(learn, two):
+    first, second = two
+    third = learn(2, second, THIRD)
+    rows = table(third.evaluation, "outcomes")
+    told = third.matrix.measures
+    assert told.per_class == pytest.approx(rows.groupby("label")["overall"].mean().to_dict())
+    assert told.macro_f1 == pytest.approx(f1_score(rows["label"], rows["answer"], average="macro"))
+    assert 0 < told.calibration_error < 1
+    both = table(second.evaluation, "outcomes").merge(rows, on=["experience", "image"])
+    assert len(both) == len(rows) - len(table(third.evaluation, "outcomes", third.batch))
+    assert told.negative_flips == pytest.approx((both["overall_x"] > both["overall_y"]).mean())
+    assert told.positive_flips == pytest.approx((both["overall_x"] < both["overall_y"]).mean())
+    assert (first.matrix.measures.negative_flips, first.matrix.measures.positive_flips) == (None, None)
 
 
 def test_answers_are_paired_by_image_and_not_by_position(two):
@@ -226,7 +265,7 @@ def test_every_version_since_the_reference_makes_evidence_dearer(learn, score, r
         right = answers.copy()
         right[np.flatnonzero(answers)[:gains]] = 0
         rewrite_references(first.evaluation, reference, right)
-        matrix, out = score(first.snapshot, first.evaluation)
+        matrix, out = score(first.snapshot, first.folder)
         assert [r.version for r in matrix.rows] == ["v1", "v2", "v3", "v4", "candidate"]
         moved = set(table(out, "references")["version"]) == {"candidate"}
         assert moved == certainly_better(answers, right, 0.95, look=looks) == (gains == least)

@@ -82,11 +82,10 @@ class Nights:
         for number, (name, kinds) in enumerate(zip(BATCHES, KINDS, strict=True)):
             learned = write_batch(place / "batches", name, kinds)
             folder = place / f"night{number}"
-            before = None if parent is None else parent / "candidate"
-            update(before, number, [learned], self.archive, PARAMS, f"{number}" * 64, folder / "candidate")
-            before = None if parent is None else parent / "evaluation"
+            before = None if parent is None else parent / "snapshot"
+            update(before, number, [learned], self.archive, PARAMS, f"{number}" * 64, folder / "snapshot")
             evaluate(
-                folder / "candidate", before, self.archive, Classification(), EvaluateParams(), folder / "evaluation"
+                folder / "snapshot", parent, self.archive, Classification(), EvaluateParams(), folder / "evaluation"
             )
             parent = folder
             self.folders.append(folder)
@@ -96,7 +95,7 @@ class Nights:
         folder = self.folders[number]
         matrix = ScoreMatrix.read(folder / "evaluation" / "scores.json")
         facts = night_facts(
-            folder / "candidate", matrix, date(2026, 1, 5 + number), "0123.dir", "c0ffee", "beef",
+            folder / "snapshot", matrix, date(2026, 1, 5 + number), "0123.dir", "c0ffee", "beef",
             {"update.seed": "0"}, {"update": 0.5}, TrainingLog(steps=2, losses={"new": (2.0, 1.0)}),
         )  # fmt: skip
         return facts, matrix, Verdict(decision=decision, reason="As asked.", gate="test", confidence=0.95, findings=())
@@ -105,7 +104,7 @@ class Nights:
         folder = self.folders[number]
         facts, matrix, verdict = self.judged(number, decision)
         return register(
-            candidate or folder / "candidate", folder / "evaluation", matrix, verdict, facts, self.archive, registry,
+            candidate or folder / "snapshot", folder / "evaluation", matrix, verdict, facts, self.archive, registry,
             RegisterParams(), hold, {"report.html": b"<p>Fine.</p>"},
         )  # fmt: skip
 
@@ -147,7 +146,7 @@ def test_a_night_that_is_registered_again_finds_itself(nights, registry):
 def test_a_night_that_was_killed_before_it_was_promoted_is_promoted(nights, registry):
     facts, matrix, verdict = nights.judged(0)
     folder = nights.folders[0]
-    judged = JudgedNight(facts, matrix, verdict, folder / "candidate", folder / "evaluation")
+    judged = JudgedNight(facts, matrix, verdict, folder / "snapshot", folder / "evaluation")
     run = registry.log_night(judged, packaging())
     assert registry.champion() == 0
     again = nights.register(0, registry)
@@ -179,7 +178,7 @@ def test_a_refused_night_is_not_approved_without_overruling(nights, registry):
 
 
 def test_what_was_not_judged_is_not_registered(nights, registry, tmp_path):
-    known = Knowledge.read(nights.folders[0] / "candidate")
+    known = Knowledge.read(nights.folders[0] / "snapshot")
     for weight in known.learner.network.head.parameters():
         weight.data.neg_()
     known.write(tmp_path / "candidate")
@@ -201,17 +200,17 @@ def test_nothing_is_pickled_and_weights_are_stored_once(nights, registry):
 
 def test_the_judged_answers_are_spread_over_all_experiences(nights):
     folder = nights.folders[1]
-    everything = judged_answers(folder / "candidate", folder / "evaluation", nights.archive, 2000)
-    some = judged_answers(folder / "candidate", folder / "evaluation", nights.archive, 8)
+    everything = judged_answers(folder / "snapshot", folder / "evaluation", nights.archive, 2000)
+    some = judged_answers(folder / "snapshot", folder / "evaluation", nights.archive, 8)
     assert everything.images.shape == (40, 8, 8, 1)
     assert some.images.shape == (8, 8, 8, 1)
-    learner = Knowledge.read(folder / "candidate").learner
+    learner = Knowledge.read(folder / "snapshot").learner
     served = [(a, b) for a, b in zip(everything.labels, everything.confidences, strict=True)]
     assert (some.labels[0], some.confidences[0]) == served[0]
     assert (some.labels[-1], some.confidences[-1]) == served[-1]
     np.testing.assert_array_equal(some.images[-1], everything.images[-1])
     pool = nights.archive.pool(
-        Knowledge.read(folder / "candidate").snapshot.experiences, "test", learner.classes, learner.spec
+        Knowledge.read(folder / "snapshot").snapshot.experiences, "test", learner.classes, learner.spec
     )
     np.testing.assert_array_equal(everything.images[:, :, :, 0], pool.images(pool.target.new_tensor(range(40)))[:, 0])
 

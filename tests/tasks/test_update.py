@@ -1,6 +1,7 @@
 from collections import Counter
 from datetime import date
 
+import numpy as np
 import pytest
 import torch
 
@@ -35,7 +36,8 @@ def take(archive, deliver, tmp_path):
     def take(counts, seed):
         folder = deliver(tmp_path / f"delivery-{seed}", counts, seed)
         batch = ingest(archive.batches, tmp_path / "staging", folder, date(2026, 3, 1 + seed), IngestParams()).batch
-        split = Counter(archive.labels(batch.id).split.tolist())
+        labels = archive.labels(batch.id)
+        split = Counter(labels.split.at(np.arange(batch.images)).tolist())
         return Experience(
             batch=batch.id,
             digest=batch.digest,

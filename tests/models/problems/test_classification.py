@@ -36,3 +36,13 @@ def test_outcomes_tell_what_is_forgotten_from_what_new_classes_took() -> None:
 
 def test_score_is_the_share_of_right_answers() -> None:
     assert PROBLEM.score(np.array([1.0, 0.0, 1.0, 1.0])) == 0.75
+
+
+def test_chance_is_what_untrained_networks_score_on_average() -> None:
+    """Of five images four are of the four known classes: 4/5 * 1/4 = 0.2."""
+    targets = torch.tensor([0, 1, 1, 3, 4])
+    assert PROBLEM.chance(targets, 4) == pytest.approx(0.2)
+    outputs = torch.randn(2000, 5, 4, generator=torch.Generator().manual_seed(0))
+    scores = [PROBLEM.score(PROBLEM.outcomes(one, targets, 4).overall) for one in outputs]
+    assert np.mean(scores) == pytest.approx(0.2, abs=0.01)
+    assert PROBLEM.chance(targets, 0) == 0
