@@ -16,6 +16,10 @@ class Recipe(Record):
         """A module from normalised images [N, C, H, W] to features [N, D], and D. Needs no weights but random ones."""
         raise NotImplementedError
 
+    def bound(self, body: nn.Module) -> float | None:
+        """Features lie within plus and minus this number; None if nothing bounds them."""
+        return None
+
     def adapt(self, body: nn.Module, images: Tensor) -> None:
         """Set what the body takes from the first night's normalised images [N, C, H, W]; most bodies take nothing."""
 
@@ -32,6 +36,7 @@ class Network(nn.Module):
     def __init__(self, recipe: Recipe, spec: InputSpec, classes: int) -> None:
         super().__init__()
         self.body, self.width = recipe.body(spec)
+        self.bound = recipe.bound(self.body)
         self.head = _head(self.width, classes)
         self.register_buffer("mean", torch.tensor(spec.mean).view(1, -1, 1, 1) * 255)
         self.register_buffer("std", torch.tensor(spec.std).view(1, -1, 1, 1) * 255)

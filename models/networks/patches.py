@@ -33,7 +33,7 @@ RIDGE = 0.2
 
 
 class Patches(Recipe):
-    """Fixed features, `2 x filters x grid x grid` of them; with `hidden`, trained layers on top."""
+    """Fixed features, `2 x filters x grid x grid` or fewer; with `hidden`, trained layers on top."""
 
     name: Literal["patches"] = "patches"
     filters: int = Field(default=80, ge=1, le=4096)
@@ -42,6 +42,8 @@ class Patches(Recipe):
     """Side of a patch in pixels; null takes a quarter of the image's side, 3 to 6."""
     grid: int = Field(default=4, ge=1, le=16)
     """Cells along each side that the answers are averaged over."""
+    channels: int | None = Field(default=None, ge=1, le=8192)
+    """Principal components that the answers of a cell, `2 x filters`, are brought down to; null keeps them all."""
     hidden: tuple[int, ...] = ()
     """Widths of trained layers with ReLU on top, for strategies that descend."""
 
@@ -51,6 +53,10 @@ class Patches(Recipe):
         widths = (fixed.width, *self.hidden)
         layers = [layer for n, m in pairwise(widths) for layer in (nn.Linear(n, m), nn.ReLU())]
         return nn.Sequential(fixed, *layers), widths[-1]
+
+    def bound(self, body: nn.Module) -> float | None:
+        """Fixed features are cut off."""
+        return None if self.hidden else FARTHEST
 
     def adapt(self, body: nn.Module, images: Tensor) -> None:
         """Draw the filters from the first images."""
@@ -64,6 +70,7 @@ class PatchFeatures(nn.Module):
 
     filters: Tensor
     pooling: Tensor
+    mixing: Tensor | None
     centre: Tensor
     scale: Tensor
 
@@ -75,9 +82,12 @@ class PatchFeatures(nn.Module):
         rows, columns = ((extent - self.size) // self.stride + 1 for extent in (spec.height, spec.width))
         cells = _cells(rows, min(recipe.grid, rows)), _cells(columns, min(recipe.grid, columns))
         pooling = torch.einsum("ai,bj->abij", *cells).reshape(-1, rows * columns)
-        self.width = 2 * recipe.filters * len(pooling)
+        channels = recipe.channels or 2 * recipe.filters
+        self.width = channels * len(pooling)
         self.register_buffer("pooling", pooling.bfloat16(), persistent=False)
         self.register_buffer("filters", torch.randn(spec.channels * self.size**2, recipe.filters).bfloat16())
+        mixing = torch.eye(2 * recipe.filters)[:, :channels] if recipe.channels else None
+        self.register_buffer("mixing", mixing)
         self.register_buffer("centre", torch.zeros(self.width))
         self.register_buffer("scale", torch.ones(self.width))
 
@@ -101,6 +111,8 @@ class PatchFeatures(nn.Module):
         filters = whiten @ functional.normalize(patches[drawn] @ whiten, dim=1).T
         filters -= filters.mean(dim=0)
         self.filters.copy_(filters / (patches @ filters).std(dim=0).clamp_min(1e-6))
+        if self.mixing is not None:
+            self._draw_mixing(chosen)
         self.centre.zero_()
         self.scale.fill_(1)
         features = self(chosen)
@@ -111,7 +123,18 @@ class PatchFeatures(nn.Module):
     def _answers(self, images: Tensor) -> Tensor:
         likeness = self._patches(images).bfloat16() @ self.filters
         both = [self.pooling @ functional.relu(likeness), self.pooling @ functional.relu(-likeness)]
-        return torch.cat(both, dim=2).flatten(1).float().clamp_min(0).sqrt()
+        cells = torch.cat(both, dim=2).float().clamp_min(0).sqrt()
+        return (cells if self.mixing is None else cells @ self.mixing).flatten(1)
+
+    def _draw_mixing(self, images: Tensor) -> None:
+        """Principal components of the answers, each of deviation 1, over all cells."""
+        assert self.mixing is not None
+        kept, self.mixing = self.mixing.shape[1], None
+        cells = torch.cat([self._answers(part) for part in torch.split(images, IMAGES_AT_ONCE)])
+        answers = cells.view(-1, 2 * self.filters.shape[1])
+        deviation = answers.std(dim=0).clamp_min(1e-3)
+        _, vectors = torch.linalg.eigh(torch.cov((answers / deviation).T))
+        self.mixing = vectors[:, -kept:] / deviation[:, None]
 
     def _patches(self, images: Tensor) -> Tensor:
         """[N, positions, values], each of deviation 1 unless it is flat. Filters of mean 0 do not see its mean."""

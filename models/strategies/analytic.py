@@ -23,7 +23,8 @@ from models.archive import Pool
 from models.strategies.base import Course, Losses, Material, State, Step, Strategy
 
 STEPS_PER_DEVIATION, LARGEST = 16, 127
-"""How fine features are rounded, and where they are cut off: at eight standard deviations, the range of a byte."""
+"""How fine features are rounded, and where they are cut off: at eight standard deviations, the range of a byte.
+Features whose body bounds them are rounded over their range."""
 ROWS_AT_ONCE = 8192
 """Images whose products are added up before the sums are touched."""
 EXACT_ROWS = 1000
@@ -207,7 +208,11 @@ def _whole_product(left: Tensor, right: Tensor) -> Tensor:
 
 
 def _scale(course: Course, pool: Pool) -> tuple[Tensor, Tensor]:
-    """Centre [D] and steps per unit [D] of the features of at most 2,000 first images."""
+    """Centre [D] and steps per unit [D]: of features with a bound by that, else of at most 2,000 first images'."""
+    bound = course.network.bound
+    if bound is not None:
+        width = course.network.width
+        return torch.zeros(width).to(course.device), torch.full((width,), LARGEST / bound).to(course.device)
     generator = torch.Generator().manual_seed(course.seed)
     chosen = torch.randperm(len(pool), generator=generator)[:2000]
     with torch.inference_mode():
