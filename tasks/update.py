@@ -24,7 +24,7 @@ from models.memory import Memory, Share
 from models.networks.cnn import CNN
 from models.optimiser import Optimiser
 from models.problems.classification import Classification
-from models.strategies.base import Course, Material, Strategy, frozen
+from models.strategies.base import Course, Material, State, Strategy, frozen
 from models.strategies.replay_distillation import ReplayDistillation
 from models.training import Plan, Progress, train
 from records.experience import Experience
@@ -137,7 +137,7 @@ def learn(
         network=student.network,
         parent=frozen(known.learner.network) if known.learner.classes else None,
         problem=params.problem,
-        state={} if params.strategy.starts_over else dict(known.state),
+        state=_left_by(params.strategy, known),
         seed=seed,
     )
     log = train(course, params.strategy, material, params.plan, compute, checkpoint, progress)
@@ -148,7 +148,8 @@ def learn(
         pool = memory.recall(archive, student.spec)
         assert pool is not None
         memory = memory.answered(student.outputs(pool.all_images(), compute.device).numpy())
-    return known.after(student, memory, course.state, experiences, identity, version), log
+    state = {f"{params.strategy.name}/{name}": tensor for name, tensor in course.state.items()}
+    return known.after(student, memory, state, experiences, identity, version), log
 
 
 def _seed(version: int, experiences: Sequence[Experience], seed: int) -> int:
@@ -171,6 +172,14 @@ def _student(parent: Learner, experiences: Sequence[Experience], params: UpdateP
     return student
 
 
+def _left_by(strategy: Strategy, known: Knowledge) -> State:
+    """What the same strategy kept on the night before; another's is of no use to it, an older one is out of date."""
+    if strategy.starts_over:
+        return {}
+    mine = f"{strategy.name}/"
+    return {name.removeprefix(mine): tensor for name, tensor in known.state.items() if name.startswith(mine)}
+
+
 def _past(known: Knowledge, student: Learner, archive: Archive) -> Callable[[], Pool | None]:
     experiences = known.snapshot.experiences
     if not experiences:
@@ -182,7 +191,8 @@ def _remembered(known: Knowledge, past: Callable[[], Pool | None], params: Memor
     """The parent's memory at the size that is asked for; ranked anew from the archive if a smaller one was kept."""
     whole = sum(experience.train for experience in known.snapshot.experiences)
     pool = past() if len(known.memory) < min(params.bound, whole) else None
-    return (known.memory if pool is None else Memory.of(pool, params.seed)).keep(params.bound, params.share)
+    ranked = known.memory if pool is None else Memory.of(pool, params.seed).like(known.memory)
+    return ranked.keep(params.bound, params.share)
 
 
 def _remember(
