@@ -12,14 +12,14 @@ NAN = math.nan
 
 
 def losses(remembered: torch.Tensor | None) -> tuple[Course, dict[str, torch.Tensor]]:
-    """Of one new image and two remembered ones, which are answered (1, 0, 0) and (0, 2, 0)."""
-    course = Course(linear([[1, 0], [0, 1], [0, 0]]), None, Classification())
+    """Of one new image and two remembered ones, which are answered (1, 0, 5) and (0, 2, 10)."""
+    course = Course(linear([[1, 0], [0, 1], [5, 5]]), None, Classification())
     step = Step(seen([[3, 3], [1, 0], [0, 2]]), torch.tensor([2, 0, 1]), 1, remembered=remembered)
     return course, DarkReplay(stored=0.5).loss(course, step)
 
 
 def test_remembered_images_are_held_to_what_was_stored_with_them() -> None:
-    _, parts = losses(torch.tensor([[1.0, 1.0, 0.0], [3.0, 2.0, 0.0]]))
+    _, parts = losses(torch.tensor([[1.0, 1.0, 5.0], [3.0, 2.0, 10.0]]))
     assert parts["dark"].item() == pytest.approx(0.5 * (1 + 9) / 6)
 
 
