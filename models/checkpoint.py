@@ -60,9 +60,11 @@ class Checkpoint:
                     return None
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
                 return Saved(told["step"], told["seconds"], tensors)
-        except (FileNotFoundError, SafetensorError, KeyError, TypeError):
+        except (FileNotFoundError, SafetensorError, KeyError, TypeError, ValueError):
             return None
 
     def clear(self) -> None:
-        """The update is finished."""
+        """The update is finished; what a kill left half written goes as well."""
         self.path.unlink(missing_ok=True)
+        for half in self.path.parent.glob(f".{self.path.name}.*"):
+            half.unlink()

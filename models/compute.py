@@ -1,8 +1,10 @@
 """What a night computes on: a device, a precision, and how many processes share each step.
 
 Several processes (`torchrun -m tasks update`) each take their part of every step's images and average the gradients, so
-together they take the same steps as one process, up to the rounding of floats. Everything else (what is drawn, what
-memory keeps) is computed by each alike from the same numbers and is identical bit for bit.
+together they take the same steps as one process, up to the rounding of floats. Two things are a process's own: what is
+random in it (dropout, augmentation), and what compares the images of a step with each other (batch normalisation,
+ER-ACE's classes, relative weights), which sees its part alone. Everything else (what is drawn, what memory keeps) is
+computed by each alike from the same numbers and is identical bit for bit.
 """
 
 import contextlib
@@ -14,6 +16,8 @@ from typing import Literal
 import torch
 import torch.distributed as distributed
 from torch import Tensor, nn
+
+from records.errors import WrongInput
 
 Precision = Literal["auto", "float32", "bfloat16"]
 
@@ -52,8 +56,22 @@ class Compute:
         return torch.autocast(self.device.type, torch.bfloat16)
 
     def part(self, positions: Tensor) -> Tensor:
-        """This process's part of a step's positions."""
+        """This process's part of a step's positions. Raises `WrongInput` if the parts are not of one size."""
+        if len(positions) % self.processes:
+            # The mean of their gradients would not be that of the images; and a process without images has no loss.
+            raise WrongInput(
+                f"{self.processes} processes cannot share {len(positions)} images a step evenly: choose "
+                "`budget.batch` and `budget.replayed` as multiples of RETAIN_PROCESSES."
+            )
         return positions[self.rank :: self.processes]
+
+    def agreed(self, value: float) -> float:
+        """What the first process says, for what each would measure differently."""
+        if self.processes == 1:
+            return value
+        told = torch.tensor([value], dtype=torch.float64, device=self.device)
+        distributed.broadcast(told, src=0)
+        return float(told)
 
     def average_gradients(self, network: nn.Module) -> None:
         """Every process gets the mean of all processes' gradients, in one message."""
@@ -73,9 +91,7 @@ ONE_CPU = Compute()
 
 def default_device() -> torch.device:
     """The GPU of this process if there is one; `RETAIN_DEVICE=cpu` does without."""
-    wanted = os.environ.get("RETAIN_DEVICE")
-    if wanted:
-        return torch.device(wanted)
-    if torch.cuda.is_available():
+    wanted = torch.device(os.environ.get("RETAIN_DEVICE") or ("cuda" if torch.cuda.is_available() else "cpu"))
+    if wanted.type == "cuda" and wanted.index is None:
         return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
-    return torch.device("cpu")
+    return wanted

@@ -93,6 +93,16 @@ class Memory:
         """Without the given images."""
         return self._take(np.flatnonzero(~np.isin(self.image, list(images))))
 
+    def like(self, other: "Memory") -> "Memory":
+        """With the weights and outputs that `other` has of the same images."""
+        _, here, there = np.intersect1d(self.image, other.image, return_indices=True)
+        weight, outputs = self.weight.copy(), self.outputs
+        weight[here] = other.weight[there]
+        if other.outputs is not None:
+            outputs = _widened(outputs, len(self), other.outputs.shape[1])
+            outputs[here] = other.outputs[there]
+        return replace(self, weight=weight, outputs=outputs)._take(np.arange(len(self)))
+
     def answered(self, outputs: Outputs) -> "Memory":
         """With `outputs` [n, classes] for those images that have none yet; what was stored earlier stays."""
         stored = _widened(self.outputs, len(self), outputs.shape[1])

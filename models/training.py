@@ -49,7 +49,7 @@ def train(
     if course.parent is not None:
         compute.place(course.parent)
     course.state = {name: tensor.to(compute.device) for name, tensor in course.state.items()}
-    torch.manual_seed(course.seed)  # what is random inside the network and in augmentation
+    torch.manual_seed(course.seed + compute.rank)  # what is random inside the network and in augmentation
     strategy.begin(course, material)
     log = TrainingLog()
     if strategy.descends:
@@ -91,6 +91,8 @@ class _Descent:
             self._step(done)
             now = time.monotonic()
             self.seconds, before = self.seconds + now - before, now
+            if self.plan.budget.seconds is not None:  # All must take the same number of steps.
+                self.seconds = self.compute.agreed(self.seconds)
             if checkpoint is not None and self.compute.rank == 0 and checkpoint.due():
                 checkpoint.save(Saved(self.done, self.seconds, self._tensors()))
             progress(self.done, max(self.done, self._expected_steps()))
@@ -140,10 +142,13 @@ class _Descent:
             for mine, kept in zip(self.average.average, _in_order(parts["average"]), strict=True):
                 mine.copy_(kept)
         self.losses = {part: list(values.unbind()) for part, values in parts["losses"].items()}
+        self.seen = int(parts["seen"]["images"])
+        if self.compute.rank:  # What was random in the first process alone was saved.
+            torch.manual_seed(self.course.seed + self.compute.rank + 1_000_003 * self.done)
+            return
         torch.set_rng_state(parts["random"]["cpu"])
         if "cuda" in parts["random"]:
             torch.cuda.set_rng_state(parts["random"]["cuda"], self.compute.device)
-        self.seen = int(parts["seen"]["images"])
 
     def _tensors(self) -> Tensors:
         random = {"cpu": torch.get_rng_state()}

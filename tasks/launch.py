@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 import torch.distributed as distributed
 
+from models.compute import default_device
 from records.errors import UpdateFailed, WrongInput
 
 
@@ -32,7 +33,7 @@ def together() -> bool:
 
 def first() -> bool:
     """Whether this process is the one that writes."""
-    return os.environ.get("RANK", "0") == "0"
+    return not together() or os.environ.get("RANK", "0") == "0"
 
 
 @contextmanager
@@ -41,7 +42,10 @@ def joined() -> Iterator[None]:
     if not together():
         yield
         return
-    distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    device = default_device()
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
     try:
         yield
         distributed.barrier()

@@ -137,7 +137,7 @@ def learn(
         network=student.network,
         parent=frozen(known.learner.network) if known.learner.classes else None,
         problem=params.problem,
-        state=_own(known.state, params.strategy),
+        state=_left_by(params.strategy, known),
         seed=seed,
     )
     log = train(course, params.strategy, material, params.plan, compute, checkpoint, progress)
@@ -172,12 +172,12 @@ def _student(parent: Learner, experiences: Sequence[Experience], params: UpdateP
     return student
 
 
-def _own(state: State, strategy: StrategyChoice) -> State:
-    """What this strategy kept; what another one kept ends here, since it speaks of weights that will be no more."""
+def _left_by(strategy: Strategy, known: Knowledge) -> State:
+    """What the same strategy kept on the night before; another's is of no use to it, an older one is out of date."""
     if strategy.starts_over:
         return {}
     mine = f"{strategy.name}/"
-    return {name.removeprefix(mine): tensor for name, tensor in state.items() if name.startswith(mine)}
+    return {name.removeprefix(mine): tensor for name, tensor in known.state.items() if name.startswith(mine)}
 
 
 def _past(known: Knowledge, student: Learner, archive: Archive) -> Callable[[], Pool | None]:
@@ -191,7 +191,8 @@ def _remembered(known: Knowledge, past: Callable[[], Pool | None], params: Memor
     """The parent's memory at the size that is asked for; ranked anew from the archive if a smaller one was kept."""
     whole = sum(experience.train for experience in known.snapshot.experiences)
     pool = past() if len(known.memory) < min(params.bound, whole) else None
-    return (known.memory if pool is None else Memory.of(pool, params.seed)).keep(params.bound, params.share)
+    ranked = known.memory if pool is None else Memory.of(pool, params.seed).like(known.memory)
+    return ranked.keep(params.bound, params.share)
 
 
 def _remember(

@@ -28,7 +28,8 @@ class BiasLayer(Correction):
             return
         outputs, targets = balanced_outputs(course, material.memory, material.new)
         factor, offset = torch.ones(1, requires_grad=True), torch.zeros(1, requires_grad=True)
-        descent = torch.optim.Adam([factor, offset], lr=0.02)
+        # A factor is near 1, an offset is of the size of a logit.
+        descent = torch.optim.Adam([{"params": [factor], "lr": 0.02}, {"params": [offset], "lr": 0.1}])
         for _ in range(self.steps):
             corrected = torch.cat([outputs[:, :old], outputs[:, old:] * factor + offset], dim=1)
             descent.zero_grad()

@@ -87,6 +87,8 @@ class Course:
 class Strategy(Record):
     """A way to learn new images without losing the old. Fields are hyper-parameters; nothing learned lives here."""
 
+    name: str
+    """Tells it apart; what it keeps from night to night is kept under it."""
     starts_over: ClassVar[bool] = False
     """True if the night begins with a fresh network instead of the parent's."""
     descends: ClassVar[bool] = True

@@ -33,10 +33,10 @@ class ErAce(Strategy):
         present = _present(step, outputs)
         apart = step.fresh - round(step.fresh * float((present == 0).float().mean()))
         losses = {}
-        if apart:
-            losses["task"] = course.problem.loss(outputs[:apart], step.targets[:apart], present)
-        if apart < len(outputs):
-            losses["replay"] = course.problem.loss(outputs[apart:], step.targets[apart:])
+        for part, rows, prior in (("task", slice(apart), present), ("replay", slice(apart, None), None)):
+            if len(outputs[rows]):
+                weight = None if step.weight is None else step.weight[rows]
+                losses[part] = course.problem.loss(outputs[rows], step.targets[rows], prior, weight)
         return losses
 
 

@@ -29,6 +29,11 @@ class EWC(Strategy):
         """New images, nothing replayed."""
         return (material.new,), None
 
+    def begin(self, course: Course, material: Material) -> None:
+        """The springs hold every weight where it is now: at what the parent ended with, a correction included."""
+        for name, parameter in course.network.named_parameters():
+            course.state[f"anchor.{name}"] = parameter.detach().clone()
+
     def loss(self, course: Course, step: Step) -> Losses:
         """The problem's loss, and the energy of the springs."""
         losses = {"task": course.loss(course.network(step.images), step)}
@@ -37,14 +42,14 @@ class EWC(Strategy):
         return losses
 
     def finish(self, course: Course, material: Material) -> None:
-        """Add the Fisher information of the new images, and hold the weights where they are now."""
+        """Add the Fisher information of the new images."""
         fisher = self._fisher(course, material.new)
-        for name, parameter in course.network.named_parameters():
+        for name in fisher:
             old = course.state.get(f"importance.{name}")
             if old is not None:
                 fisher[name][: len(old)] += self.fading * old
             course.state[f"importance.{name}"] = fisher[name]
-            course.state[f"anchor.{name}"] = parameter.detach().clone()
+            course.state.pop(f"anchor.{name}")
 
     def _fisher(self, course: Course, pool: Pool) -> dict[str, Tensor]:
         """Mean squared gradient of the log-likelihood of each image's own label, a weight at a time."""
@@ -69,6 +74,6 @@ def spring_energy(course: Course) -> Tensor:
     for name, parameter in course.network.named_parameters():
         importance = course.state.get(f"importance.{name}")
         if importance is not None:
-            anchor = course.state[f"anchor.{name}"]
-            energy.append((importance * (parameter[: len(anchor)] - anchor) ** 2).sum())
+            rows = len(importance)
+            energy.append((importance * (parameter[:rows] - course.state[f"anchor.{name}"][:rows]) ** 2).sum())
     return torch.stack(energy).sum()

@@ -33,7 +33,8 @@ class ICaRL(Strategy):
         return (material.new,), material.memory
 
     def begin(self, course: Course, material: Material) -> None:
-        """Student and parent take up the head that was trained."""
+        """Student and parent take up the head that was trained; the one that answered is put by."""
+        course.state["answered"] = course.network.head.weight.detach().clone()
         if "head.weight" in course.state:
             for network in filter(None, (course.network, course.parent)):
                 _set_rows(network, course.state["head.weight"], course.state["head.bias"])
@@ -47,7 +48,7 @@ class ICaRL(Strategy):
         return losses
 
     def finish(self, course: Course, material: Material) -> None:
-        """The head's rows become the class means of the exemplars' features."""
+        """The head's rows become the class means of the exemplars' features; a class without any keeps its row."""
         head = course.network.head
         course.state["head.weight"], course.state["head.bias"] = (
             head.weight.detach().clone(),
@@ -58,7 +59,8 @@ class ICaRL(Strategy):
             for images, targets in pool.parts(course.device):
                 with torch.inference_mode():
                     total.index_add_(0, targets, functional.normalize(course.network.features(images)))
-        _set_rows(course.network, functional.normalize(total) * SHARPNESS, torch.zeros_like(head.bias))
+        means = torch.where(total.any(dim=1, keepdim=True), total, course.state.pop("answered"))
+        _set_rows(course.network, functional.normalize(means) * SHARPNESS, torch.zeros_like(head.bias))
 
 
 SHARPNESS = 10.0

@@ -53,8 +53,8 @@ class ImportanceWeighted(Strategy):
         return np.asarray(self._weights(torch.cat(hardness).double()).numpy(), dtype=np.float64)
 
     def _weights(self, hardness: Tensor) -> Tensor:
-        relative: Tensor = hardness / hardness.mean().clamp_min(1e-12)
-        return relative.clamp(1 / self.most, self.most).pow(self.strength)
+        weight: Tensor = (hardness / hardness.mean().clamp_min(1e-12)).pow(self.strength)
+        return (weight / weight.mean().clamp_min(1e-12)).clamp(1 / self.most, self.most)
 
     def _hardness(self, losses: Tensor, outputs: Tensor, features: Tensor) -> Tensor:
         """[n] of `losses` [n], which were made from `outputs`, which were made from `features`."""

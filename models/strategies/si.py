@@ -27,10 +27,10 @@ class SI(Strategy):
         return (material.new,), None
 
     def begin(self, course: Course, material: Material) -> None:
-        """Every weight's path starts here."""
+        """Every weight's path starts here, and here the springs hold it."""
         for name, parameter in course.network.named_parameters():
             course.state[f"path.{name}"] = torch.zeros_like(parameter)
-            course.state[f"start.{name}"] = parameter.detach().clone()
+            course.state[f"anchor.{name}"] = parameter.detach().clone()
             course.state[f"before.{name}"] = parameter.detach().clone()
 
     def loss(self, course: Course, step: Step) -> Losses:
@@ -51,19 +51,18 @@ class SI(Strategy):
             importance = course.state.get(f"importance.{name}")
             if importance is not None:  # The springs' share of the gradient is no merit of the new images.
                 rows = len(importance)
-                gradient[:rows] -= 2 * self.strength * importance * (before[:rows] - course.state[f"anchor.{name}"])
+                gradient[:rows] -= 2 * self.strength * importance * (before - course.state[f"anchor.{name}"])[:rows]
             course.state[f"path.{name}"] -= gradient * (parameter - before)
             before.copy_(parameter)
 
     @torch.no_grad()
     def finish(self, course: Course, material: Material) -> None:
-        """Path over squared distance is added to the importance; the weights are held where they are now."""
+        """Path over squared distance is added to the importance."""
         for name, parameter in course.network.named_parameters():
-            path, start = course.state.pop(f"path.{name}"), course.state.pop(f"start.{name}")
+            path, start = course.state.pop(f"path.{name}"), course.state.pop(f"anchor.{name}")
             course.state.pop(f"before.{name}")
             importance = path.clamp_min(0) / ((parameter - start) ** 2 + self.damping)
             old = course.state.get(f"importance.{name}")
             if old is not None:
                 importance[: len(old)] += old
             course.state[f"importance.{name}"] = importance
-            course.state[f"anchor.{name}"] = parameter.detach().clone()

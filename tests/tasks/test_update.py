@@ -6,15 +6,24 @@ import pytest
 import torch
 
 from models.archive import Archive
+from models.augmentation import Augmentation
 from models.budget import Budget
+from models.checkpoint import Checkpoint
+from models.compute import Compute
+from models.corrections.bias_layer import BiasLayer
+from models.corrections.weight_aligning import WeightAligning
 from models.knowledge import Knowledge, sha256
 from models.networks.mlp import MLP
+from models.strategies.dark_replay import DarkReplay
+from models.strategies.ewc import EWC
 from models.strategies.finetune import Finetune
 from models.strategies.joint import Joint
+from models.strategies.si import SI
 from records.errors import DamagedState
 from records.experience import Experience
 from tasks.ingest import IngestParams, ingest
 from tasks.update import ImageParams, MemoryParams, UpdateParams, update
+from tasks.update import learn as continue_learning
 
 PARAMS = UpdateParams(
     network=MLP(hidden=(8,)),
@@ -198,3 +207,117 @@ def test_a_night_with_a_small_memory_costs_later_nights_nothing(learn, nights):
 def test_dropout_is_seeded_too(learn, nights):
     params = PARAMS.model_copy(update={"network": MLP(hidden=(16,), dropout=0.5)})
     assert equal(*(weights(learn(name, None, nights[:1], params)) for name in ("one", "again")))
+
+
+class Interrupted(Exception):
+    pass
+
+
+@pytest.mark.parametrize("strategy", [PARAMS.strategy, SI(), DarkReplay()], ids=lambda s: s.name)
+def test_an_interrupted_update_goes_on_and_ends_with_the_same_files(archive, learn, nights, tmp_path, strategy):
+    params = PARAMS.model_copy(
+        update={"strategy": strategy, "correction": BiasLayer(), "augmentation": Augmentation(shift=0.1)}
+    )
+    parent = learn("one", None, nights[:1], params)
+    expected = digests(learn("whole", parent, nights[1:], params))
+    unfinished = tmp_path / "state" / "unfinished.safetensors"
+
+    def stop(done, total):
+        if done == 3:
+            raise Interrupted
+
+    often = Checkpoint(unfinished, "aa", every=0)
+    with pytest.raises(Interrupted):
+        continue_learning(parent, 1, nights[1:], archive, params, "aa", Compute(), often, stop)
+    assert unfinished.exists()
+    steps = []
+    told = lambda done, total: steps.append(done)  # noqa: E731
+    _, log = update(parent, 1, nights[1:], archive, params, "aa", tmp_path / "two", told, unfinished)
+    assert steps == [4, 5]
+    assert log.steps == 5
+    assert digests(tmp_path / "two") == expected
+    assert list(unfinished.parent.iterdir()) == []
+
+
+def test_an_update_that_nothing_interrupts_leaves_no_unfinished_file(archive, nights, tmp_path):
+    unfinished = tmp_path / "unfinished.safetensors"
+    unfinished.write_bytes(b"of an older night")
+    update(None, 0, nights[:1], archive, PARAMS, "aa", tmp_path / "one", unfinished=unfinished)
+    assert not unfinished.exists()
+
+
+def answered(folder, archive):
+    """What a version answers to the images that it remembers, and what it has stored with them, by image."""
+    knowledge = Knowledge.read(folder)
+    pool = knowledge.memory.recall(archive, knowledge.learner.spec)
+    answers = knowledge.learner.outputs(pool.all_images()).numpy()
+    return (
+        dict(zip(knowledge.memory.image.tolist(), answers, strict=True)),
+        dict(zip(knowledge.memory.image.tolist(), knowledge.memory.outputs, strict=True)),
+    )
+
+
+def test_an_image_keeps_the_answer_of_the_night_that_remembered_it(learn, nights, archive):
+    dark = PARAMS.model_copy(update={"strategy": DarkReplay()})
+    one = learn("one", None, nights[:1], dark)
+    two = learn("two", one, nights[1:], dark)
+    (first, stored_first), (second, stored) = answered(one, archive), answered(two, archive)
+    assert all(np.allclose(stored_first[image], answer, atol=1e-5) for image, answer in first.items())
+    old = stored.keys() & first.keys()
+    assert 0 < len(old) < len(stored)
+    for image, outputs in stored.items():
+        if image in old:
+            assert outputs[:2].tolist() == stored_first[image].tolist()
+            assert np.isnan(outputs[2:]).all()
+            assert not np.allclose(outputs[:2], second[image][:2], atol=1e-3)
+        else:
+            np.testing.assert_allclose(outputs, second[image], atol=1e-5)
+
+
+def test_a_memory_that_grows_keeps_the_answers_it_had(learn, nights, archive):
+    dark = PARAMS.model_copy(update={"strategy": DarkReplay(), "memory": MemoryParams(size=6)})
+    one = learn("one", None, nights[:1], dark)
+    larger = dark.model_copy(update={"memory": MemoryParams(size=40)})
+    (_, before), (_, after) = answered(one, archive), answered(learn("two", one, nights[1:], larger), archive)
+    kept = before.keys() & after.keys()
+    assert kept
+    assert len(after) == 40
+    assert all(after[image][:2].tolist() == before[image].tolist() for image in kept)
+    assert not any(np.isnan(outputs[:2]).any() for outputs in after.values())
+
+
+def test_a_strategy_takes_up_what_itself_left_the_night_before_and_nothing_else(learn, nights, archive):
+    springs = PARAMS.model_copy(update={"strategy": EWC()})
+    one = learn("one", None, nights[:1], springs)
+    assert {name.partition("/")[0] for name in Knowledge.read(one).state} == {"ewc"}
+    logs = {}
+    for strategy in (EWC(), SI(), Finetune()):
+        params = PARAMS.model_copy(update={"strategy": strategy})
+        knowledge, log = continue_learning(one, 1, nights[1:], archive, params, "aa", Compute())
+        logs[strategy.name] = set(log.losses)
+        assert {name.partition("/")[0] for name in knowledge.state} <= {strategy.name}
+    assert logs == {"ewc": {"task", "springs"}, "si": {"task"}, "finetune": {"task"}}
+
+
+def test_a_correction_is_the_last_touch_to_the_head(learn, nights):
+    parent = learn("one", None, nights[:1])
+    plain = weights(learn("plain", parent, nights[1:]))
+    aligned = weights(learn("two", parent, nights[1:], PARAMS.model_copy(update={"correction": WeightAligning()})))
+    lengths = aligned["head.weight"].norm(dim=1)
+    torch.testing.assert_close(lengths[:2].mean(), lengths[2:].mean())
+    assert torch.equal(aligned["head.weight"][:2], plain["head.weight"][:2])
+    assert not torch.equal(aligned["head.weight"][2:], plain["head.weight"][2:])
+    assert all(torch.equal(value, plain[name]) for name, value in aligned.items() if name != "head.weight")
+
+
+def test_a_memory_shared_in_proportion_has_the_classes_as_they_occur(learn, take):
+    many = take({"cross": 90, "square": 10}, 1)
+    shared = PARAMS.model_copy(update={"memory": MemoryParams(size=40, share="proportional")})
+    even = PARAMS.model_copy(update={"memory": MemoryParams(size=40)})
+    in_proportion, evenly = (
+        Counter(Knowledge.read(learn(name, None, (many,), params)).memory.target.tolist())
+        for name, params in (("proportional", shared), ("balanced", even))
+    )
+    assert sum(in_proportion.values()) == sum(evenly.values()) == 40
+    assert in_proportion[1] < evenly[1] == 7  # all that are trained on
+    assert in_proportion[0] > evenly[0] == 33

@@ -1,0 +1,63 @@
+"""Contract of every correction in the catalogue."""
+
+import copy
+from typing import get_args
+
+import pytest
+import torch
+
+from models.catalogue import CorrectionChoice
+from models.corrections.base import Correction
+from models.networks.base import Network
+from models.networks.mlp import MLP
+from models.problems.classification import Classification
+from models.strategies.base import Course, Material, frozen
+from records.snapshot import InputSpec
+from tests.models.pools import coloured
+
+SPEC = InputSpec(channels=1, height=4, width=4, mean=(0.5,), std=(0.25,))
+CORRECTIONS = [correction() for correction in get_args(get_args(CorrectionChoice)[0])]
+every_correction = pytest.mark.parametrize("correction", CORRECTIONS, ids=lambda c: c.name)
+
+
+def corrected(correction: Correction, old: int, classes: int, memory: bool = True) -> tuple[Course, dict]:
+    """A course after the correction, and its weights before."""
+    torch.manual_seed(0)
+    student, parent = (Network(MLP(hidden=(8,)), SPEC, n) for n in (classes, old))
+    course = Course(student.eval(), frozen(parent) if old else None, Classification())
+    before = copy.deepcopy(student.state_dict())
+    remembered = coloured(3, 0) if memory else None
+    correction.apply(course, Material(coloured(4, classes - 1), remembered, lambda: None))
+    return course, before
+
+
+def changed(course: Course, before: dict) -> list[str]:
+    return [name for name, value in course.network.state_dict().items() if not torch.equal(value, before[name])]
+
+
+@every_correction
+@pytest.mark.parametrize(("old", "classes"), [(0, 3), (3, 3)], ids=["first night", "no new class"])
+def test_without_old_or_without_new_classes_nothing_happens(correction: Correction, old: int, classes: int) -> None:
+    assert changed(*corrected(correction, old, classes)) == []
+
+
+@every_correction
+def test_only_the_rows_of_new_classes_change(correction: Correction) -> None:
+    course, before = corrected(correction, old=2, classes=4)
+    assert set(changed(course, before)) <= {"head.weight", "head.bias"}
+    assert "head.weight" in changed(course, before)
+    assert torch.equal(course.network.head.weight[:2], before["head.weight"][:2])
+    assert torch.equal(course.network.head.bias[:2], before["head.bias"][:2])
+    assert course.network.head.weight.requires_grad
+    assert all(value.isfinite().all() for value in course.network.state_dict().values())
+
+
+@every_correction
+def test_a_night_without_memory_is_no_fault(correction: Correction) -> None:
+    corrected(correction, old=2, classes=4, memory=False)
+
+
+@every_correction
+def test_it_does_the_same_twice(correction: Correction) -> None:
+    one, other = (corrected(correction, old=2, classes=4)[0].network.state_dict() for _ in range(2))
+    assert all(torch.equal(value, other[name]) for name, value in one.items())

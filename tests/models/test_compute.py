@@ -1,0 +1,76 @@
+import pytest
+import torch
+from torch import nn
+
+from models.compute import ONE_CPU, Compute, default_device
+from records.errors import WrongInput
+
+
+def multiplied_in(compute: Compute) -> torch.dtype:
+    with compute.autocast():
+        return nn.Linear(2, 2)(torch.zeros(1, 2)).dtype
+
+
+@pytest.mark.parametrize(
+    ("precision", "dtype"), [("auto", torch.float32), ("float32", torch.float32), ("bfloat16", torch.bfloat16)]
+)
+def test_a_cpu_computes_in_full_precision_unless_it_is_told(precision: str, dtype: torch.dtype) -> None:
+    assert multiplied_in(Compute(precision=precision)) == dtype
+
+
+@pytest.mark.parametrize(("precision", "mixed"), [("auto", True), ("bfloat16", True), ("float32", False)])
+def test_a_gpu_computes_in_mixed_precision_unless_it_is_told(
+    precision: str, mixed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    monkeypatch.setattr(torch, "autocast", lambda *what: asked.append(what))
+    Compute(torch.device("cuda"), precision).autocast()
+    assert asked == ([("cuda", torch.bfloat16)] if mixed else [])
+
+
+@pytest.mark.parametrize("processes", [1, 2, 4])
+def test_the_parts_of_all_processes_are_the_whole(processes: int) -> None:
+    positions = torch.arange(100, 108)
+    parts = [Compute(rank=rank, processes=processes).part(positions) for rank in range(processes)]
+    assert sorted(torch.cat(parts).tolist()) == positions.tolist()
+    assert {len(part) for part in parts} == {8 // processes}
+
+
+def test_parts_of_different_sizes_are_refused() -> None:
+    with pytest.raises(WrongInput, match="3 processes cannot share 8 images a step evenly"):
+        Compute(rank=1, processes=3).part(torch.arange(8))
+
+
+def test_a_process_alone_has_nothing_to_average_or_agree_on() -> None:
+    layer = nn.Linear(2, 2)
+    layer(torch.ones(1, 2)).sum().backward()
+    before = layer.weight.grad.clone()
+    ONE_CPU.average_gradients(layer)
+    assert torch.equal(layer.weight.grad, before)
+    assert ONE_CPU.agreed(1.25) == 1.25
+
+
+@pytest.mark.parametrize(
+    ("wanted", "gpu", "device"),
+    [
+        ("cpu", True, "cpu"),
+        ("", False, "cpu"),
+        ("", True, "cuda:3"),
+        ("cuda", True, "cuda:3"),
+        ("cuda:1", True, "cuda:1"),
+        ("meta", False, "meta"),
+    ],
+)
+def test_each_process_has_a_gpu_of_its_own_unless_it_is_told(
+    wanted: str, gpu: bool, device: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
+    monkeypatch.setenv("LOCAL_RANK", "3")
+    monkeypatch.setenv("RETAIN_DEVICE", wanted)
+    assert default_device() == torch.device(device)
+
+
+def test_alone_it_is_the_first_of_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RETAIN_DEVICE", "cpu")
+    here = Compute.here("float32")
+    assert (here.rank, here.processes, here.precision, here.device) == (0, 1, "float32", torch.device("cpu"))

@@ -1,0 +1,206 @@
+"""Several processes take the steps of one. The processes find each other on loopback, and all have ended afterwards."""
+
+import json
+import subprocess
+import sys
+from collections import Counter
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from models.archive import Archive
+from models.checkpoint import Checkpoint
+from models.compute import Compute
+from models.knowledge import Knowledge
+from models.strategies.base import State
+from records.errors import UpdateFailed, WrongInput
+from records.experience import Experience
+from records.registration import RunFile
+from tasks import launch
+from tasks.ingest import IngestParams, ingest
+from tasks.stages import run_update
+from tasks.update import UpdateParams, learn, update
+from tasks.workspace import Workspace
+
+ROOT = Path(__file__).parents[2]
+FIRST, SECOND = {"cross": 40, "square": 40}, {"bar": 40, "column": 40}
+PARAMS = """
+validate: {}
+update:
+  network: {name: mlp, hidden: [32]}
+  strategy: {name: %s}
+  memory: {size: 20}
+  budget: {least_steps: 40, batch: %d, replayed: 16}
+evaluate: {}
+judge: {name: paired_score}
+"""
+
+
+@pytest.fixture(autouse=True)
+def _on_this_machine(monkeypatch):
+    monkeypatch.setenv("RETAIN_DEVICE", "cpu")
+    monkeypatch.setenv("RETAIN_PROCESSES", "2")
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+
+
+@pytest.fixture(scope="module")
+def ingested(tmp_path_factory, deliver):
+    """A folder with two batches, and their experiences, which admit everything."""
+    root = tmp_path_factory.mktemp("ingested")
+
+    def take(counts, seed):
+        folder = deliver(root / f"delivery-{seed}", counts, seed)
+        day = date(2026, 3, 1 + seed)
+        batch = ingest(root / "batches", root / "staging", folder, day, IngestParams(test_share=0.5)).batch
+        split = Counter(Archive(root / "batches", root / "cache").labels(batch.id).split.tolist())
+        named = {"batch": batch.id, "digest": batch.digest, "classes": batch.classes, "validation": 0}
+        return Experience(**named, train=split["train"], test=split["test"])
+
+    return root, (take(FIRST, 1), take(SECOND, 2))
+
+
+@pytest.fixture
+def first_night(ingested, tmp_path):
+    """`first_night("si", 16)` is what a workspace holds that is about to update: no Git, no registry."""
+    root, experiences = ingested
+
+    def prepare(strategy: str, batch: int, name: str = "workspace") -> Workspace:
+        workspace = Workspace(tmp_path / name)
+        (workspace.root / ".dvc").mkdir(parents=True)
+        workspace.batches.parent.mkdir()
+        workspace.batches.symlink_to(root / "batches")
+        workspace.params.write_text(PARAMS % (strategy, batch))
+        RunFile(parent=0, batches=(experiences[0].batch,)).write(workspace.run)
+        workspace.experiences.mkdir(parents=True)
+        experiences[0].write(workspace.experiences / f"{experiences[0].batch}.json")
+        return workspace
+
+    return prepare
+
+
+class Interrupted(Exception):
+    pass
+
+
+def interrupt(done: int, total: int) -> None:
+    if done == total // 2:
+        raise Interrupted
+
+
+def answers(folder: Path, archive: Archive, experiences: tuple[Experience, ...]) -> list[int]:
+    learner = Knowledge.read(folder).learner
+    pool = archive.pool(experiences, "test", learner.classes, learner.spec)
+    return learner.outputs(pool.all_images()).argmax(dim=1).tolist()
+
+
+def close(one: State, other: State) -> None:
+    assert one.keys() == other.keys()
+    for name, value in one.items():
+        torch.testing.assert_close(value, other[name], rtol=1e-3, atol=1e-4)
+
+
+def assert_same_night(one: Path, other: Path, ingested, outputs: bool = False) -> None:
+    root, experiences = ingested
+    first, second = Knowledge.read(one), Knowledge.read(other)
+    close(first.learner.network.state_dict(), second.learner.network.state_dict())
+    close(first.state, second.state)
+    if outputs:  # They carry what is left of the rounding; which images are kept does not.
+        np.testing.assert_allclose(first.memory.outputs, second.memory.outputs, rtol=1e-3, atol=1e-3)
+        assert first.memory.image.tolist() == second.memory.image.tolist()
+    else:
+        assert (one / "memory.parquet").read_bytes() == (other / "memory.parquet").read_bytes()
+    archive = Archive(root / "batches", root / "cache")
+    known = tuple(e for e in experiences if e.batch in first.snapshot.known_at)
+    pairs = list(zip(answers(one, archive, known), answers(other, archive, known), strict=True))
+    assert sum(a != b for a, b in pairs) <= 0.01 * len(pairs)
+
+
+def test_a_workspaces_update_in_two_processes_is_that_of_one(first_night, ingested, monkeypatch):
+    two, one = first_night("si", 16), first_night("si", 16, "alone")
+    told = run_update(two)
+    monkeypatch.setenv("RETAIN_PROCESSES", "1")
+    expected = run_update(one)
+    assert told[0].identity == expected[0].identity
+    assert (told[1].steps, told[1].images) == (40, 40 * 8)  # this process's half
+    assert_same_night(two.candidate, one.candidate, ingested)
+    assert sorted(path.name for path in two.state.iterdir()) == ["cache", "training.json"]
+
+
+def test_nights_on_top_of_another_in_two_processes_are_those_of_one(first_night, ingested, tmp_path, monkeypatch):
+    root, experiences = ingested
+    monkeypatch.setenv("RETAIN_PROCESSES", "1")
+    before = first_night("dark_replay", 16)
+    run_update(before)
+    common = {
+        "network": {"name": "mlp", "hidden": [32]},
+        "memory": {"size": 20},
+        "budget": {"least_steps": 40, "batch": 16, "replayed": 16},
+    }
+    told = {
+        "replay_distillation": {"strategy": {"name": "replay_distillation"}, "correction": {"name": "bias_layer"}},
+        "dark_replay": {"strategy": {"name": "dark_replay"}},
+        "resumed": {"strategy": {"name": "replay"}},
+        # Each process has a clock of its own; one that ended earlier would leave the other waiting.
+        "by the clock": {"budget": {"seconds": 0.5, "batch": 16, "replayed": 16}},
+    }
+    orders = [
+        {
+            "archive": str(root),
+            "parent": str(before.candidate),
+            "out": str(tmp_path / name),
+            "unfinished": str(tmp_path / f"{name}.safetensors"),
+            "experiences": [experiences[1].model_dump(mode="json")],
+            "params": common | params,
+        }
+        for name, params in told.items()
+    ]
+    archive = Archive(root / "batches", root / "cache")
+    half_way = Checkpoint(tmp_path / "resumed.safetensors", "aa", every=0)
+    params = UpdateParams.model_validate(common | told["resumed"])
+    with pytest.raises(Interrupted):
+        learn(before.candidate, 1, experiences[1:], archive, params, "aa", Compute(), half_way, interrupt)
+    (tmp_path / "orders.json").write_text(json.dumps(orders))
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    script = [str(ROOT / "tests" / "update_together.py"), str(tmp_path / "orders.json")]
+    done = subprocess.run([*command, *script], capture_output=True, text=True, timeout=240, check=False)
+    assert done.returncode == 0, done.stderr
+    assert not half_way.path.exists()
+    for name in ("replay_distillation", "dark_replay", "resumed"):
+        params, alone = UpdateParams.model_validate(common | told[name]), tmp_path / f"{name} alone"
+        update(before.candidate, 1, experiences[1:], archive, params, "aa", alone)
+        assert_same_night(tmp_path / name, alone, ingested, outputs=name == "dark_replay")
+    assert Knowledge.read(tmp_path / "by the clock").snapshot.experiences == experiences
+
+
+def test_a_process_that_fails_is_a_sentence(first_night, capfd):
+    workspace = first_night("replay", 15)
+    with pytest.raises(UpdateFailed, match="The update in 2 processes ended with status 1; see its output."):
+        run_update(workspace)
+    assert "2 processes cannot share 15 images a step evenly" in capfd.readouterr().err
+    assert not workspace.candidate.exists()
+
+
+@pytest.mark.parametrize("given", ["zero", "0", "-1", "1.5", ""])
+def test_what_is_no_number_of_processes_is_refused(given, monkeypatch):
+    monkeypatch.setenv("RETAIN_PROCESSES", given)
+    with pytest.raises(WrongInput, match=f"RETAIN_PROCESSES is `{given}`; it must be a whole number"):
+        launch.processes()
+
+
+def test_alone_a_process_is_the_first_and_joins_nobody(monkeypatch):
+    monkeypatch.delenv("RETAIN_PROCESSES")
+    monkeypatch.setenv("RANK", "1")  # somebody else's
+    assert launch.processes() == 1
+    assert launch.first()
+    with launch.joined():
+        assert not torch.distributed.is_initialized()
+
+
+def test_among_several_one_is_the_first(monkeypatch):
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "x")
+    for number, first in (("0", True), ("1", False)):
+        monkeypatch.setenv("RANK", number)
+        assert launch.first() == first
