@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+AVALANCHE := .venv-avalanche
 
 # No telemetry: every tool is told so.
 export DO_NOT_TRACK := 1
@@ -13,10 +14,10 @@ export DVC_NO_ANALYTICS := 1
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo ui test lint check format data lock clean
+.PHONY: help setup demo ui test lint check format data bench bench-quick lock clean
 
 help:  ## say what can be made
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1	\2/' | expand -t 16
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1	\2/' | expand -t 20
 
 setup: $(READY)  ## make the environment in .venv from the lock
 
@@ -52,8 +53,19 @@ format: $(READY)  ## bring the code into the project's form
 data: $(READY)  ## write the digits that data.dvc names
 	$(BIN)/retain stream digits
 
+bench: $(READY) $(AVALANCHE)/.ready  ## every strategy, three seeds, Avalanche beside: docs/benchmarks.md, an hour
+	$(BIN)/python -m benchmarks --avalanche $(AVALANCHE)/bin/python
+
+bench-quick: $(READY)  ## one seed of the cases that matter most, some minutes
+	$(BIN)/python -m benchmarks --quick --out .retain/bench-quick.jsonl
+
+$(AVALANCHE)/.ready: $(READY) benchmarks/avalanche/requirements.txt
+	$(PYTHON) -m venv $(AVALANCHE)
+	$(BIN)/uv pip install --quiet --python $(AVALANCHE)/bin/python --compile-bytecode -r benchmarks/avalanche/requirements.txt
+	@touch $@
+
 lock: $(READY)  ## resolve pyproject.toml anew into requirements.lock
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --extra dev pyproject.toml -o requirements.lock
 
 clean:  ## remove the environment and the demo
-	rm -rf $(VENV) demo
+	rm -rf $(VENV) $(AVALANCHE) demo

@@ -40,7 +40,7 @@ def measure(workdir: Path, repeats: int = 9) -> dict[str, float]:
     `repeats` pairs that were timed right after each other, so that both had the same machine.
     """
     archive = Archive(workdir / "batches", workdir / "cache")
-    experiences = [_write_batch(archive, number) for number in range(EXPERIENCES)]
+    experiences = [write_batch(archive, number) for number in range(EXPERIENCES)]
     learner = Learner.fresh(MLP(), SPEC, CLASSES, seed=0)
     pool = archive.pool(experiences, "test", CLASSES, SPEC)
     images = pool.images(torch.arange(len(pool)))
@@ -74,7 +74,7 @@ def _seconds_of_forward(learner: Learner, images: Tensor) -> float:
     return time.perf_counter() - start
 
 
-def _write_batch(archive: Archive, number: int) -> Experience:
+def write_batch(archive: Archive, number: int) -> Experience:
     """A batch of random images. They are written decoded, where the archive would keep them; the shard has none."""
     generator = np.random.default_rng(number)
     name = f"2026-01-{number + 1:02d}-{number:08x}"

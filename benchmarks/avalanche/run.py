@@ -5,11 +5,11 @@ some hundred packages. Install and run:
 
     python3.11 -m venv avalanche-env
     avalanche-env/bin/pip install -r requirements.txt
-    OMP_NUM_THREADS=1 avalanche-env/bin/python run.py --data stream.npz --strategy replay --memory 500 --rate 0.03
+    OMP_NUM_THREADS=1 avalanche-env/bin/python run.py --data stream.npz --strategy replay --memory 500 --rate 0.1
 
 The data file (numpy .npz) holds train_x uint8 [n, channels, height, width], train_y and train_night int64 [n], and the
-same three arrays for test_. Each night of the file becomes one Avalanche experience. One JSON line goes to standard
-output, progress to standard error.
+same three arrays for test_. Each night of the file becomes one Avalanche experience. One JSON line a seed goes to
+standard output, progress to standard error.
 
 What is done so that the comparison is fair to Avalanche:
 
@@ -338,7 +338,7 @@ def parser() -> argparse.ArgumentParser:
     add("--hidden", type=widths, default=[400, 400], help="sizes of the hidden layers, such as 400,400")
     add("--optimiser", choices=OPTIMISERS, default="sgd", help="sgd_momentum has momentum 0.9")
     add("--rate", type=float, default=0.03, help="learning rate")
-    add("--seed", type=int, default=0, help="seed of weights, order and memory")
+    add("--seeds", type=widths, default=[0], help="seeds of weights, order and memory, such as 0,1,2: a line each")
     add("--threads", type=int, default=1, help="threads of torch")
     add("--gdumb-epochs", type=int, default=-1, help="passes over GDumb's memory; -1: the gradient samples of replay")
     add("--der-alpha", type=float, default=0.1, help="DER++: weight of the stored logits")
@@ -351,13 +351,15 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main() -> None:
-    """Play the stream once and print the record."""
+    """Play the stream once for each seed and print the records."""
     options = parser().parse_args()
     torch.set_num_threads(options.threads)
     import_mb = peak_mb()
     stream = load(options.data)
-    progress = play(options, stream)
-    print(json.dumps(record(options, stream, progress, import_mb)))
+    for seed in options.seeds:
+        options.seed = seed
+        progress = play(options, stream)
+        print(json.dumps(record(options, stream, progress, import_mb)), flush=True)
 
 
 if __name__ == "__main__":

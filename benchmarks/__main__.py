@@ -1,0 +1,136 @@
+"""`make bench`: every case in a process of its own, one JSON line a seed, and the page docs/benchmarks.md from them.
+
+Cases run one after the other on one thread each, so that a case's CPU seconds are its own. With two cores or more,
+Avalanche's run beside retain's.
+"""
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import date
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+
+from benchmarks import evaluation, flat, page
+from benchmarks.cases import AvalancheCase, Case, avalanche_cases, cases
+from benchmarks.streams import Stream, fashion_classes
+
+C = TypeVar("C", Case, AvalancheCase)
+ROOT = Path(__file__).parent.parent
+HERE = Path(__file__).parent
+ONE_THREAD = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+
+
+def main() -> None:
+    """Run what is asked for and write the results."""
+    asked = _arguments()
+    seeds = list(range(1 if asked.quick else asked.seeds))
+    chosen = [case for case in cases() if (case.quick or not asked.quick) and asked.only in f"{case.group} {case.name}"]
+    peers = [] if asked.quick or asked.avalanche is None else [c for c in avalanche_cases() if asked.only in c.group]
+    lines: list[dict[str, object]] = [_machine()]
+    with ThreadPoolExecutor(2 if (os.cpu_count() or 1) > 1 else 1) as pool, tempfile.TemporaryDirectory() as place:
+        other = pool.submit(_each, peers, lambda case: _play_avalanche(case, seeds, asked.avalanche, Path(place)))
+        ours = pool.submit(_each, chosen, lambda case: _play(case, seeds))
+        lines += ours.result() + other.result()
+        if not asked.only:
+            lines += [{"system": "evaluation", **evaluation.measure(Path(place) / "evaluation")}]
+            lines += [flat.measure(Path(place) / "flat")]
+    if asked.append and asked.out.exists():
+        lines = page.replaced(page.read(asked.out), lines)
+    asked.out.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    text = page.page(lines)
+    if asked.quick:
+        print(text)
+    else:
+        (ROOT / "docs" / "benchmarks.md").write_text(text, encoding="utf-8")
+        print(f"Wrote {asked.out} and docs/benchmarks.md.", file=sys.stderr)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="one seed of the cases that matter most; prints the page")
+    parser.add_argument("--seeds", type=int, default=3, help="seeds of every case (default 3)")
+    parser.add_argument("--only", default="", help="cases whose group and name contain this text")
+    parser.add_argument("--append", action="store_true", help="keep what the results file has of other cases")
+    parser.add_argument("--avalanche", type=Path, help="python of an environment with Avalanche; left out without it")
+    parser.add_argument("--out", type=Path, default=HERE / "results.jsonl", help="where the JSON lines go")
+    return parser.parse_args()
+
+
+def _each(chosen: Sequence[C], play: Callable[[C], list[dict[str, object]]]) -> list[dict[str, object]]:
+    lines = []
+    for number, case in enumerate(chosen, start=1):
+        started = time.monotonic()
+        lines += play(case)
+        told = f"{number}/{len(chosen)} {case.group}: {case.name}, {time.monotonic() - started:.0f} s"
+        print(told, file=sys.stderr, flush=True)
+    return lines
+
+
+def _play(case: Case, seeds: list[int]) -> list[dict[str, object]]:
+    return _lines([sys.executable, "-m", "benchmarks.case", case.model_dump_json(), json.dumps(seeds)])
+
+
+def _play_avalanche(case: AvalancheCase, seeds: list[int], python: Path, place: Path) -> list[dict[str, object]]:
+    data = place / "fashion.npz"
+    if not data.exists():
+        _save(fashion_classes(0), data)
+    command = [
+        str(python), str(HERE / "avalanche" / "run.py"), "--data", str(data), "--stream", "fashion-classes",
+        "--strategy", case.strategy, "--memory", str(case.memory), "--rate", str(case.rate),
+        "--optimiser", case.optimiser, "--seeds", ",".join(map(str, seeds)),
+    ]  # fmt: skip
+    return [{**line, "case": case.model_dump(), "forgetting": line["forgetting_from_best"]} for line in _lines(command)]
+
+
+def _lines(command: list[str]) -> list[dict[str, object]]:
+    done = subprocess.run(command, cwd=ROOT, env=ONE_THREAD, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"{' '.join(command)} failed:\n{done.stderr[-2000:]}")
+    return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+
+
+def _save(stream: Stream, path: Path) -> None:
+    parts: dict[str, Any] = {}
+    for name, held_out in (("train", False), ("test", True)):
+        chosen = [night.test == held_out for night in stream.nights]
+        nights = list(zip(stream.nights, chosen, strict=True))
+        parts[f"{name}_x"] = np.concatenate([night.images[rows] for night, rows in nights])
+        parts[f"{name}_y"] = np.concatenate([night.targets[rows] for night, rows in nights])
+        parts[f"{name}_night"] = np.concatenate([np.full(rows.sum(), n) for n, (_, rows) in enumerate(nights)])
+    np.savez(path, **parts)
+
+
+def _machine() -> dict[str, object]:
+    return {
+        "system": "machine",
+        "day": str(date.today()),
+        "cores": os.cpu_count(),
+        "processor": _processor(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+    }
+
+
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    names = (
+        [line.split(":")[1].strip() for line in info.read_text().splitlines() if "model name" in line]
+        if info.exists()
+        else []
+    )
+    return names[0] if names else platform.processor()
+
+
+if __name__ == "__main__":
+    main()

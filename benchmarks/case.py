@@ -1,0 +1,38 @@
+"""One case, in a process of its own: `python -m benchmarks.case CASE SEEDS` prints one JSON line a seed."""
+
+import json
+import statistics
+import sys
+
+from benchmarks import bare
+from benchmarks.cases import Case
+from benchmarks.play import play
+from benchmarks.streams import STREAMS
+from tasks.update import UpdateParams
+
+
+def run(case: Case, seed: int) -> dict[str, object]:
+    """Play it, and the bare loop beside it on streams where that is what is asked."""
+    stream = STREAMS[case.stream](seed)
+    params = UpdateParams.model_validate({**case.update, "seed": seed})
+    played = play(stream, params)
+    line: dict[str, object] = {
+        "case": case.model_dump(),
+        "seed": seed,
+        "system": "retain",
+        "average": played.average,
+        "forgetting": played.forgetting,
+        **played.model_dump(),
+    }
+    if case.group.startswith(("memory", "no-memory")):
+        size = 500 if params.memory.size == "all" else max(params.memory.size, 500)
+        beside = bare.replay(stream, size, seed, dark=case.beside == "dark_replay")
+        line["bare_cpu_seconds"] = beside.cpu_seconds
+        line["bare_average"] = statistics.mean(beside.matrix[-1])
+    return line
+
+
+if __name__ == "__main__":
+    wanted = Case.model_validate_json(sys.argv[1])
+    for number in json.loads(sys.argv[2]):
+        print(json.dumps(run(wanted, number)), flush=True)

@@ -1,0 +1,209 @@
+"""What is compared: every case is a stream, and what learns it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from records.record import Record
+
+MLP = {"name": "mlp", "hidden": [400, 400]}
+PATCHES = {"name": "patches"}
+
+
+class Case(Record):
+    """One line of a table: `update` is section `update` of params.yaml."""
+
+    group: str
+    """The table that it belongs to."""
+    name: str
+    """What the table calls it."""
+    stream: str
+    update: dict[str, Any]
+    quick: bool = False
+    """Whether `make bench-quick` has it as well."""
+    beside: str = "replay"
+    """Which bare loop its time is compared with."""
+
+
+class AvalancheCase(Record):
+    """The same for Avalanche. Rates were searched for each strategy, see docs/benchmarks.md."""
+
+    group: str
+    name: str
+    strategy: str
+    memory: int
+    rate: float
+    optimiser: str = "sgd"
+
+
+def cases() -> list[Case]:
+    """All of them."""
+    return [*_memories(), *_without_memory(), *_archive(), *_closed_form(), *_rotated(), *_mixed(), *_digits()]
+
+
+def _case(group: str, name: str, stream: str, update: Mapping[str, Any], quick: bool = False, **more: str) -> Case:
+    return Case(group=group, name=name, stream=stream, update={"network": MLP, **update}, quick=quick, **more)
+
+
+def _memories() -> list[Case]:
+    """Equal network, budget and memory."""
+    made = []
+    for size in (500, 2000):
+        group, memory = f"memory-{size}", {"memory": {"size": size}}
+        for name in (
+            "replay",
+            "dark_replay",
+            "er_ace",
+            "icarl",
+            "importance_weighted",
+            "reptile",
+            "replay_distillation",
+        ):
+            quick = name in ("replay", "dark_replay", "replay_distillation")
+            beside = "dark_replay" if name == "dark_replay" else "replay"
+            update = {**memory, "strategy": {"name": name}}
+            made.append(_case(group, name, "fashion-classes", update, quick and size == 500, beside=beside))
+        made.append(
+            _case(
+                group,
+                "replay, as it comes",
+                "fashion-classes",
+                {**memory, "strategy": {"name": "replay"}, "imbalance": "none"},
+            )
+        )
+    return made
+
+
+def _without_memory() -> list[Case]:
+    names = ("finetune", "lwf", "ewc", "si")
+    nothing = {"memory": {"size": 0}}
+    return [
+        _case("no-memory", n, "fashion-classes", {**nothing, "strategy": {"name": n}}, n == "finetune") for n in names
+    ]
+
+
+def _archive() -> list[Case]:
+    stream = "fashion-classes"
+    whole = {"memory": {"size": "all"}, "strategy": {"name": "replay"}}
+    return [
+        _case("archive", "replay, 64 + 64", stream, whole),
+        _case("archive", "replay, 64 + 192", stream, {**whole, "budget": {"replayed": 192}}, True),
+        _case(
+            "archive",
+            "full retrain, one epoch",
+            stream,
+            {"strategy": {"name": "joint"}, "budget": {"batch": 128}},
+            True,
+        ),
+        _case(
+            "archive",
+            "full retrain, five epochs",
+            stream,
+            {"strategy": {"name": "joint"}, "budget": {"batch": 128, "epochs": 5}},
+        ),
+    ]
+
+
+def _closed_form() -> list[Case]:
+    stream, group = "fashion-classes", "closed-form"
+    exact = {"strategy": {"name": "analytic"}, "memory": {"size": 0}}
+    more = {**PATCHES, "filters": 200, "channels": 172}
+    return [
+        _case(group, "analytic, 80 filters", stream, {**exact, "network": PATCHES}, True),
+        _case(
+            group,
+            "analytic, 80 filters, lda",
+            stream,
+            {**exact, "network": PATCHES, "strategy": {"name": "analytic", "head": "lda"}},
+        ),
+        _case(group, "analytic, 200 filters, 172 components", stream, {**exact, "network": more}),
+    ]
+
+
+def _rotated() -> list[Case]:
+    stream, memory = "fashion-rotated", {"memory": {"size": 2000}}
+    named = ("replay", "dark_replay", "replay_distillation")
+    return [
+        *(_case("rotated", name, stream, {**memory, "strategy": {"name": name}}) for name in named),
+        _case(
+            "rotated",
+            "replay_distillation, patches and 400 hidden",
+            stream,
+            {**memory, "network": {**PATCHES, "hidden": [400]}},
+        ),
+        _case(
+            "rotated",
+            "analytic, 80 filters",
+            stream,
+            {"network": PATCHES, "strategy": {"name": "analytic"}, "memory": {"size": 0}},
+        ),
+        _case(
+            "rotated",
+            "replay of the whole archive, 64 + 192",
+            stream,
+            {"memory": {"size": "all"}, "strategy": {"name": "replay"}, "budget": {"replayed": 192}},
+        ),
+        _case("rotated", "full retrain, one epoch", stream, {"strategy": {"name": "joint"}, "budget": {"batch": 128}}),
+    ]
+
+
+def _mixed() -> list[Case]:
+    stream = "fashion-mixed"
+    return [
+        _case(
+            "mixed",
+            "full retrain, five epochs",
+            stream,
+            {"strategy": {"name": "joint"}, "budget": {"batch": 128, "epochs": 5, "least_steps": 1}},
+        ),
+        _case(
+            "mixed",
+            "replay of the whole archive",
+            stream,
+            {"memory": {"size": "all"}, "strategy": {"name": "replay"}, "budget": {"epochs": 2.5, "least_steps": 1}},
+        ),
+        _case("mixed", "replay_distillation, memory 2,000", stream, {"memory": {"size": 2000}}),
+        _case(
+            "mixed",
+            "analytic, 80 filters, lda",
+            stream,
+            {"network": PATCHES, "strategy": {"name": "analytic", "head": "lda"}, "memory": {"size": 0}},
+        ),
+    ]
+
+
+def _digits() -> list[Case]:
+    memory = {"memory": {"size": 500}}
+    named = ("finetune", "replay", "dark_replay", "replay_distillation", "joint")
+    return [
+        *(_case("digits", name, "digits", {**memory, "strategy": {"name": name}}, True) for name in named),
+        _case(
+            "digits",
+            "analytic, 80 filters",
+            "digits",
+            {"network": PATCHES, "strategy": {"name": "analytic"}, "memory": {"size": 0}},
+            True,
+        ),
+    ]
+
+
+def avalanche_cases() -> list[AvalancheCase]:
+    """Avalanche's strategies on the first stream, each with the rate at which it did best on seed 0."""
+    best = [
+        ("replay", "Replay"),
+        ("der", "DER++"),
+        ("er_ace", "ER-ACE"),
+        ("replay_lwf", "Replay + LwF"),
+        ("gdumb", "GDumb"),
+    ]
+    made = []
+    for size in (500, 2000):
+        for strategy, name in best:
+            made.append(
+                AvalancheCase(
+                    group=f"memory-{size}", name=f"Avalanche: {name}", strategy=strategy, memory=size, rate=0.1
+                )
+            )
+        made.append(
+            AvalancheCase(group=f"memory-{size}", name="Avalanche: iCaRL", strategy="icarl", memory=size, rate=1.0)
+        )
+    return made

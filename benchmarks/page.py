@@ -1,0 +1,145 @@
+"""docs/benchmarks.md, made from the lines of a run; no figure on it is written by hand."""
+
+import json
+import statistics
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+Line = dict[str, Any]
+
+HEAD = """# Benchmarks
+
+Made by `make bench` from `benchmarks/results.jsonl`, which holds every figure with its seed and its configuration;
+nothing here is written by hand. `make bench-quick` prints the most important rows in some minutes.
+
+**How it is measured.** Each case runs in a process of its own on one thread. Nights are learned by the update step
+that a night runs (reading the parent and choosing what to remember included), from images in working memory.
+*Accuracy* is the mean over all experiences after the last night, one head, no hint which night an image came with;
+*forgetting* is the mean over past experiences of the best earlier accuracy minus the last; both in percent of test
+images, mean ± standard deviation over seeds. *CPU* is the processor time of all nights together, evaluation apart;
+*first* and *last* are those of one night. *Bare* is the time of a plain PyTorch loop doing replay with the same steps
+in the same process. *Memory* is the peak above that of the libraries and the data. *Kept* is what must be stored for
+the next night: weights, memory's references and images, the strategy's own numbers. CPU times of a shared machine
+differ by a tenth from run to run; ratios less.
+"""
+
+GROUPS: dict[str, tuple[str, str]] = {
+    "memory-500": (
+        "Class-incremental Fashion-MNIST, memory 500",
+        "All 70,000 images, official split, five nights of two classes. MLP 784-400-400, one pass over the new "
+        "images, 64 new and 64 replayed a step. Avalanche 0.6 has the same network, passes, batch and memory, SGD"
+        " with the rate that did best on seed 0 among 0.01, 0.03, 0.1 (iCaRL: 0.3, 1).",
+    ),
+    "memory-2000": ("Class-incremental Fashion-MNIST, memory 2,000", "The same with four times the memory."),
+    "no-memory": ("Without memory", "The same stream; no image is kept."),
+    "archive": (
+        "The whole archive",
+        "The same stream; all past images are stored. Replay draws from them at a fixed cost a night; a full "
+        "retrain starts over every night and costs more each time.",
+    ),
+    "closed-form": (
+        "Closed form",
+        "The same stream; no image is kept, only sums over fixed features, so the result is that of a full retrain.",
+    ),
+    "rotated": (
+        "Domain-incremental Fashion-MNIST",
+        "Five nights with all ten classes, 1,000 images a class, turned by 0, 18, 36, 54 and 72 degrees; memory "
+        "2,000 where one is named.",
+    ),
+    "mixed": (
+        "Mixed stream",
+        "Twenty nights of 500 to 4,000 images: more of old classes, four new classes on the way, inverted images "
+        "every fifth night, classes as unequal as they come.",
+    ),
+    "digits": ("Digits", "scikit-learn's 1,797 digits of 8 x 8 pixels, five nights of two classes, memory 500."),
+}
+
+
+def page(lines: Sequence[Line]) -> str:
+    """The whole page."""
+    machine = next(line for line in lines if line["system"] == "machine")
+    parts = [HEAD]
+    parts.append(
+        f"Measured {machine['day']} on {machine['cores']} cores ({machine['processor']}), Python {machine['python']}, "
+        f"PyTorch {machine['torch']}, no GPU.\n"
+    )
+    for group, (title, text) in GROUPS.items():
+        members = [line for line in lines if line.get("case", {}).get("group") == group]
+        if members:
+            parts += [f"## {title}\n", f"{text}\n", _table(members)]
+    parts += [_costs(lines)]
+    return "\n".join(part for part in parts if part)
+
+
+def read(path: Path) -> list[Line]:
+    """Lines of an earlier run."""
+    return [json.loads(text) for text in path.read_text(encoding="utf-8").splitlines()]
+
+
+def replaced(earlier: Sequence[Line], new: Sequence[Line]) -> list[Line]:
+    """What an earlier run has of other cases, and all of the new one."""
+    again = {_key(line) for line in new}
+    return [line for line in earlier if _key(line) not in again] + list(new)
+
+
+def _key(line: Line) -> str:
+    case = line.get("case", {})
+    return f"{line['system']} {case.get('group')} {case.get('name')}"
+
+
+def _table(lines: Sequence[Line]) -> str:
+    names = list(dict.fromkeys(line["case"]["name"] for line in lines))
+    rows = [_row(name, [line for line in lines if line["case"]["name"] == name]) for name in names]
+    rows.sort(key=lambda row: -row[0])
+    head = "| | accuracy | forgetting | CPU s | first | last | bare | memory MB | kept MB |\n|" + " --- |" * 9
+    return "\n".join([head, *(row for _, row in rows)]) + "\n"
+
+
+def _row(name: str, lines: Sequence[Line]) -> tuple[float, str]:
+    accuracy = [100 * line["average"] for line in lines]
+    spent = [sum(line["cpu_seconds"]) for line in lines]
+    first, last = ([line["cpu_seconds"][n] for line in lines] for n in (0, -1))
+    cells = [
+        name,
+        _spread(accuracy),
+        _spread([100 * line["forgetting"] for line in lines]),
+        f"{statistics.mean(spent):.1f}",
+        f"{statistics.mean(first):.1f}",
+        f"{statistics.mean(last):.1f}",
+        _of(lines, lambda line: sum(line["cpu_seconds"]) / sum(line["bare_cpu_seconds"]), "{:.2f}", statistics.median),
+        _of(lines[:1], lambda line: line["peak_bytes"] / 1e6, "{:.0f}"),
+        _of(lines, lambda line: (line["kept_bytes"] + line["remembered_bytes"]) / 1e6, "{:.1f}"),
+    ]
+    return statistics.mean(accuracy), "| " + " | ".join(cells) + " |"
+
+
+def _spread(values: Sequence[float]) -> str:
+    deviation = f" ± {statistics.stdev(values):.1f}" if len(values) > 1 else ""
+    return f"{statistics.mean(values):.1f}{deviation}"
+
+
+def _of(
+    lines: Sequence[Line], value: Callable[[Line], float], form: str, reduce: Callable[[list[float]], float] = max
+) -> str:
+    try:
+        return form.format(reduce([value(line) for line in lines]))
+    except KeyError:
+        return "–"
+
+
+def _costs(lines: Sequence[Line]) -> str:
+    told = []
+    for line in lines:
+        if line["system"] == "evaluation":
+            told.append(
+                f"- **Evaluation** of 20 experiences, {line['images']:,} test images, MLP: "
+                f"{line['evaluation_seconds']:.3f} s, {line['throughput']:.0%} of the throughput of a bare forward "
+                "loop over images in memory."
+            )
+        if line["system"] == "flat":
+            told.append(
+                "- **Night 20 against night 2**, equal nights of 4,000 images from disk, memory 2,000: "
+                f"{line['night_20']:.2f} against {line['night_2']:.2f} CPU s, median ratio {line['ratio']:.2f}."
+            )
+    return "\n".join(["## What a night costs\n", *told, ""]) if told else ""
