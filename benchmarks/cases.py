@@ -157,9 +157,15 @@ def _mixed() -> list[Case]:
         ),
         _case(
             "mixed",
-            "replay of the whole archive",
+            "replay of the whole archive, 16 + 64, interpolation",
             stream,
-            {"memory": {"size": "all"}, "strategy": {"name": "replay"}, "budget": {"epochs": 2.5, "least_steps": 1}},
+            {
+                "memory": {"size": "all"},
+                "strategy": {"name": "replay"},
+                "budget": {"batch": 16, "replayed": 64, "least_steps": 1},
+                "optimiser": {"rate": 1e-3},
+                "correction": {"name": "interpolation", "parent": 0.3},
+            },
         ),
         _case("mixed", "replay_distillation, memory 2,000", stream, {"memory": {"size": 2000}}),
         _case(

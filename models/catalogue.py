@@ -5,6 +5,7 @@ from typing import Annotated
 from pydantic import Field
 
 from models.corrections.bias_layer import BiasLayer
+from models.corrections.interpolation import Interpolation
 from models.corrections.weight_aligning import WeightAligning
 from models.gates.paired_bootstrap import PairedBootstrap
 from models.gates.paired_score import PairedScore
@@ -47,4 +48,4 @@ StrategyChoice = Annotated[
     Field(discriminator="name"),
 ]
 GateChoice = Annotated[PairedScore | PairedBootstrap, Field(discriminator="name")]
-CorrectionChoice = Annotated[WeightAligning | BiasLayer, Field(discriminator="name")]
+CorrectionChoice = Annotated[WeightAligning | BiasLayer | Interpolation, Field(discriminator="name")]
