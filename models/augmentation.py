@@ -7,6 +7,7 @@ arXiv:1506.02025).
 
 import math
 
+import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor
@@ -27,9 +28,14 @@ class Augmentation(Record):
     scale: float = Field(default=0.0, ge=0, lt=1)
     """Enlarge or shrink by up to this share."""
 
+    mix: float = Field(default=0.0, ge=0, le=2)
+    """Blend every image with another one of its step, by a share from Beta(mix, mix) whose larger part is the image's
+    own (Zhang et al., 2018, "mixup", arXiv:1710.09412). New and remembered images mix freely, and a teacher answers the
+    blend, so a small memory teaches as a larger one would; with a large one it costs more than it brings."""
+
     @property
     def active(self) -> bool:
-        """Whether anything is changed at all."""
+        """Whether any image is changed by itself."""
         return self.flip or self.rotate > 0 or self.shift > 0 or self.scale > 0
 
     def __call__(self, images: Tensor) -> Tensor:
@@ -49,6 +55,17 @@ class Augmentation(Record):
         maps[:, :, :2] /= grow.view(-1, 1, 1)
         grid = functional.affine_grid(maps.to(images.device), list(images.shape), align_corners=False)
         return functional.grid_sample(images.float(), grid, padding_mode="border", align_corners=False)
+
+    def blend(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Float [n, C, H, W], each image blended with another; which one [n]; and its own share [n], 0.5 to 1."""
+        n = len(images)
+        share = torch.from_numpy(
+            np.random.default_rng(int(torch.randint(2**62, ()))).beta(self.mix, self.mix, n)
+        ).float()
+        share = torch.maximum(share, 1 - share).to(images.device)
+        partner = torch.randperm(n).to(images.device)
+        images = images.float()
+        return torch.lerp(images[partner], images, share.view(-1, 1, 1, 1)), partner, share
 
 
 AS_IT_IS = Augmentation()

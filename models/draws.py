@@ -5,7 +5,7 @@ what it would have seen.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -41,6 +41,7 @@ class Draws:
         imbalance: Imbalance = "prior",
         augmentation: Augmentation = AS_IT_IS,
         compute: Compute = ONE_CPU,
+        scarcity: float = 0.0,
     ) -> None:
         if budget.replayed == 0 or replayed is None or len(replayed) == 0:
             replayed = None
@@ -49,7 +50,7 @@ class Draws:
         self.old = Source.of([replayed], compute.device) if replayed else None
         self.new_visits = Visits(len(self.new.target), budget.batch, seed)
         self.old_visits = Visits(len(self.old.target), budget.replayed, seed + 1) if self.old else None
-        prior = expected_log_prior(new, replayed, budget, classes).to(compute.device)
+        prior = expected_log_prior(new, replayed, budget, classes, scarcity).to(compute.device)
         self.log_prior = prior if imbalance == "prior" else None
         self.class_weight = class_weights(prior) if imbalance == "weights" else None
 
@@ -65,7 +66,11 @@ class Draws:
         if self.augmentation.active:
             images = self.augmentation(images)
         weight = None if self.class_weight is None else self.class_weight[targets]
-        return Step(images, targets, len(positions), self.log_prior, weight, remembered)
+        step = Step(images, targets, len(positions), self.log_prior, weight, remembered)
+        if not self.augmentation.mix:
+            return step
+        images, partner, share = self.augmentation.blend(images)
+        return replace(step, images=images, partner=targets[partner], share=share)
 
 
 class Visits:
@@ -138,13 +143,21 @@ class Source:
         return images
 
 
-def expected_log_prior(new: Sequence[Pool], replayed: Pool | None, budget: Budget, classes: int) -> Tensor:
-    """[classes] log of each class's expected share of a step; one that does not occur counts as one in a million."""
+def expected_log_prior(
+    new: Sequence[Pool], replayed: Pool | None, budget: Budget, classes: int, scarcity: float = 0.0
+) -> Tensor:
+    """[classes] log of each class's expected share of a step; one that does not occur counts as one in a million.
+
+    With `scarcity`, shares are multiplied by that power of the number of different images that a class has.
+    """
     shares = torch.bincount(torch.cat([pool.target for pool in new]), minlength=classes).double()
     shares = shares / shares.sum() * budget.batch
     if replayed is not None:
         counts = torch.bincount(replayed.target, minlength=classes).double()
         shares = shares + counts / counts.sum() * budget.replayed
+    if scarcity:
+        different = torch.bincount(torch.cat([pool.target for pool in [*new, *([replayed] if replayed else [])]]))
+        shares = shares * torch.nn.functional.pad(different, (0, classes - len(different))).double() ** scarcity
     return (shares / shares.sum()).clamp_min(1e-6).log().float()
 
 

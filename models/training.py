@@ -28,6 +28,7 @@ class Plan(Record):
     optimiser: Optimiser = Optimiser()
     augmentation: Augmentation = Augmentation()
     imbalance: Imbalance = "prior"
+    scarcity: float = 0.0
 
 
 def train(
@@ -68,13 +69,13 @@ class _Descent:
         self.images = sum(len(pool) for pool in new)
         self.steps = plan.budget.steps(self.images)
         classes = course.network.head.out_features
-        options = (plan.imbalance, plan.augmentation, compute)
+        options = (plan.imbalance, plan.augmentation, compute, plan.scarcity)
         self.draws = Draws(new, replayed, plan.budget, classes, course.seed, *options)
-        self.rate = plan.optimiser.rate
+        self.factor = 1.0
         if plan.optimiser.adapt:
             usual = plan.budget.least_steps * plan.budget.batch
-            self.rate = adapted_rate(self.rate, novelty(course, material.new), len(material.new), usual)
-        self.optimiser = plan.optimiser.start(course.network)
+            self.factor = adapted_rate(novelty(course, material.new), len(material.new), usual)
+        self.optimisers = plan.optimiser.start(course.network)
         self.average = None
         if plan.optimiser.average:
             self.average = MovingAverage(course.network.parameters(), plan.optimiser.average)
@@ -103,13 +104,15 @@ class _Descent:
 
     def _step(self, done: float) -> None:
         step = self.draws.step(self.done)
-        set_rate(self.optimiser, self.rate, self.plan.optimiser.schedule, done)
+        for optimiser in self.optimisers:
+            set_rate(optimiser, self.factor, self.plan.optimiser.schedule, done)
         with self.compute.autocast():
             losses = self.strategy.loss(self.course, step)
-        self.optimiser.zero_grad(set_to_none=True)
+        self.course.network.zero_grad(set_to_none=True)
         torch.autograd.backward(torch.stack(list(losses.values())).sum())
         self.compute.average_gradients(self.course.network)
-        self.optimiser.step()
+        for optimiser in self.optimisers:
+            optimiser.step()
         self.strategy.after_step(self.course)
         self.done += 1
         self.seen += len(step.targets)
@@ -137,7 +140,8 @@ class _Descent:
         parts = _grouped(saved.tensors)
         self.course.network.load_state_dict(parts["network"])
         self.course.state = {name: value.to(self.compute.device) for name, value in parts.get("state", {}).items()}
-        _load_optimiser(self.optimiser, parts["optimiser"])
+        for number, optimiser in enumerate(self.optimisers):
+            _load_optimiser(optimiser, parts.get(f"optimiser-{number}", {}))
         if self.average is not None:
             for mine, kept in zip(self.average.average, _in_order(parts["average"]), strict=True):
                 mine.copy_(kept)
@@ -157,7 +161,7 @@ class _Descent:
         parts: dict[str, Tensors] = {
             "network": dict(self.course.network.state_dict()),
             "state": self.course.state,
-            "optimiser": _optimiser_tensors(self.optimiser),
+            **{f"optimiser-{n}": _optimiser_tensors(optimiser) for n, optimiser in enumerate(self.optimisers)},
             "average": {str(n): tensor for n, tensor in enumerate(self.average.average if self.average else [])},
             "losses": {part: torch.stack(values) for part, values in self.losses.items()},
             "random": random,

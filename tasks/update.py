@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from models.archive import Archive, Pool
 from models.augmentation import Augmentation
@@ -71,9 +71,19 @@ class UpdateParams(Record):
     optimiser: Optimiser = Optimiser()
     augmentation: Augmentation = Augmentation()
     imbalance: Imbalance = "prior"
+    scarcity: float = Field(default=0.0, ge=0, le=1)
+    """With `imbalance: prior`: how much more the loss favours a class of which only few different images are left, as
+    a power of their number. A few images seen again and again are learned by heart, and their class is answered too
+    seldom for others (after Cao et al., 2019, "LDAM", arXiv:1906.07413). No matter if the whole archive is replayed."""
     correction: CorrectionChoice | None = None
     precision: Precision = "auto"
     """`auto` is bfloat16 on a GPU (activations; weights stay float32) and float32 on a CPU."""
+
+    @model_validator(mode="after")
+    def _what_goes_together(self) -> Self:
+        if self.augmentation.mix and not self.strategy.blends:
+            raise ValueError(f"`augmentation.mix` makes no sense with the strategy {self.strategy.name}")
+        return self
 
     @property
     def plan(self) -> Plan:
@@ -83,6 +93,7 @@ class UpdateParams(Record):
             optimiser=self.optimiser,
             augmentation=self.augmentation,
             imbalance=self.imbalance,
+            scarcity=self.scarcity,
         )
 
 

@@ -40,6 +40,10 @@ class Step:
     """[classes] log of each class's expected share of a step, if the loss shall correct for it."""
     weight: Tensor | None = None
     """[n] how much each image counts, 1 on average; None if all count alike."""
+    partner: Tensor | None = None
+    """int64 [n] class of the image that each was blended with, if images were blended."""
+    share: Tensor | None = None
+    """[n] its own share, 0.5 to 1, of a blended image."""
     remembered: Tensor | None = None
     """[n - fresh, classes] what was answered when the replayed images were stored; NaN for classes that came later."""
 
@@ -72,9 +76,18 @@ class Course:
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     seed: int = 0
 
+    def losses(self, outputs: Tensor, step: Step, log_prior: Tensor | None = None) -> Tensor:
+        """[n] the problem's loss of each image of a step; `log_prior` [classes] takes the place of the step's."""
+        prior = step.log_prior if log_prior is None else log_prior
+        losses = self.problem.losses(outputs, step.targets, prior)
+        if step.partner is None or step.share is None:
+            return losses
+        return torch.lerp(self.problem.losses(outputs, step.partner, prior), losses, step.share)
+
     def loss(self, outputs: Tensor, step: Step) -> Tensor:
         """The problem's loss of a step's outputs, a scalar."""
-        return self.problem.loss(outputs, step.targets, step.log_prior, step.weight)
+        losses = self.losses(outputs, step)
+        return losses.mean() if step.weight is None else (losses * step.weight).sum() / step.weight.sum()
 
     def taught(self, images: Tensor) -> Tensor | None:
         """The parent's outputs, without gradients; None on the first night."""
@@ -93,6 +106,8 @@ class Strategy(Record):
     """True if the night begins with a fresh network instead of the parent's."""
     descends: ClassVar[bool] = True
     """False if it needs no gradient steps: everything is done in `finish`."""
+    blends: ClassVar[bool] = True
+    """False if its loss makes no sense of an image that is blended from two."""
     remembers_outputs: ClassVar[bool] = False
     """True if the network's outputs are to be stored with the images that memory keeps."""
 

@@ -7,7 +7,7 @@ takes them in at the end of a night; so that share of a step's new images that s
 remembered ones.
 """
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from torch import Tensor
 
@@ -22,6 +22,7 @@ class ErAce(Strategy):
     """Replay whose new images only compete with each other's classes."""
 
     name: Literal["er_ace"] = "er_ace"
+    blends: ClassVar[bool] = False
 
     def draw(self, material: Material) -> tuple[tuple[Pool, ...], Pool | None]:
         """New images, and what memory holds."""

@@ -37,7 +37,7 @@ class ImportanceWeighted(Strategy):
         """The problem's loss, each image weighted."""
         features = course.network.features(step.images)
         outputs = course.network.head(features)
-        losses = course.problem.losses(outputs, step.targets, step.log_prior)
+        losses = course.losses(outputs, step)
         weight = self._weights(self._hardness(losses, outputs, features))
         if step.weight is not None:
             weight = weight * step.weight

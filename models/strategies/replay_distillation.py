@@ -7,7 +7,9 @@ rather than softened probabilities follow Buzzega et al. (2020), "Dark Experienc
 
 from typing import Literal
 
+import torch
 from pydantic import Field
+from torch.nn import functional
 
 from models.archive import Pool
 from models.strategies.base import Course, Losses, Material, Step, Strategy
@@ -20,7 +22,11 @@ class ReplayDistillation(Strategy):
     remembered: float = Field(default=0.5, ge=0, le=100)
     """Weight of the distance to the parent on remembered images."""
     fresh: float = Field(default=0.1, ge=0, le=100)
-    """Weight of the distance to the parent on new images."""
+    """Weight of the distance to the parent on new images. Much of it is for nights that bring new classes alone: it
+    holds new images of known classes to what the parent thought of them."""
+    features: float = Field(default=0.0, ge=0, le=100)
+    """Weight of the distance between the features, before the head, of remembered images (Romero et al., 2015,
+    "FitNets", arXiv:1412.6550)."""
 
     def draw(self, material: Material) -> tuple[tuple[Pool, ...], Pool | None]:
         """New images, and what memory holds."""
@@ -28,13 +34,19 @@ class ReplayDistillation(Strategy):
 
     def loss(self, course: Course, step: Step) -> Losses:
         """The problem's loss, and the distance to the parent on each kind of images."""
-        outputs, taught = course.network(step.images), course.taught(step.images)
+        features = course.network.features(step.images)
+        outputs = course.network.head(features)
         losses = {"task": course.loss(outputs, step)}
-        if taught is None:
+        if course.parent is None:
             return losses
+        with torch.no_grad():
+            taught_features = course.parent.features(step.images)
+            taught = course.parent.head(taught_features)
         new, old = slice(None, step.fresh), slice(step.fresh, None)
         if self.fresh:
             losses["distillation_fresh"] = self.fresh * course.problem.distance(outputs[new], taught[new])
         if self.remembered and step.fresh < len(outputs):
             losses["distillation_remembered"] = self.remembered * course.problem.distance(outputs[old], taught[old])
+        if self.features and step.fresh < len(outputs):
+            losses["features"] = self.features * functional.mse_loss(features[old], taught_features[old])
         return losses

@@ -135,3 +135,22 @@ def test_what_was_replayed_is_changed_as_well() -> None:
     plain, changed = Draws(*seen).step(0), Draws(*seen, augmentation=Augmentation(shift=0.4)).step(0)
     assert torch.equal(plain.targets, changed.targets)
     assert all(not torch.equal(one.float(), other) for one, other in zip(plain.images, changed.images, strict=True))
+
+
+def test_a_blend_is_mostly_the_image_itself() -> None:
+    torch.manual_seed(0)
+    images = torch.randint(0, 256, (50, 1, 3, 3), dtype=torch.uint8)
+    blended, partner, share = Augmentation(mix=0.5).blend(images)
+    assert sorted(partner.tolist()) == list(range(50))
+    assert share.min() >= 0.5
+    assert share.max() <= 1
+    weight = share.view(-1, 1, 1, 1)
+    torch.testing.assert_close(blended, weight * images.float() + (1 - weight) * images[partner].float())
+
+
+def test_blends_follow_torchs_seed() -> None:
+    images = torch.zeros(5, 1, 2, 2)
+    torch.manual_seed(3)
+    first = Augmentation(mix=0.5).blend(images)
+    torch.manual_seed(3)
+    assert all(torch.equal(a, b) for a, b in zip(first, Augmentation(mix=0.5).blend(images), strict=True))

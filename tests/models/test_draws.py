@@ -4,6 +4,7 @@ import torch
 
 from models import draws
 from models.archive import Pool
+from models.augmentation import Augmentation
 from models.budget import Budget
 from models.compute import Compute
 from models.draws import Draws, Visits, class_weights, expected_log_prior
@@ -91,3 +92,17 @@ def test_weights_make_every_class_count_alike() -> None:
 def test_imbalance_is_handled_one_way_or_not_at_all(imbalance: str, prior: int, weight: int) -> None:
     step = Draws((pool([0, 0, 1]),), None, Budget(batch=3), 2, seed=0, imbalance=imbalance).step(0)
     assert (step.log_prior is not None, step.weight is not None) == (bool(prior), bool(weight))
+
+
+def test_scarcity_favours_a_class_of_few_different_images() -> None:
+    seen = (pool([0] * 16),), pool([1] * 4, first=100), Budget(batch=8, replayed=8), 2
+    assert expected_log_prior(*seen).exp().tolist() == pytest.approx([0.5, 0.5])
+    assert expected_log_prior(*seen, 0.5).exp().tolist() == pytest.approx([4 / 6, 2 / 6])
+
+
+def test_a_blended_step_says_with_what() -> None:
+    drawn = Draws((pool([0, 1] * 4),), None, Budget(batch=8), 2, seed=1, augmentation=Augmentation(mix=0.5))
+    step = drawn.step(0)
+    assert sorted(step.partner.tolist()) == [0] * 4 + [1] * 4
+    assert step.share.min() >= 0.5
+    assert step.images.is_floating_point()

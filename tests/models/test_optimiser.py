@@ -6,7 +6,10 @@ import pytest
 import torch
 from torch import nn
 
+from models.networks.base import Network
+from models.networks.mlp import MLP
 from models.optimiser import MovingAverage, Optimiser, adapted_rate, rate_share, set_rate
+from records.snapshot import InputSpec
 
 STEPS = 1000
 
@@ -29,7 +32,7 @@ def test_one_cycle_warms_up_for_three_tenths_and_anneals_to_nothing() -> None:
 
 @pytest.mark.parametrize("name", ["adamw", "sgd"])
 def test_one_cycle_is_that_of_torch(name: str) -> None:
-    mine, its = (Optimiser(name=name, rate=0.5).start(network()) for _ in range(2))
+    mine, its = (Optimiser(name=name, rate=0.5).start(network())[0] for _ in range(2))
     schedule = torch.optim.lr_scheduler.OneCycleLR(its, max_lr=0.5, total_steps=STEPS, pct_start=0.3, div_factor=25)
 
     def momentum(descent: torch.optim.Optimizer) -> float:
@@ -39,7 +42,7 @@ def test_one_cycle_is_that_of_torch(name: str) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that the optimiser never stepped
         for step in range(STEPS):
-            set_rate(mine, 0.5, "one_cycle", step / STEPS)
+            set_rate(mine, 1.0, "one_cycle", step / STEPS)
             assert mine.param_groups[0]["lr"] == pytest.approx(its.param_groups[0]["lr"], abs=0.5 * 0.006)
             assert momentum(mine) == pytest.approx(momentum(its), abs=0.005)
             schedule.step() if step < STEPS - 1 else None
@@ -60,7 +63,7 @@ def test_a_night_that_takes_longer_than_expected_does_not_climb_again() -> None:
     [(1, 1000, 2), (1, 4000, 2), (1, 250, 1), (0.5, 1000, 1), (0.5, 10, 0.1), (0, 1000, 0.2)],
 )
 def test_the_rate_goes_with_what_is_new_and_the_root_of_how_much(novelty: float, images: int, rate: float) -> None:
-    assert adapted_rate(2.0, novelty, images, usual=1000) == pytest.approx(rate)
+    assert 2.0 * adapted_rate(novelty, images, usual=1000) == pytest.approx(rate)
 
 
 def test_the_moving_average_by_hand() -> None:
@@ -94,7 +97,7 @@ def descended(descent: torch.optim.Optimizer, layer: nn.Linear) -> nn.Linear:
 
 def test_fused_adamw_is_adamw() -> None:
     mine, its = network(), network()
-    descended(Optimiser(rate=0.01, weight_decay=0.1).start(mine), mine)
+    descended(Optimiser(rate=0.01, weight_decay=0.1).start(mine)[0], mine)
     descended(torch.optim.AdamW(its.parameters(), lr=0.01, weight_decay=0.1, fused=False, foreach=False), its)
     torch.testing.assert_close(mine.weight, its.weight)
     torch.testing.assert_close(mine.bias, its.bias)
@@ -103,7 +106,7 @@ def test_fused_adamw_is_adamw() -> None:
 def test_sgd_by_hand() -> None:
     layer = nn.Linear(1, 1, bias=False)
     nn.init.constant_(layer.weight, 1.0)
-    descent = Optimiser(name="sgd", rate=0.1, weight_decay=0.0).start(layer)
+    [descent] = Optimiser(name="sgd", rate=0.1, weight_decay=0.0).start(layer)
     weight, velocity = 1.0, 0.0
     for _ in range(3):
         descent.zero_grad()
@@ -117,5 +120,21 @@ def test_sgd_by_hand() -> None:
 def test_weights_that_are_frozen_are_left_alone() -> None:
     layer = network()
     layer.bias.requires_grad_(False)
-    assert [len(group["params"]) for group in Optimiser().start(layer).param_groups] == [1]
-    assert math.isclose(Optimiser().start(layer).param_groups[0]["lr"], 2e-3)
+    assert [len(group["params"]) for group in Optimiser().start(layer)[0].param_groups] == [1]
+    assert math.isclose(Optimiser().start(layer)[0].param_groups[0]["lr"], 2e-3)
+
+
+def test_muon_takes_the_matrices_of_the_body_and_adamw_everything_else() -> None:
+    spec = InputSpec(channels=1, height=2, width=3, mean=(0.5,), std=(0.25,))
+    whole = Network(MLP(hidden=(5, 4)), spec, 3)
+    muon, adamw = Optimiser(name="muon").start(whole)
+    assert [tuple(weight.shape) for weight in muon.param_groups[0]["params"]] == [(5, 6), (4, 5)]
+    assert [tuple(weight.shape) for weight in adamw.param_groups[0]["params"]] == [(5,), (4,), (3, 4), (3,)]
+    set_rate(muon, 0.5, "one_cycle", 0.3)
+    assert muon.param_groups[0]["lr"] == pytest.approx(0.01)
+    assert muon.param_groups[0]["momentum"] == 0.95
+
+
+def test_without_a_matrix_in_the_body_there_is_no_muon() -> None:
+    spec = InputSpec(channels=1, height=2, width=3, mean=(0.5,), std=(0.25,))
+    assert len(Optimiser(name="muon").start(Network(MLP(hidden=()), spec, 3))) == 1

@@ -1,6 +1,7 @@
 """Contract of every strategy in the catalogue, and what is particular to the four simplest."""
 
 import copy
+from dataclasses import replace
 from typing import get_args
 
 import pytest
@@ -18,6 +19,7 @@ from models.strategies.replay import Replay
 from models.strategies.replay_distillation import ReplayDistillation
 from models.training import Plan, train
 from records.snapshot import InputSpec
+from tasks.update import UpdateParams
 from tests.models.pools import coloured
 
 SPEC = InputSpec(channels=1, height=4, width=4, mean=(0.5,), std=(0.25,))
@@ -112,3 +114,24 @@ def test_only_the_full_retrain_opens_the_archive_and_starts_over() -> None:
         else:
             strategy.draw(Material(new=coloured(4, 2), memory=coloured(3, 0), open_archive=refuse))
             assert not strategy.starts_over
+
+
+def test_the_loss_of_a_blend_is_that_of_both_its_classes(course: Course) -> None:
+    plain = step()
+    outputs = course.network(plain.images)
+    partner, share = torch.tensor([0, 2, 1, 2, 2, 0]), torch.tensor([0.5, 0.6, 0.7, 0.8, 0.9, 1.0])
+    blended = replace(plain, partner=partner, share=share)
+    mine, its = (course.problem.losses(outputs, t, plain.log_prior) for t in (plain.targets, partner))
+    torch.testing.assert_close(course.loss(outputs, blended), (share * mine + (1 - share) * its).mean())
+
+
+def test_features_are_held_to_the_parents_on_remembered_images(course: Course) -> None:
+    losses = ReplayDistillation(features=2.0).loss(course, step())
+    mine, its = (network.features(step().images[4:]) for network in (course.network, course.parent))
+    assert losses["features"].item() == pytest.approx(2 * ((mine - its) ** 2).mean().item())
+
+
+@pytest.mark.parametrize("name", ["dark_replay", "er_ace"])
+def test_what_cannot_be_blended_is_refused_with_a_sentence(name: str) -> None:
+    with pytest.raises(ValueError, match=f"`augmentation.mix` makes no sense with the strategy {name}"):
+        UpdateParams.model_validate({"strategy": {"name": name}, "augmentation": {"mix": 0.2}})
