@@ -1,7 +1,7 @@
 """`make bench`: every case in a process of its own, one JSON line a seed, and the page docs/benchmarks.md from them.
 
-Cases run one after the other on one thread each, so that a case's CPU seconds are its own. With two cores or more,
-Avalanche's run beside retain's.
+Cases run on one thread each, as many at a time as there are cores, and their CPU time is measured. What is compared
+in time, retain's loop and a bare one, runs in turn in one process.
 """
 
 import argparse
@@ -11,12 +11,10 @@ import platform
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from datetime import date
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,7 +23,6 @@ from benchmarks import evaluation, flat, page
 from benchmarks.cases import AvalancheCase, Case, avalanche_cases, cases
 from benchmarks.streams import Stream, fashion_classes
 
-C = TypeVar("C", Case, AvalancheCase)
 ROOT = Path(__file__).parent.parent
 HERE = Path(__file__).parent
 ONE_THREAD = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
@@ -37,11 +34,14 @@ def main() -> None:
     seeds = list(range(1 if asked.quick else asked.seeds))
     chosen = [case for case in cases() if (case.quick or not asked.quick) and asked.only in f"{case.group} {case.name}"]
     peers = [] if asked.quick or asked.avalanche is None else [c for c in avalanche_cases() if asked.only in c.group]
-    lines: list[dict[str, object]] = [_machine()]
-    with ThreadPoolExecutor(2 if (os.cpu_count() or 1) > 1 else 1) as pool, tempfile.TemporaryDirectory() as place:
-        other = pool.submit(_each, peers, lambda case: _play_avalanche(case, seeds, asked.avalanche, Path(place)))
-        ours = pool.submit(_each, chosen, lambda case: _play(case, seeds))
-        lines += ours.result() + other.result()
+    lines: list[page.Line] = [_machine()]
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool, tempfile.TemporaryDirectory() as place:
+        waiting = [pool.submit(_play, case, seeds) for case in chosen]
+        waiting += [pool.submit(_play_avalanche, case, seeds, asked.avalanche, Path(place)) for case in peers]
+        for number, done in enumerate(as_completed(waiting), start=1):
+            case = done.result()[0]["case"]
+            print(f"{number}/{len(waiting)} {case['group']}: {case['name']}", file=sys.stderr, flush=True)
+        lines += [line for done in waiting for line in done.result()]
         if not asked.only:
             lines += [{"system": "evaluation", **evaluation.measure(Path(place) / "evaluation")}]
             lines += [flat.measure(Path(place) / "flat")]
@@ -67,24 +67,13 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _each(chosen: Sequence[C], play: Callable[[C], list[dict[str, object]]]) -> list[dict[str, object]]:
-    lines = []
-    for number, case in enumerate(chosen, start=1):
-        started = time.monotonic()
-        lines += play(case)
-        told = f"{number}/{len(chosen)} {case.group}: {case.name}, {time.monotonic() - started:.0f} s"
-        print(told, file=sys.stderr, flush=True)
-    return lines
-
-
-def _play(case: Case, seeds: list[int]) -> list[dict[str, object]]:
+def _play(case: Case, seeds: list[int]) -> list[page.Line]:
     return _lines([sys.executable, "-m", "benchmarks.case", case.model_dump_json(), json.dumps(seeds)])
 
 
-def _play_avalanche(case: AvalancheCase, seeds: list[int], python: Path, place: Path) -> list[dict[str, object]]:
-    data = place / "fashion.npz"
-    if not data.exists():
-        _save(fashion_classes(0), data)
+def _play_avalanche(case: AvalancheCase, seeds: list[int], python: Path, place: Path) -> list[page.Line]:
+    data = place / f"{case.group}-{case.strategy}.npz"
+    _save(fashion_classes(0), data)
     command = [
         str(python), str(HERE / "avalanche" / "run.py"), "--data", str(data), "--stream", "fashion-classes",
         "--strategy", case.strategy, "--memory", str(case.memory), "--rate", str(case.rate),
@@ -93,7 +82,7 @@ def _play_avalanche(case: AvalancheCase, seeds: list[int], python: Path, place: 
     return [{**line, "case": case.model_dump(), "forgetting": line["forgetting_from_best"]} for line in _lines(command)]
 
 
-def _lines(command: list[str]) -> list[dict[str, object]]:
+def _lines(command: list[str]) -> list[page.Line]:
     done = subprocess.run(command, cwd=ROOT, env=ONE_THREAD, capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(f"{' '.join(command)} failed:\n{done.stderr[-2000:]}")
@@ -111,7 +100,7 @@ def _save(stream: Stream, path: Path) -> None:
     np.savez(path, **parts)
 
 
-def _machine() -> dict[str, object]:
+def _machine() -> page.Line:
     return {
         "system": "machine",
         "day": str(date.today()),

@@ -12,7 +12,7 @@ from tasks.update import UpdateParams
 
 
 def run(case: Case, seed: int) -> dict[str, object]:
-    """Play it, and the bare loop beside it on streams where that is what is asked."""
+    """Play it, and the bare loop beside it where that is what is asked."""
     stream = STREAMS[case.stream](seed)
     params = UpdateParams.model_validate({**case.update, "seed": seed})
     played = play(stream, params)
@@ -24,9 +24,9 @@ def run(case: Case, seed: int) -> dict[str, object]:
         "forgetting": played.forgetting,
         **played.model_dump(),
     }
-    if case.group.startswith(("memory", "no-memory")):
-        size = 500 if params.memory.size == "all" else max(params.memory.size, 500)
-        beside = bare.replay(stream, size, seed, dark=case.beside == "dark_replay")
+    if case.bare:
+        assert params.memory.size != "all"
+        beside = bare.replay(stream, params.memory.size, seed, dark=params.strategy.name == "dark_replay")
         line["bare_cpu_seconds"] = beside.cpu_seconds
         line["bare_average"] = statistics.mean(beside.matrix[-1])
     return line

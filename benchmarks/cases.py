@@ -7,6 +7,15 @@ from records.record import Record
 
 MLP = {"name": "mlp", "hidden": [400, 400]}
 PATCHES = {"name": "patches"}
+BLENDED = {
+    "network": {**MLP, "start": "orthogonal"},
+    "strategy": {"name": "replay_distillation", "remembered": 1.0, "fresh": 1.0, "features": 1.0},
+    "optimiser": {"name": "muon"},
+    "scarcity": 0.05,
+}
+"""More learned of each image, and held fast: what does best at one pass over new classes."""
+FEW = {"augmentation": {"mix": 0.2, "shift": 0.036}}
+MANY = {"augmentation": {"mix": 0.3}}
 
 
 class Case(Record):
@@ -20,8 +29,8 @@ class Case(Record):
     update: dict[str, Any]
     quick: bool = False
     """Whether `make bench-quick` has it as well."""
-    beside: str = "replay"
-    """Which bare loop its time is compared with."""
+    bare: bool = False
+    """Whether a bare loop doing the same runs beside it, in turn, in the same process."""
 
 
 class AvalancheCase(Record):
@@ -40,36 +49,26 @@ def cases() -> list[Case]:
     return [*_memories(), *_without_memory(), *_archive(), *_closed_form(), *_rotated(), *_mixed(), *_digits()]
 
 
-def _case(group: str, name: str, stream: str, update: Mapping[str, Any], quick: bool = False, **more: str) -> Case:
-    return Case(group=group, name=name, stream=stream, update={"network": MLP, **update}, quick=quick, **more)
+def _case(
+    group: str, name: str, stream: str, update: Mapping[str, Any], quick: bool = False, bare: bool = False
+) -> Case:
+    return Case(group=group, name=name, stream=stream, update={"network": MLP, **update}, quick=quick, bare=bare)
 
 
 def _memories() -> list[Case]:
     """Equal network, budget and memory."""
+    named = ("er_ace", "icarl", "importance_weighted", "reptile", "replay_distillation")
     made = []
     for size in (500, 2000):
-        group, memory = f"memory-{size}", {"memory": {"size": size}}
-        for name in (
-            "replay",
-            "dark_replay",
-            "er_ace",
-            "icarl",
-            "importance_weighted",
-            "reptile",
-            "replay_distillation",
-        ):
-            quick = name in ("replay", "dark_replay", "replay_distillation")
-            beside = "dark_replay" if name == "dark_replay" else "replay"
+        group, stream, memory = f"memory-{size}", "fashion-classes", {"memory": {"size": size}}
+        for name in ("replay", "dark_replay"):
             update = {**memory, "strategy": {"name": name}}
-            made.append(_case(group, name, "fashion-classes", update, quick and size == 500, beside=beside))
-        made.append(
-            _case(
-                group,
-                "replay, as it comes",
-                "fashion-classes",
-                {**memory, "strategy": {"name": "replay"}, "imbalance": "none"},
-            )
-        )
+            made.append(_case(group, name, stream, update, size == 500, bare=True))
+        made += [_case(group, name, stream, {**memory, "strategy": {"name": name}}) for name in named]
+        unbalanced = {**memory, "strategy": {"name": "replay"}, "imbalance": "none"}
+        made.append(_case(group, "replay, without balanced softmax", stream, unbalanced))
+        blended = {**memory, **BLENDED, **(FEW if size == 500 else MANY)}
+        made.append(_case(group, "replay_distillation, Muon, blended images", stream, blended))
     return made
 
 

@@ -18,10 +18,10 @@ that a night runs (reading the parent and choosing what to remember included), f
 *Accuracy* is the mean over all experiences after the last night, one head, no hint which night an image came with;
 *forgetting* is the mean over past experiences of the best earlier accuracy minus the last; both in percent of test
 images, mean ± standard deviation over seeds. *CPU* is the processor time of all nights together, evaluation apart;
-*first* and *last* are those of one night. *Bare* is the time of a plain PyTorch loop doing replay with the same steps
-in the same process. *Memory* is the peak above that of the libraries and the data. *Kept* is what must be stored for
-the next night: weights, memory's references and images, the strategy's own numbers. CPU times of a shared machine
-differ by a tenth from run to run; ratios less.
+*first* and *last* are those of one night. *Bare* is the time against that of a plain PyTorch loop doing replay with
+the same steps, to two digits where both ran in turn in one process. *Memory* is the peak above that of the libraries
+and the data. *Kept* is what must be stored for the next night: weights, memory's references and images, the
+strategy's own numbers. CPU times of a shared machine differ by a tenth from run to run; ratios less.
 """
 
 GROUPS: dict[str, tuple[str, str]] = {
@@ -90,13 +90,18 @@ def _key(line: Line) -> str:
 
 def _table(lines: Sequence[Line]) -> str:
     names = list(dict.fromkeys(line["case"]["name"] for line in lines))
-    rows = [_row(name, [line for line in lines if line["case"]["name"] == name]) for name in names]
+    bare = [
+        sum(line["bare_cpu_seconds"])
+        for line in lines
+        if line["case"]["name"] == "replay" and "bare_cpu_seconds" in line
+    ]
+    rows = [_row(name, [line for line in lines if line["case"]["name"] == name], bare) for name in names]
     rows.sort(key=lambda row: -row[0])
     head = "| | accuracy | forgetting | CPU s | first | last | bare | memory MB | kept MB |\n|" + " --- |" * 9
     return "\n".join([head, *(row for _, row in rows)]) + "\n"
 
 
-def _row(name: str, lines: Sequence[Line]) -> tuple[float, str]:
+def _row(name: str, lines: Sequence[Line], bare: Sequence[float]) -> tuple[float, str]:
     accuracy = [100 * line["average"] for line in lines]
     spent = [sum(line["cpu_seconds"]) for line in lines]
     first, last = ([line["cpu_seconds"][n] for line in lines] for n in (0, -1))
@@ -107,11 +112,19 @@ def _row(name: str, lines: Sequence[Line]) -> tuple[float, str]:
         f"{statistics.mean(spent):.1f}",
         f"{statistics.mean(first):.1f}",
         f"{statistics.mean(last):.1f}",
-        _of(lines, lambda line: sum(line["cpu_seconds"]) / sum(line["bare_cpu_seconds"]), "{:.2f}", statistics.median),
+        _ratio(lines, bare),
         _of(lines[:1], lambda line: line["peak_bytes"] / 1e6, "{:.0f}"),
         _of(lines, lambda line: (line["kept_bytes"] + line["remembered_bytes"]) / 1e6, "{:.1f}"),
     ]
     return statistics.mean(accuracy), "| " + " | ".join(cells) + " |"
+
+
+def _ratio(lines: Sequence[Line], bare: Sequence[float]) -> str:
+    """Against the bare loop that ran in turn with it, seed by seed; else against that of replay in the same table."""
+    if all("bare_cpu_seconds" in line for line in lines):
+        return f"{statistics.median(sum(line['cpu_seconds']) / sum(line['bare_cpu_seconds']) for line in lines):.2f}"
+    spent = statistics.median(sum(line["cpu_seconds"]) for line in lines)
+    return f"{spent / statistics.median(bare):.1f}" if bare else "–"
 
 
 def _spread(values: Sequence[float]) -> str:
