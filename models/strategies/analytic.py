@@ -55,7 +55,7 @@ class Sums:
 
     def add(self, rounded: Tensor, targets: Tensor) -> None:
         """Take in images with features int8 [n, D] and classes int64 [n], in place."""
-        for part, classes in zip(rounded.split(ROWS_AT_ONCE), targets.split(ROWS_AT_ONCE), strict=True):
+        for part, classes in zip(torch.split(rounded, ROWS_AT_ONCE), torch.split(targets, ROWS_AT_ONCE), strict=True):
             rows = torch.cat([part, torch.ones_like(part[:, :1])], dim=1)
             self.gram.add_(_whole_product(rows, rows))
             self.cross.add_(_whole_product(rows, functional.one_hot(classes, self.cross.shape[1]).to(torch.int8)))
