@@ -1,6 +1,6 @@
 """A learner: a network, the names of its classes, and what it sees. At rest it is a folder of safetensors and JSON."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,12 +49,16 @@ class Learner:
             torch.manual_seed(seed)
             self.network.grow(len(self.classes))
 
-    @torch.inference_mode()
     def outputs(self, images: Tensor, device: torch.device | str = "cpu") -> Tensor:
         """Logits [n, classes], on the CPU, of uint8 images [n, C, H, W]."""
+        return self.outputs_of_parts(torch.split(images, self.at_once), device)
+
+    @torch.inference_mode()
+    def outputs_of_parts(self, parts: Iterable[Tensor], device: torch.device | str = "cpu") -> Tensor:
+        """The same of images that come in parts, each for one forward pass."""
         network = self.network.to(device).eval()
-        parts = [network(part.to(device)).float().cpu() for part in torch.split(images, self.at_once)]
-        return torch.cat(parts) if parts else torch.zeros(0, len(self.classes))
+        outputs = [network(part.to(device)).float().cpu() for part in parts]
+        return torch.cat(outputs) if outputs else torch.zeros(0, len(self.classes))
 
     @property
     def at_once(self) -> int:

@@ -28,6 +28,8 @@ FLAT = 0.1
 """Variance, after that, below which a patch is no candidate for a filter."""
 FARTHEST = 4.0
 """Deviations at which a feature is cut off. Later nights' images may look like nothing that the first night had."""
+LEAST_DEVIATION = 0.01
+"""Of a feature; what varies less over the first images is not blown up more."""
 RIDGE = 0.2
 """Share of the mean eigenvalue that is added before whitening, so that noise is not blown up."""
 
@@ -82,7 +84,7 @@ class PatchFeatures(nn.Module):
         rows, columns = ((extent - self.size) // self.stride + 1 for extent in (spec.height, spec.width))
         cells = _cells(rows, min(recipe.grid, rows)), _cells(columns, min(recipe.grid, columns))
         pooling = torch.einsum("ai,bj->abij", *cells).reshape(-1, rows * columns)
-        channels = recipe.channels or 2 * recipe.filters
+        channels = min(recipe.channels or 2 * recipe.filters, 2 * recipe.filters)
         self.width = channels * len(pooling)
         self.register_buffer("pooling", pooling.bfloat16(), persistent=False)
         self.register_buffer("filters", torch.randn(spec.channels * self.size**2, recipe.filters).bfloat16())
@@ -94,8 +96,7 @@ class PatchFeatures(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Features [N, width] of normalised images [N, C, H, W]."""
         with torch.no_grad():
-            parts = [self._answers(part) for part in torch.split(images, IMAGES_AT_ONCE)]
-            return ((torch.cat(parts) - self.centre) * self.scale).clamp(-FARTHEST, FARTHEST)
+            return ((self._answers(images) - self.centre) * self.scale).clamp(-FARTHEST, FARTHEST)
 
     @torch.no_grad()
     def draw(self, images: Tensor) -> None:
@@ -105,22 +106,29 @@ class PatchFeatures(nn.Module):
         patches = patches[torch.randperm(len(patches))[:PATCHES]]
         patches -= patches.mean(dim=1, keepdim=True)
         patches = patches[patches.square().mean(dim=1) > FLAT]
-        values, vectors = torch.linalg.eigh(patches.T @ patches / max(len(patches), 1))
-        whiten = vectors @ torch.diag((values.clamp_min(0) + RIDGE * values.mean() + 1e-9).rsqrt()) @ vectors.T
-        drawn = torch.randint(max(len(patches), 1), (self.filters.shape[1],))
-        filters = whiten @ functional.normalize(patches[drawn] @ whiten, dim=1).T
-        filters -= filters.mean(dim=0)
-        self.filters.copy_(filters / (patches @ filters).std(dim=0).clamp_min(1e-6))
+        if len(patches):
+            self._draw_filters(patches)
         if self.mixing is not None:
             self._draw_mixing(chosen)
-        self.centre.zero_()
-        self.scale.fill_(1)
-        features = self(chosen)
-        self.centre.copy_(features.mean(dim=0))
-        deviation = features.std(dim=0)
-        self.scale.copy_(1 / (deviation + 0.05 * deviation.mean() + 1e-9))
+        answers = self._answers(chosen)
+        self.centre.copy_(answers.mean(dim=0))
+        deviation = answers.std(dim=0, correction=0)
+        self.scale.copy_(1 / (deviation + 0.05 * deviation.mean()).clamp_min(LEAST_DEVIATION))
+
+    def _draw_filters(self, patches: Tensor) -> None:
+        """Whitened patches; each answers with deviation 1. If every image is blank they stay noise instead."""
+        values, vectors = torch.linalg.eigh(patches.T @ patches / len(patches))
+        whiten = vectors @ torch.diag((values.clamp_min(0) + RIDGE * values.mean() + 1e-9).rsqrt()) @ vectors.T
+        drawn = torch.randint(len(patches), (self.filters.shape[1],))
+        filters = whiten @ functional.normalize(patches[drawn] @ whiten, dim=1).T
+        filters -= filters.mean(dim=0)
+        self.filters.copy_(filters / (patches @ filters).std(dim=0, correction=0).clamp_min(1e-3))
 
     def _answers(self, images: Tensor) -> Tensor:
+        """Of all cells [N, width], as they come."""
+        return torch.cat([self._answers_of_few(part) for part in torch.split(images, IMAGES_AT_ONCE)])
+
+    def _answers_of_few(self, images: Tensor) -> Tensor:
         likeness = self._patches(images).bfloat16() @ self.filters
         both = [self.pooling @ functional.relu(likeness), self.pooling @ functional.relu(-likeness)]
         cells = torch.cat(both, dim=2).float().clamp_min(0).sqrt()
@@ -130,11 +138,10 @@ class PatchFeatures(nn.Module):
         """Principal components of the answers, each of deviation 1, over all cells."""
         assert self.mixing is not None
         kept, self.mixing = self.mixing.shape[1], None
-        cells = torch.cat([self._answers(part) for part in torch.split(images, IMAGES_AT_ONCE)])
-        answers = cells.view(-1, 2 * self.filters.shape[1])
-        deviation = answers.std(dim=0).clamp_min(1e-3)
-        _, vectors = torch.linalg.eigh(torch.cov((answers / deviation).T))
-        self.mixing = vectors[:, -kept:] / deviation[:, None]
+        answers = self._answers(images).view(-1, 2 * self.filters.shape[1])
+        deviation = answers.std(dim=0, correction=0).clamp_min(1e-3)
+        _, vectors = torch.linalg.eigh(torch.cov((answers / deviation).T, correction=0))
+        self.mixing = (vectors[:, -kept:] / deviation[:, None]).contiguous()
 
     def _patches(self, images: Tensor) -> Tensor:
         """[N, positions, values], each of deviation 1 unless it is flat. Filters of mean 0 do not see its mean."""

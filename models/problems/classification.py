@@ -38,7 +38,7 @@ class Classification(Problem):
         highest, answer = outputs.max(dim=1)
         # The softmax of the highest output alone: several times faster than all of them when classes are few.
         confidence = 1 / (outputs - highest[:, None]).exp().sum(dim=1)
-        among_known = outputs[:, :known].argmax(dim=1)
+        among_known = answer if known >= outputs.shape[1] else outputs[:, :known].argmax(dim=1)
         return Answers(
             answer=answer.cpu().numpy(),
             confidence=confidence.double().cpu().numpy(),

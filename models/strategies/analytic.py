@@ -7,11 +7,14 @@ and an image that must be forgotten is subtracted. Nothing is forgotten and no i
 Deep Streaming Linear Discriminant Analysis", arXiv:1909.01520; McDonnell et al., 2023, "RanPAC", arXiv:2307.02251).
 
 Features are rounded to whole numbers first, 16 to a standard deviation. So the sums are whole numbers, exact, and the
-same in any order, on any number of workers. What is not whole follows from the sums each night anew.
+same in any order, on any number of workers. What is not whole follows from the sums each night anew. The features of
+`patches` do not depend on the images beside; those of other bodies may in the last bit, by the libraries they call, and
+then now and then one is rounded to the next whole number.
 """
 
 import hashlib
 from dataclasses import dataclass
+from functools import cache
 from typing import ClassVar, Literal
 
 import torch
@@ -28,7 +31,9 @@ Features whose body bounds them are rounded over their range."""
 ROWS_AT_ONCE = 8192
 """Images whose products are added up before the sums are touched."""
 EXACT_ROWS = 1000
-"""Products of so many rows of bytes stay below 2**24, so that a GPU may add them up in float32 without rounding."""
+"""Products of so many rows of bytes stay below 2**24, so that they may be added up in float32 without rounding."""
+NEVER = -1e4
+"""Logit of a class of which there is no image; infinity would spoil distances between logits."""
 
 
 @dataclass(frozen=True)
@@ -50,10 +55,10 @@ class Sums:
 
     def add(self, rounded: Tensor, targets: Tensor) -> None:
         """Take in images with features int8 [n, D] and classes int64 [n], in place."""
-        one = torch.ones(len(rounded), 1, dtype=torch.int8, device=rounded.device)
-        rows = torch.cat([rounded, one], dim=1)
-        self.gram.add_(_whole_product(rows, rows))
-        self.cross.add_(_whole_product(rows, functional.one_hot(targets, self.cross.shape[1]).to(torch.int8)))
+        for part, classes in zip(torch.split(rounded, ROWS_AT_ONCE), torch.split(targets, ROWS_AT_ONCE), strict=True):
+            rows = torch.cat([part, torch.ones_like(part[:, :1])], dim=1)
+            self.gram.add_(_whole_product(rows, rows))
+            self.cross.add_(_whole_product(rows, functional.one_hot(classes, self.cross.shape[1]).to(torch.int8)))
 
     def __add__(self, other: "Sums") -> "Sums":
         """Of the images of both; the one that knows fewer classes has none of the others."""
@@ -149,7 +154,7 @@ class Analytic(Strategy):
         head = course.network.head
         with torch.no_grad():  # The head sees features as they are, not rounded.
             head.weight.copy_(weight * scale)
-            head.bias.copy_(bias - weight @ (centre * scale))
+            head.bias.copy_((bias - weight @ (centre * scale)).masked_fill(sums.cross[-1] == 0, NEVER))
 
 
 def ridge(sums: Sums, strength: float) -> tuple[Tensor, Tensor]:
@@ -182,7 +187,7 @@ def lda(sums: Sums, strength: float) -> tuple[Tensor, Tensor]:
 
 def _centred(sums: Sums) -> tuple[Tensor, Tensor, float]:
     """Sum of products of centred features [D, D], their means [D], and the number of images."""
-    gram, count = sums.gram.double(), float(sums.gram[-1, -1])
+    gram, count = sums.gram.double(), max(float(sums.gram[-1, -1]), 1.0)
     total = gram[-1, :-1]
     return gram[:-1, :-1] - torch.outer(total, total) / count, total / count, count
 
@@ -200,11 +205,18 @@ def _solve(scatter: Tensor, towards: Tensor, count: float, strength: float) -> T
 
 def _whole_product(left: Tensor, right: Tensor) -> Tensor:
     """Whole numbers [a, b], on the CPU, of int8 [n, a] and [n, b]; exact."""
-    if left.device.type == "cpu":
+    if left.device.type == "cpu" and _multiplies_bytes_exactly():
         product: Tensor = torch._int_mm(left.t(), right)
         return product
     rows = zip(torch.split(left.float(), EXACT_ROWS), torch.split(right.float(), EXACT_ROWS), strict=True)
     return torch.stack([(x.t() @ y).to("cpu", torch.int64) for x, y in rows]).sum(dim=0)
+
+
+@cache
+def _multiplies_bytes_exactly() -> bool:
+    """False on processors without instructions for it (VNNI): there, pairs of products are cut off at 16 bits."""
+    largest = torch.full((64, 64), LARGEST, dtype=torch.int8)
+    return bool((torch._int_mm(largest, largest) == 64 * LARGEST**2).all())
 
 
 def _scale(course: Course, pool: Pool) -> tuple[Tensor, Tensor]:
@@ -218,7 +230,7 @@ def _scale(course: Course, pool: Pool) -> tuple[Tensor, Tensor]:
     with torch.inference_mode():
         parts = [pool.images(part).to(course.device) for part in torch.split(chosen, pool.at_once)]
         features = torch.cat([course.network.features(part).float() for part in parts])
-    deviation = features.std(dim=0)
+    deviation = features.std(dim=0, correction=0)
     return features.mean(dim=0), STEPS_PER_DEVIATION / (deviation + 0.05 * deviation.mean() + 1e-9)
 
 
@@ -226,5 +238,5 @@ def _digest(body: nn.Module) -> Tensor:
     """int64 [1]: another number for other weights, with which no earlier sums agree."""
     content = hashlib.sha256()
     for name, value in sorted(body.state_dict().items()):
-        content.update(name.encode() + value.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+        content.update(name.encode() + value.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
     return torch.tensor([int.from_bytes(content.digest()[:7], "big")])
