@@ -8,13 +8,14 @@ import argparse
 import json
 import os
 import platform
+import re
 import subprocess
 import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -23,6 +24,7 @@ from benchmarks import evaluation, flat, page
 from benchmarks.cases import AvalancheCase, Case, avalanche_cases, cases
 from benchmarks.streams import Stream, fashion_classes
 
+C = TypeVar("C", Case, AvalancheCase)
 ROOT = Path(__file__).parent.parent
 HERE = Path(__file__).parent
 ONE_THREAD = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
@@ -32,8 +34,8 @@ def main() -> None:
     """Run what is asked for and write the results."""
     asked = _arguments()
     seeds = list(range(1 if asked.quick else asked.seeds))
-    chosen = [case for case in cases() if (case.quick or not asked.quick) and asked.only in f"{case.group} {case.name}"]
-    peers = [] if asked.quick or asked.avalanche is None else [c for c in avalanche_cases() if asked.only in c.group]
+    chosen = [case for case in _matching(cases(), asked.only) if case.quick or not asked.quick]
+    peers = _matching(avalanche_cases(), asked.only) if asked.avalanche and not asked.quick else []
     lines: list[page.Line] = [_machine()]
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool, tempfile.TemporaryDirectory() as place:
         waiting = [pool.submit(_play, case, seeds) for case in chosen]
@@ -60,11 +62,15 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="one seed of the cases that matter most; prints the page")
     parser.add_argument("--seeds", type=int, default=3, help="seeds of every case (default 3)")
-    parser.add_argument("--only", default="", help="cases whose group and name contain this text")
+    parser.add_argument("--only", default="", help="cases whose group and name begin so, as a regular expression")
     parser.add_argument("--append", action="store_true", help="keep what the results file has of other cases")
     parser.add_argument("--avalanche", type=Path, help="python of an environment with Avalanche; left out without it")
     parser.add_argument("--out", type=Path, default=HERE / "results.jsonl", help="where the JSON lines go")
     return parser.parse_args()
+
+
+def _matching(known: list[C], only: str) -> list[C]:
+    return [case for case in known if re.match(only, f"{case.group} {case.name}")]
 
 
 def _play(case: Case, seeds: list[int]) -> list[page.Line]:
