@@ -17,6 +17,7 @@ import torch
 import torch.distributed as distributed
 from torch import Tensor, nn
 
+from models.networks.base import Network
 from records.errors import WrongInput
 
 Precision = Literal["auto", "float32", "bfloat16"]
@@ -47,6 +48,13 @@ class Compute:
         network.to(self.device)
         if self.device.type == "cuda":
             network.to(memory_format=torch.channels_last)
+
+    def compiled(self, network: Network) -> None:
+        """Compile the body in place if RETAIN_COMPILE names a backend, such as `inductor`. It takes a minute or two, so
+        it is worth it for long nights with large networks, and never chosen unasked."""
+        backend = os.environ.get("RETAIN_COMPILE")
+        if backend:
+            network.body.compile(backend=backend)
 
     def autocast(self) -> AbstractContextManager[object]:
         """Mixed precision: bfloat16 by default on a GPU, none on a CPU."""

@@ -4,7 +4,8 @@ A step's draw depends on the seed and the number of the step alone, so a night t
 what it would have seen.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -53,14 +54,14 @@ class Draws:
         prior = expected_log_prior(new, replayed, budget, classes, scarcity).to(compute.device)
         self.log_prior = prior if imbalance == "prior" else None
         self.class_weight = class_weights(prior) if imbalance == "weights" else None
+        near = self.new.resident is not None and (self.old is None or self.old.resident is not None)
+        self.drawn: Callable[[int], Drawn] = self._draw if near else ReadAhead(self._draw)
 
     def step(self, number: int) -> Step:
         """Step `number`, from 0; with several processes, this process's part of it."""
-        positions = self.compute.part(self.new_visits.at(number))
-        images, targets, remembered = self.new.images(positions), self.new.target[positions], None
-        if self.old is not None and self.old_visits is not None:
-            again = self.compute.part(self.old_visits.at(number))
-            images = torch.cat([images, self.old.images(again)])
+        positions, again, images = self.drawn(number)
+        targets, remembered = self.new.target[positions], None
+        if self.old is not None:
             targets = torch.cat([targets, self.old.target[again]])
             remembered = None if self.old.outputs is None else self.old.outputs[again]
         if self.augmentation.active:
@@ -71,6 +72,32 @@ class Draws:
             return step
         images, partner, share = self.augmentation.blend(images)
         return replace(step, images=images, partner=targets[partner], share=share)
+
+    def _draw(self, number: int) -> "Drawn":
+        positions = self.compute.part(self.new_visits.at(number))
+        if self.old is None or self.old_visits is None:
+            return positions, positions[:0], self.new.images(positions)
+        again = self.compute.part(self.old_visits.at(number))
+        return positions, again, torch.cat([self.new.images(positions), self.old.images(again)])
+
+
+Drawn = tuple[Tensor, Tensor, Tensor]
+"""Positions among the new images, positions among the remembered ones, and the images of both."""
+
+
+class ReadAhead:
+    """Reads the next step's images from disk, in a thread, while the present step is learned."""
+
+    def __init__(self, draw: Callable[[int], Drawn]) -> None:
+        self.draw = draw
+        self.reader = ThreadPoolExecutor(1, thread_name_prefix="read-ahead")
+        self.waiting: dict[int, Future[Drawn]] = {}
+
+    def __call__(self, number: int) -> Drawn:
+        """What step `number` sees; the step after it is begun."""
+        present = self.waiting.pop(number, None) or self.reader.submit(self.draw, number)
+        self.waiting = {number + 1: self.reader.submit(self.draw, number + 1)}
+        return present.result()
 
 
 class Visits:

@@ -47,6 +47,7 @@ def train(
     started = time.process_time()
     course.device = compute.device
     compute.place(course.network)
+    compute.compiled(course.network)
     if course.parent is not None:
         compute.place(course.parent)
     course.state = {name: tensor.to(compute.device) for name, tensor in course.state.items()}

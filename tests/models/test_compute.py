@@ -4,6 +4,7 @@ from torch import nn
 
 from models.compute import ONE_CPU, Compute, default_device
 from records.errors import WrongInput
+from tests.models.pools import linear
 
 
 def multiplied_in(compute: Compute) -> torch.dtype:
@@ -74,3 +75,12 @@ def test_alone_it_is_the_first_of_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RETAIN_DEVICE", "cpu")
     here = Compute.here("float32")
     assert (here.rank, here.processes, here.precision, here.device) == (0, 1, "float32", torch.device("cpu"))
+
+
+def test_a_compiled_body_learns_the_same_and_is_written_the_same(monkeypatch) -> None:
+    plain, compiled = (linear([[1.0, 2.0], [0.0, 1.0]]) for _ in range(2))
+    monkeypatch.setenv("RETAIN_COMPILE", "eager")
+    ONE_CPU.compiled(compiled)
+    images = torch.randint(0, 256, (4, 1, 1, 2), dtype=torch.uint8)
+    assert torch.equal(compiled(images), plain(images))
+    assert compiled.state_dict().keys() == plain.state_dict().keys()
