@@ -7,7 +7,7 @@ from records.record import Record
 
 MLP = {"name": "mlp", "hidden": [400, 400]}
 PATCHES = {"name": "patches"}
-BLENDED = {
+BLENDED: dict[str, Any] = {
     "network": {**MLP, "start": "orthogonal"},
     "strategy": {"name": "replay_distillation", "remembered": 1.0, "fresh": 1.0, "features": 1.0},
     "optimiser": {"name": "muon"},
@@ -15,7 +15,11 @@ BLENDED = {
 }
 """More learned of each image, and held fast: what does best at one pass over new classes."""
 FEW = {"augmentation": {"mix": 0.2, "shift": 0.036}}
-MANY = {"augmentation": {"mix": 0.3}}
+MANY = {
+    "augmentation": {"mix": 0.3},
+    "scarcity": 0.1,
+    "strategy": {**BLENDED["strategy"], "fresh": 0.5},
+}
 
 
 class Case(Record):
@@ -64,7 +68,8 @@ def _memories() -> list[Case]:
         for name in ("replay", "dark_replay"):
             update = {**memory, "strategy": {"name": name}}
             made.append(_case(group, name, stream, update, size == 500, bare=True))
-        made += [_case(group, name, stream, {**memory, "strategy": {"name": name}}) for name in named]
+        chosen = named if size == 500 else ("er_ace", "replay_distillation")
+        made += [_case(group, name, stream, {**memory, "strategy": {"name": name}}) for name in chosen]
         unbalanced = {**memory, "strategy": {"name": "replay"}, "imbalance": "none"}
         made.append(_case(group, "replay, without balanced softmax", stream, unbalanced))
         blended = {**memory, **BLENDED, **(FEW if size == 500 else MANY)}
@@ -193,22 +198,10 @@ def _digits() -> list[Case]:
 
 def avalanche_cases() -> list[AvalancheCase]:
     """Avalanche's strategies on the first stream, each with the rate at which it did best on seed 0."""
-    best = [
-        ("replay", "Replay"),
-        ("der", "DER++"),
-        ("er_ace", "ER-ACE"),
-        ("replay_lwf", "Replay + LwF"),
-        ("gdumb", "GDumb"),
+    leading = [("replay", "Replay", 0.1), ("der", "DER++", 0.1), ("er_ace", "ER-ACE", 0.1)]
+    others = [("replay_lwf", "Replay + LwF", 0.1), ("gdumb", "GDumb", 0.1), ("icarl", "iCaRL", 1.0)]
+    return [
+        AvalancheCase(group=f"memory-{size}", name=f"Avalanche: {name}", strategy=strategy, memory=size, rate=rate)
+        for size, chosen in ((500, leading + others), (2000, leading))
+        for strategy, name, rate in chosen
     ]
-    made = []
-    for size in (500, 2000):
-        for strategy, name in best:
-            made.append(
-                AvalancheCase(
-                    group=f"memory-{size}", name=f"Avalanche: {name}", strategy=strategy, memory=size, rate=0.1
-                )
-            )
-        made.append(
-            AvalancheCase(group=f"memory-{size}", name="Avalanche: iCaRL", strategy="icarl", memory=size, rate=1.0)
-        )
-    return made
