@@ -67,7 +67,7 @@ class Draws:
         if self.augmentation.active:
             images = self.augmentation(images)
         weight = None if self.class_weight is None else self.class_weight[targets]
-        step = Step(images, targets, len(positions), self.log_prior, weight, remembered)
+        step = Step(images, targets, len(positions), self.log_prior, weight, remembered=remembered)
         if not self.augmentation.mix:
             return step
         images, partner, share = self.augmentation.blend(images)

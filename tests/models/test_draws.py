@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -106,3 +108,10 @@ def test_a_blended_step_says_with_what() -> None:
     assert sorted(step.partner.tolist()) == [0] * 4 + [1] * 4
     assert step.share.min() >= 0.5
     assert step.images.is_floating_point()
+
+
+def test_what_was_answered_when_an_image_was_stored_comes_with_it() -> None:
+    memory = replace(pool([1, 0, 1], first=100), outputs=torch.tensor([[0.0, 0.1], [1.0, 1.1], [2.0, 2.1]]))
+    step = Draws((pool([0] * 8),), memory, Budget(batch=4, replayed=3), 2, seed=1).step(0)
+    stored = {100 + n: answer for n, answer in enumerate(memory.outputs.tolist())}
+    assert step.remembered.tolist() == [stored[grey] for grey in step.images[4:, 0, 0, 0].tolist()]
