@@ -44,7 +44,7 @@ def main() -> None:
             case = done.result()[0]["case"]
             print(f"{number}/{len(waiting)} {case['group']}: {case['name']}", file=sys.stderr, flush=True)
         lines += [line for done in waiting for line in done.result()]
-        if not asked.only:
+        if re.match(asked.only, "costs"):
             lines += [{"system": "evaluation", **evaluation.measure(Path(place) / "evaluation")}]
             lines += [flat.measure(Path(place) / "flat")]
     if asked.append and asked.out.exists():
