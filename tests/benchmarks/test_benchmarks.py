@@ -1,0 +1,98 @@
+"""The benchmark itself: streams are what they say, plays are scored by hand, the page has every line."""
+
+import numpy as np
+import pytest
+
+from benchmarks import bare, page
+from benchmarks.cases import avalanche_cases, cases
+from benchmarks.play import Played, play
+from benchmarks.streams import FASHION_MNIST, STREAMS, Stream, digits, turn
+from tasks.update import UpdateParams
+
+BRIEF = {"network": {"name": "mlp", "hidden": [16]}, "budget": {"least_steps": 1, "most_steps": 4}}
+MACHINE = {"system": "machine", "day": "2026-01-01", "cores": 2, "processor": "any", "python": "3", "torch": "2"}
+
+
+@pytest.mark.parametrize("name", STREAMS)
+def test_a_stream_is_made_from_its_seed_and_shows_no_image_twice(name: str) -> None:
+    if name != "digits" and not FASHION_MNIST.exists():
+        pytest.skip("Fashion-MNIST is not installed")
+    stream, again = STREAMS[name](1), STREAMS[name](1)
+    for night, same in zip(stream.nights, again.nights, strict=True):
+        assert np.array_equal(night.images, same.images)
+        assert night.test.any()
+        assert (~night.test).any()
+    if name in ("digits", "equal-nights"):
+        shown = [image.tobytes() for night in stream.nights for image in night.images]
+        assert len(set(shown)) >= 0.998 * len(shown)  # a few digits are alike to the pixel
+
+
+def test_a_quarter_turn_is_that_of_numpy() -> None:
+    images = np.random.default_rng(0).integers(0, 256, (3, 1, 6, 6), dtype=np.uint8)
+    assert np.array_equal(turn(images, 90.0), np.rot90(images, axes=(2, 3))) or np.array_equal(
+        turn(images, 90.0), np.rot90(images, k=-1, axes=(2, 3))
+    )
+
+
+def test_average_and_forgetting_by_hand() -> None:
+    played = Played(
+        matrix=((0.9,), (0.7, 0.8), (0.75, 0.6, 1.0)), known=(), cpu_seconds=(), images=(),
+        kept_bytes=0, remembered_bytes=0, peak_bytes=0,
+    )  # fmt: skip
+    assert played.average == pytest.approx(2.35 / 3)
+    assert played.forgetting == pytest.approx(((0.9 - 0.75) + (0.8 - 0.6)) / 2)
+
+
+def test_a_play_learns_every_night_and_asks_all_the_past() -> None:
+    played = play(digits(0), UpdateParams.model_validate({**BRIEF, "memory": {"size": 40}}))
+    assert [len(row) for row in played.matrix] == [1, 2, 3, 4, 5]
+    for row, known in zip(played.matrix, played.known, strict=True):
+        assert all(k >= overall for overall, k in zip(row, known, strict=True))
+    assert played.remembered_bytes == 40 * 64
+    assert played.images == (256, 512, 512, 512, 512)
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_the_bare_loop_does_the_same_number_of_images(dark: bool) -> None:
+    short = Stream("short", digits(0).classes, digits(0).nights[:2])
+    result = bare.replay(short, 40, seed=0, dark=dark)
+    assert result.images == 150 * 64 + 150 * 128
+    assert [len(row) for row in result.matrix] == [1, 2]
+    assert result.matrix[-1][-1] > 0.8
+
+
+def test_every_case_can_be_run_and_is_named_once() -> None:
+    named = [f"{case.group} {case.name}" for case in [*cases(), *avalanche_cases()]]
+    assert len(set(named)) == len(named)
+    for case in cases():
+        UpdateParams.model_validate(case.update)
+        assert case.stream in STREAMS
+        assert case.group in page.GROUPS
+
+
+def line(name: str, seed: int, average: float, **more: object) -> page.Line:
+    case = {"group": "digits", "name": name}
+    told = {"forgetting": 0.1, "cpu_seconds": [2.0, 1.0], "peak_bytes": 2e6, "kept_bytes": 1e6, "remembered_bytes": 5e5}
+    return {"system": "retain", "case": case, "seed": seed, "average": average, **told, **more}
+
+
+def test_the_page_has_a_row_a_case_the_best_first() -> None:
+    lines = [MACHINE, line("worse", 0, 0.5), line("better", 0, 0.9), line("better", 1, 0.8)]
+    rows = [row for row in page.page(lines).splitlines() if row.startswith(("| better", "| worse"))]
+    assert rows == [
+        "| better | 85.0 ± 7.1 | 10.0 ± 0.0 | 3.0 | 2.0 | 1.0 | – | 2 | 1.5 |",
+        "| worse | 50.0 | 10.0 | 3.0 | 2.0 | 1.0 | – | 2 | 1.5 |",
+    ]
+
+
+def test_what_ran_in_turn_with_a_bare_loop_is_compared_with_it() -> None:
+    lines = [MACHINE, line("replay", 0, 0.5, bare_cpu_seconds=[1.5, 1.0]), line("other", 0, 0.4)]
+    rows = [
+        row.strip("| ").split(" | ") for row in page.page(lines).splitlines() if row.startswith(("| replay", "| other"))
+    ]
+    assert {row[0]: row[6] for row in rows} == {"replay": "1.20", "other": "1.2"}
+
+
+def test_a_new_run_takes_the_place_of_the_same_cases_alone() -> None:
+    earlier, new = [MACHINE, line("a", 0, 0.1), line("b", 0, 0.2)], [MACHINE, line("b", 0, 0.3)]
+    assert [entry.get("average") for entry in page.replaced(earlier, new)] == [0.1, None, 0.3]
