@@ -20,14 +20,14 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 
-from benchmarks import evaluation, flat, page
+from benchmarks import page
 from benchmarks.cases import AvalancheCase, Case, avalanche_cases, cases
 from benchmarks.streams import Stream, fashion_classes
 
 C = TypeVar("C", Case, AvalancheCase)
 ROOT = Path(__file__).parent.parent
 HERE = Path(__file__).parent
-ONE_THREAD = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+ONE_THREAD = {**os.environ, "RETAIN_DEVICE": "cpu", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 
 def main() -> None:
@@ -36,6 +36,7 @@ def main() -> None:
     seeds = list(range(1 if asked.quick else asked.seeds))
     chosen = [case for case in _matching(cases(), asked.only) if case.quick or not asked.quick]
     peers = _matching(avalanche_cases(), asked.only) if asked.avalanche and not asked.quick else []
+    asked.out.parent.mkdir(parents=True, exist_ok=True)
     lines: list[page.Line] = [_machine()]
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool, tempfile.TemporaryDirectory() as place:
         waiting = [pool.submit(_play, case, seeds) for case in chosen]
@@ -45,8 +46,7 @@ def main() -> None:
             print(f"{number}/{len(waiting)} {case['group']}: {case['name']}", file=sys.stderr, flush=True)
         lines += [line for done in waiting for line in done.result()]
         if re.match(asked.only, "costs"):
-            lines += [{"system": "evaluation", **evaluation.measure(Path(place) / "evaluation")}]
-            lines += [flat.measure(Path(place) / "flat")]
+            lines += _lines([sys.executable, "-m", "benchmarks.costs", place])
     if asked.append and asked.out.exists():
         lines = page.replaced(page.read(asked.out), lines)
     asked.out.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")

@@ -74,36 +74,6 @@ def replay(stream: Stream, memory: int, seed: int, dark: bool = False, batch: in
     return Bare(matrix, seconds, images)
 
 
-def joint(stream: Stream, epochs: int, seed: int, batch: int = 128, rate: float = 2e-3) -> Bare:
-    """A fresh network every night, trained on everything so far."""
-    torch.manual_seed(seed)
-    first = torch.from_numpy(stream.nights[0].images[~stream.nights[0].test]).float()
-    mean, std = first.mean(), first.std()
-    matrix: list[list[float]] = []
-    seconds, images = [], 0
-    for number in range(len(stream.nights)):
-        started = time.process_time()
-        past = stream.nights[: number + 1]
-        seen = torch.cat([torch.from_numpy(n.images[~n.test]) for n in past])
-        targets = torch.cat([torch.from_numpy(n.targets[~n.test]) for n in past])
-        network = mlp(first[0].numel(), len(stream.classes))
-        steps = epochs * len(seen) // batch
-        optimiser = torch.optim.AdamW(network.parameters(), lr=rate, weight_decay=1e-4, fused=True)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, rate, total_steps=steps + 1)
-        order = torch.cat([torch.randperm(len(seen)) for _ in range(epochs)])
-        for step in range(steps):
-            rows = order[step * batch : (step + 1) * batch]
-            loss = functional.cross_entropy(network((seen[rows].float() - mean) / std), targets[rows])
-            optimiser.zero_grad()
-            torch.autograd.backward(loss)
-            optimiser.step()
-            schedule.step()
-            images += len(rows)
-        seconds.append(time.process_time() - started)
-        matrix.append(_ask(network, stream, number, mean, std))
-    return Bare(matrix, seconds, images)
-
-
 def _balanced(targets: Tensor, size: int) -> Tensor:
     """Positions of a random, equal share of every class."""
     present = torch.unique(targets)

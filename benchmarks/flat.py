@@ -12,7 +12,7 @@ from pathlib import Path
 from benchmarks.evaluation import write_batch
 from models.archive import Archive
 from models.networks.mlp import MLP
-from tasks.update import MemoryParams, UpdateParams, update
+from tasks.update import ImageParams, MemoryParams, UpdateParams, update
 
 NIGHTS, REPEATS = 20, 7
 
@@ -21,7 +21,8 @@ def measure(workdir: Path) -> dict[str, object]:
     """CPU seconds of nights 2 and 20, medians, and the median ratio of neighbours; files below `workdir`."""
     archive = Archive(workdir / "batches", workdir / "cache")
     experiences = [write_batch(archive, number) for number in range(NIGHTS)]
-    params = UpdateParams(network=MLP(), memory=MemoryParams(size=2000))
+    image = ImageParams(size=28, channels=1)  # these shards have no facts to find it in
+    params = UpdateParams(image=image, network=MLP(), memory=MemoryParams(size=2000))
 
     def night(number: int, out: Path) -> float:
         started = time.process_time()

@@ -115,21 +115,11 @@ def digits(seed: int) -> Stream:
     return Stream("digits", tuple(map(str, range(10))), tuple(nights))
 
 
-def equal_nights(seed: int) -> Stream:
-    """Twenty nights of 1,000 training and 1,000 test images of all classes: what a night costs, and evaluation."""
-    generator = np.random.default_rng(seed)
-    images, targets = fashion_mnist("train")
-    order = generator.permutation(len(targets))[:40_000].reshape(20, 2, 1000)
-    nights = [_night(n, *((images[rows], targets[rows]) for rows in order[n])) for n in range(20)]
-    return Stream("equal-nights", tuple(map(str, range(10))), tuple(nights))
-
-
 STREAMS: dict[str, Callable[[int], Stream]] = {
     "fashion-classes": fashion_classes,
     "fashion-rotated": fashion_rotated,
     "fashion-mixed": fashion_mixed,
     "digits": digits,
-    "equal-nights": equal_nights,
 }
 
 

@@ -141,7 +141,9 @@ class Source:
     def of(cls, pools: Sequence[Pool], device: torch.device) -> "Source":
         """Bring the images of `pools` as near to the device as they fit."""
         size = sum(pool.bytes for pool in pools)
-        fits = size <= (RESIDENT_SHARE * torch.cuda.mem_get_info()[0] if device.type == "cuda" else RESIDENT_BYTES)
+        fits = size <= (
+            RESIDENT_SHARE * torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else RESIDENT_BYTES
+        )
         return cls(
             target=torch.cat([pool.target for pool in pools]).to(device),
             outputs=pools[0].outputs.to(device) if len(pools) == 1 and pools[0].outputs is not None else None,

@@ -1,5 +1,6 @@
 """The training loop: draw a step, take the strategy's loss, descend; until the night's budget is spent."""
 
+import math
 import time
 from collections.abc import Callable
 
@@ -73,7 +74,7 @@ class _Descent:
         options = (plan.imbalance, plan.augmentation, compute, plan.scarcity)
         self.draws = Draws(new, replayed, plan.budget, classes, course.seed, *options)
         self.factor = 1.0
-        if plan.optimiser.adapt:
+        if plan.optimiser.adapt and not strategy.starts_over:
             usual = plan.budget.least_steps * plan.budget.batch
             self.factor = adapted_rate(novelty(course, material.new), len(material.new), usual)
         self.optimisers = plan.optimiser.start(course.network)
@@ -213,5 +214,5 @@ def _load_optimiser(optimiser: torch.optim.Optimizer, tensors: Tensors) -> None:
 
 
 def _tenths(values: list[float]) -> tuple[float, ...]:
-    size = max(1, len(values) // 10)
+    size = max(1, math.ceil(len(values) / 10))
     return tuple(sum(part) / len(part) for part in (values[i : i + size] for i in range(0, len(values), size)))

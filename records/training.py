@@ -11,6 +11,8 @@ class TrainingLog(Record):
     # A training that diverged has infinite losses; that is told too.
     model_config = ConfigDict(allow_inf_nan=True, ser_json_inf_nan="constants")
 
+    identity: str = ""
+    """The night's."""
     steps: int = 0
     images: int = 0
     """Images that went through a forward and backward pass in this process, replayed ones included."""

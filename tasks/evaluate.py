@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from models.archive import Archive
+from models.compute import default_device
 from models.gates.base import Outcomes
 from models.knowledge import Knowledge, sha256
 from models.learner import Learner
@@ -92,7 +93,7 @@ def examine(
     """
     strange = {name for e in experiences for name in e.classes}.difference(learner.classes)
     pool = archive.pool(experiences, "test", (*learner.classes, *sorted(strange)), learner.spec)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = default_device()
     outputs = learner.outputs_of_parts((images for images, _ in pool.parts(device)), device)
     sizes = np.bincount(pool.batch, minlength=len(experiences))
     images = np.split(pool.image, sizes.cumsum()[:-1])

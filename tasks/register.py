@@ -27,6 +27,7 @@ from adapters.packaging import Packaging
 from adapters.registry import Registry
 from adapters.runs import JudgedNight
 from models.archive import Archive
+from models.compute import default_device
 from records.errors import DamagedState
 from records.record import Record
 from records.registration import Registration
@@ -148,11 +149,12 @@ def _costs(candidate: Path, trained: TrainingLog) -> dict[str, float]:
 
 def system_facts() -> dict[str, str]:
     """What the night ran on."""
+    device = default_device()
     return {
         "python": platform.python_version(),
         "torch": torch.__version__,
         "platform": platform.platform(),
-        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         "cpus": str(os.cpu_count()),
     }
 

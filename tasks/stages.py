@@ -19,7 +19,7 @@ from models.archive import Archive
 from models.knowledge import Knowledge
 from models.training import Progress
 from records.batch import Batch
-from records.errors import DamagedState
+from records.errors import DamagedState, UpdateFailed
 from records.experience import Experience, RejectedBatch, Report
 from records.registration import Registration, RunFile
 from records.scores import ScoreMatrix
@@ -111,11 +111,14 @@ def run_update(workspace: Workspace, progress: Progress = lambda done, total: No
     name = identities.identity(run.parent, experiences, params)
     finished = _finished(workspace.candidate, name)
     if finished is not None:
-        return finished, TrainingLog.read(workspace.training) if workspace.training.exists() else TrainingLog()
+        return finished, _training_log(workspace, name)
     folder = version_folder(workspace, run.parent)
     if launch.processes() > 1 and not launch.together():
         launch.update_together(workspace.root)
-        return run_update(workspace, progress)
+        finished = _finished(workspace.candidate, name)
+        if finished is None:
+            raise UpdateFailed(f"The update in several processes ended without a candidate in {workspace.candidate}.")
+        return finished, _training_log(workspace, name)
     snapshot, trained = update(
         None if folder is None else folder / "snapshot",
         run.parent,
@@ -128,7 +131,7 @@ def run_update(workspace: Workspace, progress: Progress = lambda done, total: No
         workspace.unfinished,
     )
     if launch.first():
-        trained.write(workspace.training)
+        trained.model_copy(update={"identity": name}).write(workspace.training)
     return snapshot, trained
 
 
@@ -263,3 +266,9 @@ def _finished(candidate: Path, name: str) -> Snapshot | None:
     except DamagedState:
         return None
     return snapshot if snapshot.identity == name else None
+
+
+def _training_log(workspace: Workspace, name: str) -> TrainingLog:
+    """How the update of this identity went; nothing is known if another one came between."""
+    told = TrainingLog.read(workspace.training) if workspace.training.exists() else TrainingLog()
+    return told if told.identity == name else TrainingLog()

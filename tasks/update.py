@@ -27,6 +27,7 @@ from models.problems.classification import Classification
 from models.strategies.base import Course, Material, State, Strategy, frozen
 from models.strategies.replay_distillation import ReplayDistillation
 from models.training import Plan, Progress, train
+from records.errors import WrongParameters
 from records.experience import Experience
 from records.record import Record
 from records.snapshot import Snapshot
@@ -65,6 +66,7 @@ class UpdateParams(Record):
     problem: ProblemChoice = Classification()
     image: ImageParams = ImageParams()
     network: NetworkRecipe = CNN()
+    """Decided on the first night. Afterwards only a strategy that starts over, `joint`, can take another one."""
     strategy: StrategyChoice = ReplayDistillation()
     memory: MemoryParams = MemoryParams()
     budget: Budget = Budget()
@@ -83,6 +85,14 @@ class UpdateParams(Record):
     def _what_goes_together(self) -> Self:
         if self.augmentation.mix and not self.strategy.blends:
             raise ValueError(f"`augmentation.mix` makes no sense with the strategy {self.strategy.name}")
+        if self.correction is not None and not self.strategy.corrected:
+            raise ValueError(f"`correction` makes no sense with the strategy {self.strategy.name}")
+        if self.memory.size == "all" and self.strategy.remembers_outputs:
+            raise ValueError(
+                f"`memory.size: all` makes no sense with the strategy {self.strategy.name}: no answers are stored"
+            )
+        if self.scarcity and self.imbalance != "prior":
+            raise ValueError("`scarcity` is part of `imbalance: prior`")
         return self
 
     @property
@@ -175,6 +185,11 @@ def _nothing(experiences: Sequence[Experience], archive: Archive, params: Update
 
 
 def _student(parent: Learner, experiences: Sequence[Experience], params: UpdateParams, seed: int) -> Learner:
+    if parent.classes and params.network != parent.recipe and not params.strategy.starts_over:
+        raise WrongParameters(
+            f"`update.network` is {params.network.name} with other values than the champion's network, which is "
+            f"{parent.recipe.name}: restore it, or run one night with the strategy `joint`, which starts over."
+        )
     if params.strategy.starts_over:
         student = Learner.fresh(params.network, parent.spec, parent.classes, seed)
     else:

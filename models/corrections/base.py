@@ -1,4 +1,4 @@
-"""What a correction is to the rest: a last touch to the head, after training, that takes out a bias for new classes.
+"""What a correction is to the rest: a last touch, after training; most take a bias for new classes out of the head.
 
 A night sees far more images of new classes than of old ones, and a head that is trained on them leans towards the new.
 Balanced softmax takes that out of the loss (see `models/draws.py`); a correction repairs the head afterwards.
@@ -9,10 +9,10 @@ from records.record import Record
 
 
 class Correction(Record):
-    """A repair of the head. Nothing happens on a night without old or without new classes."""
+    """A repair of the network. Nothing happens on the first night."""
 
     def apply(self, course: Course, material: Material) -> None:
-        """Change the head of the course's network in place."""
+        """Change the course's network in place."""
         raise NotImplementedError
 
 

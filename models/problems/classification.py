@@ -2,6 +2,7 @@
 
 from typing import Literal
 
+import torch
 from torch import Tensor
 from torch.nn import functional
 
@@ -34,16 +35,21 @@ class Classification(Problem):
         return functional.kl_div(mine, its, reduction="batchmean", log_target=True) * temperature**2
 
     def outcomes(self, outputs: Tensor, targets: Tensor, known: int) -> Answers:
-        """Right or wrong, 1 or 0, image by image, with all classes and with the first `known` alone."""
+        """Right or wrong, 1 or 0, image by image, with all classes and with the first `known` alone.
+
+        Outputs that are no numbers, of a training that diverged, are wrong with confidence 0.
+        """
+        finite = outputs.isfinite().all(dim=1)
+        outputs = torch.where(finite[:, None], outputs, 0.0)
         highest, answer = outputs.max(dim=1)
         # The softmax of the highest output alone: several times faster than all of them when classes are few.
         confidence = 1 / (outputs - highest[:, None]).exp().sum(dim=1)
         among_known = answer if known >= outputs.shape[1] else outputs[:, :known].argmax(dim=1)
         return Answers(
             answer=answer.cpu().numpy(),
-            confidence=confidence.double().cpu().numpy(),
-            overall=(answer == targets).double().cpu().numpy(),
-            among_known=(among_known == targets).double().cpu().numpy(),
+            confidence=(confidence * finite).double().cpu().numpy(),
+            overall=((answer == targets) & finite).double().cpu().numpy(),
+            among_known=((among_known == targets) & finite).double().cpu().numpy(),
         )
 
     def score(self, outcomes: Floats) -> float:

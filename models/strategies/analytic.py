@@ -96,6 +96,8 @@ class Analytic(Strategy):
 
     name: Literal["analytic"] = "analytic"
     descends: ClassVar[bool] = False
+    corrected: ClassVar[bool] = False
+    blends: ClassVar[bool] = False
     head: Literal["ridge", "lda"] = "ridge"
     """`lda` does not care how many images a class has; `ridge` is a little better where classes are even."""
     ridge: float = Field(default=1e-4, gt=0, le=1)

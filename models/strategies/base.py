@@ -106,6 +106,8 @@ class Strategy(Record):
     """True if the night begins with a fresh network instead of the parent's."""
     descends: ClassVar[bool] = True
     """False if it needs no gradient steps: everything is done in `finish`."""
+    corrected: ClassVar[bool] = True
+    """False if a correction of the head would undo what it does, or has nothing to go back to."""
     blends: ClassVar[bool] = True
     """False if its loss makes no sense of an image that is blended from two."""
     remembers_outputs: ClassVar[bool] = False

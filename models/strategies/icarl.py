@@ -7,7 +7,7 @@ are memory's uniform sample, not a herded one, since memory must not depend on t
 problem's own with softened distillation, not a sigmoid a class.
 """
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -23,6 +23,7 @@ class ICaRL(Strategy):
     """Replay and distillation under a nearest-mean head. The head that was trained is kept for the next night."""
 
     name: Literal["icarl"] = "icarl"
+    corrected: ClassVar[bool] = False
     strength: float = Field(default=1.0, ge=0, le=1000)
     """Weight of the divergence from the parent."""
     temperature: float = Field(default=2.0, ge=1, le=100)

@@ -11,6 +11,7 @@ class Joint(Strategy):
 
     name: Literal["joint"] = "joint"
     starts_over: ClassVar[bool] = True
+    corrected: ClassVar[bool] = False
 
     def draw(self, material: Material) -> tuple[tuple[Pool, ...], Pool | None]:
         """The archive and the new images, each once an epoch."""

@@ -55,7 +55,8 @@ def ingested(tmp_path_factory, deliver):
         folder = deliver(root / f"delivery-{seed}", counts, seed)
         day = date(2026, 3, 1 + seed)
         batch = ingest(root / "batches", root / "staging", folder, day, IngestParams(test_share=0.5)).batch
-        split = Counter(Archive(root / "batches", root / "cache").labels(batch.id).split.tolist())
+        labels = Archive(root / "batches", root / "cache").labels(batch.id)
+        split = Counter(labels.split.at(np.arange(batch.images)).tolist())
         named = {"batch": batch.id, "digest": batch.digest, "classes": batch.classes, "validation": 0}
         return Experience(**named, train=split["train"], test=split["test"])
 

@@ -8,6 +8,7 @@ import torch
 
 from models.catalogue import CorrectionChoice
 from models.corrections.base import Correction
+from models.corrections.interpolation import Interpolation
 from models.networks.base import Network
 from models.networks.mlp import MLP
 from models.problems.classification import Classification
@@ -18,6 +19,9 @@ from tests.models.pools import coloured
 SPEC = InputSpec(channels=1, height=4, width=4, mean=(0.5,), std=(0.25,))
 CORRECTIONS = [correction() for correction in get_args(get_args(CorrectionChoice)[0])]
 every_correction = pytest.mark.parametrize("correction", CORRECTIONS, ids=lambda c: c.name)
+every_bias_correction = pytest.mark.parametrize(
+    "correction", [c for c in CORRECTIONS if c.name != "interpolation"], ids=lambda c: c.name
+)
 
 
 def corrected(correction: Correction, old: int, classes: int, memory: bool = True) -> tuple[Course, dict]:
@@ -35,13 +39,13 @@ def changed(course: Course, before: dict) -> list[str]:
     return [name for name, value in course.network.state_dict().items() if not torch.equal(value, before[name])]
 
 
-@every_correction
+@every_bias_correction
 @pytest.mark.parametrize(("old", "classes"), [(0, 3), (3, 3)], ids=["first night", "no new class"])
 def test_without_old_or_without_new_classes_nothing_happens(correction: Correction, old: int, classes: int) -> None:
     assert changed(*corrected(correction, old, classes)) == []
 
 
-@every_correction
+@every_bias_correction
 def test_only_the_rows_of_new_classes_change(correction: Correction) -> None:
     course, before = corrected(correction, old=2, classes=4)
     assert set(changed(course, before)) <= {"head.weight", "head.bias"}
@@ -61,3 +65,13 @@ def test_a_night_without_memory_is_no_fault(correction: Correction) -> None:
 def test_it_does_the_same_twice(correction: Correction) -> None:
     one, other = (corrected(correction, old=2, classes=4)[0].network.state_dict() for _ in range(2))
     assert all(torch.equal(value, other[name]) for name, value in one.items())
+
+
+def test_interpolation_goes_part_of_the_way_and_leaves_new_classes_alone() -> None:
+    course, before = corrected(Interpolation(parent=0.25), old=2, classes=4)
+    for name, its in course.parent.state_dict().items():
+        rows = len(its) if name.startswith("head") else None
+        mine = course.network.state_dict()[name]
+        torch.testing.assert_close(mine[:rows], 0.75 * before[name][:rows] + 0.25 * its)
+    assert torch.equal(course.network.head.weight[2:], before["head.weight"][2:])
+    assert changed(*corrected(Interpolation(), old=0, classes=3)) == []
