@@ -296,7 +296,8 @@ PARAMS = {
     "wrong type": ("update: {budget: {epochs: many}}", "`update.budget.epochs`: input should be a valid number"),
     "unknown strategy": (
         "update: {strategy: {name: reply}}",
-        "`update.strategy.name` is `reply`, which is not known; known: finetune, joint, replay, replay_distillation.",
+        "`update.strategy.name` is `reply`, which is not known; known: finetune, joint, replay, dark_replay, er_ace, "
+        "lwf, replay_distillation, icarl, ewc, si, importance_weighted, reptile, analytic.",
     ),
     "no YAML": ("update: [", "is not readable as YAML"),
     "wrong encoding": ("# Größe".encode("latin-1"), "is not readable as YAML: 'utf-8' codec can't decode"),

@@ -11,11 +11,12 @@ import urllib.error
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import psutil
 import pytest
 
+from flows.night import Strategy
 from flows.servers import answers
 from tasks.overview import status_of
 from tasks.stages import registry_of
@@ -111,7 +112,7 @@ def test_the_form_of_manual_shows_titles_limits_and_choices(interface):
     fields = schema["definitions"]["Request"]["properties"]
     assert [field["title"] for field in fields.values()] == ["Strategy", "Epochs", "Memory", "Hold for a person"]
     assert all(field["description"] for field in fields.values())
-    assert fields["strategy"]["enum"] == ["as configured", "finetune", "joint", "replay", "replay_distillation"]
+    assert fields["strategy"]["enum"] == list(get_args(Strategy))
     number = fields["epochs"]["anyOf"][0]
     assert (number["type"], number["exclusiveMinimum"], number["maximum"]) == ("number", 0, 1000)
     assert fields["hold"]["type"] == "boolean"

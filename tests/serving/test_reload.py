@@ -49,7 +49,7 @@ def write_candidate(folder, seed):
     learner = learner_of(seed)
     learned = Experience(batch=BATCH, digest="d", classes=learner.classes, train=8, validation=0, test=5)
     nothing = Knowledge.of_nothing(MLP(hidden=(16,)), SPEC, seed)
-    nothing.after(learner, Memory.empty(), [learned], "aa", 0).write(folder)
+    nothing.after(learner, Memory.empty(), {}, [learned], "aa", 0).write(folder)
 
 
 def answers_of(seed):
