@@ -73,6 +73,11 @@ class Draws:
         images, partner, share = self.augmentation.blend(images)
         return replace(step, images=images, partner=targets[partner], share=share)
 
+    def close(self) -> None:
+        """No more steps are drawn."""
+        if isinstance(self.drawn, ReadAhead):
+            self.drawn.reader.shutdown(cancel_futures=True)
+
     def _draw(self, number: int) -> "Drawn":
         positions = self.compute.part(self.new_visits.at(number))
         if self.old is None or self.old_visits is None:

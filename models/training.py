@@ -89,6 +89,16 @@ class _Descent:
         if checkpoint is not None:
             self._resume(checkpoint)
         self.course.network.train()
+        try:
+            self._take_steps(checkpoint, progress)
+        finally:
+            self.draws.close()
+        if self.average is not None:
+            self.average.settle()
+        losses = {part: _tenths(torch.stack(values).tolist()) for part, values in self.losses.items()}
+        return TrainingLog(steps=self.done, images=self.seen, losses=losses)
+
+    def _take_steps(self, checkpoint: Checkpoint | None, progress: Progress) -> None:
         before = time.monotonic()
         while (done := self._share_done()) < 1:
             self._step(done)
@@ -99,10 +109,6 @@ class _Descent:
             if checkpoint is not None and self.compute.rank == 0 and checkpoint.due():
                 checkpoint.save(Saved(self.done, self.seconds, self._tensors()))
             progress(self.done, max(self.done, self._expected_steps()))
-        if self.average is not None:
-            self.average.settle()
-        losses = {part: _tenths(torch.stack(values).tolist()) for part, values in self.losses.items()}
-        return TrainingLog(steps=self.done, images=self.seen, losses=losses)
 
     def _step(self, done: float) -> None:
         step = self.draws.step(self.done)

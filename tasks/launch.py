@@ -1,7 +1,7 @@
 """Several processes for one update: `torchrun` starts them, each takes its part of every step.
 
 They are told of each other by the environment variables of `torch.distributed`; on one machine nothing must be set but
-RETAIN_PROCESSES. For several machines, start `torchrun ... -m tasks update` on each, over a shared workspace.
+RETAIN_PROCESSES.
 """
 
 import os

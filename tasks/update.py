@@ -51,7 +51,7 @@ class MemoryParams(Record):
     share: Share = "balanced"
     """`balanced` shares the places evenly by the classes, `proportional` keeps them as they occur."""
     seed: int = 0
-    """Another seed remembers another sample."""
+    """Another seed remembers another sample; what is remembered already keeps its rank."""
 
     @property
     def bound(self) -> int:
@@ -187,8 +187,8 @@ def _nothing(experiences: Sequence[Experience], archive: Archive, params: Update
 def _student(parent: Learner, experiences: Sequence[Experience], params: UpdateParams, seed: int) -> Learner:
     if parent.classes and params.network != parent.recipe and not params.strategy.starts_over:
         raise WrongParameters(
-            f"`update.network` is {params.network.name} with other values than the champion's network, which is "
-            f"{parent.recipe.name}: restore it, or run one night with the strategy `joint`, which starts over."
+            f"`update.network` is not the champion's ({parent.recipe!r}), and a network cannot be exchanged: restore "
+            "it, or run one night with the strategy `joint`, which starts over."
         )
     if params.strategy.starts_over:
         student = Learner.fresh(params.network, parent.spec, parent.classes, seed)

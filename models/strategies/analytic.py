@@ -2,9 +2,10 @@
 
 The head is ridge regression to the classes, or linear discriminant analysis. Either needs sums alone: of every feature
 times every other (the Gram matrix), and of the features of each class. Nights add to the sums, workers' sums add up,
-and an image that must be forgotten is subtracted. Nothing is forgotten and no image is kept (Zhuang et al., 2022,
-"ACIL: Analytic Class-Incremental Learning", arXiv:2205.14922; Hayes and Kanan, 2020, "Lifelong Machine Learning with
-Deep Streaming Linear Discriminant Analysis", arXiv:1909.01520; McDonnell et al., 2023, "RanPAC", arXiv:2307.02251).
+and an image that must be forgotten is subtracted. Old classes lose what a full retrain would take from them, and no
+more, and no image is needed for it (Zhuang et al., 2022, "ACIL: Analytic Class-Incremental Learning", arXiv:2205.14922;
+Hayes and Kanan, 2020, "Lifelong Machine Learning with Deep Streaming Linear Discriminant Analysis", arXiv:1909.01520;
+McDonnell et al., 2023, "RanPAC", arXiv:2307.02251).
 
 Features are rounded to whole numbers first, 16 to a standard deviation. So the sums are whole numbers, exact, and the
 same in any order, on any number of workers. What is not whole follows from the sums each night anew. The features of
