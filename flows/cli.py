@@ -130,7 +130,7 @@ def ingest(
       retain ingest photos/monday -w shop
       retain ingest photos/monday.csv -w shop --arrived 2026-03-02
     """
-    from tasks.inbox import take
+    from tasks.intake.inbox import take
     from tasks.stages import params_of
 
     place, day = _open(workspace), options.day(arrived)

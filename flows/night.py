@@ -27,8 +27,10 @@ from records.scores import ScoreMatrix
 from records.training import TrainingLog
 from records.verdict import Verdict
 from serving import reload
-from tasks import inbox, quarantine, stages
-from tasks.deliveries import printable
+from tasks import stages
+from tasks.gate import quarantine
+from tasks.intake import inbox
+from tasks.intake.deliveries import printable
 from tasks.workspace import Workspace
 
 log = logging.getLogger("retain")

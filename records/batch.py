@@ -37,6 +37,12 @@ class Batch(Record):
     columns: tuple[str, ...] = ()
     """Further columns of the user's manifest; they stand in the shards as `user.<name>`."""
     shards: tuple[Shard, ...]
+    corrects: str = ""
+    """Id of the batch in quarantine whose images these are, corrected by a person; empty for a delivery."""
+    accepted: tuple[str, ...] = ()
+    """Names of checks that a person has looked at and accepted for these images; they only warn."""
+    note: str = ""
+    """Who released the images from quarantine, and why."""
 
 
 class Arrival(Record):

@@ -22,6 +22,19 @@ class Complaint(Record):
     """What was found, for this image."""
 
 
+class Comparison(Record):
+    """How something is distributed in the batch and in what was learned before: what a check of drift looked at."""
+
+    of: str
+    """What is counted, with its unit: `brightness`, `longer side in pixels`, `class`."""
+    bins: tuple[str, ...]
+    """A name for each part: a class, or the range of a number such as `0.25 to 0.31`."""
+    before: tuple[float, ...]
+    """Share of the images learned before that lie in each part, 0..1."""
+    now: tuple[float, ...]
+    """Share of the batch's images."""
+
+
 class Check(Record):
     """One check of the data gate and what it found."""
 
@@ -37,7 +50,9 @@ class Check(Record):
     complaints: tuple[Complaint, ...] = ()
     """The images, row by row, of a check that leaves images out; of others at most the first twenty."""
     note: str = ""
-    """What was found, for checks that look at the batch as a whole."""
+    """What was found, for checks that look at the batch as a whole: how much, and in which direction."""
+    comparison: Comparison | None = None
+    """For checks of drift: the two distributions."""
 
 
 class Report(Record):

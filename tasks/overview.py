@@ -9,10 +9,10 @@ from records.experience import Report
 from records.record import Record
 from records.registration import Registration
 from records.runs import RunFacts, VersionFacts
-from tasks.deliveries import printable
 from tasks.evaluate import OUTCOMES
-from tasks.inbox import waiting
-from tasks.quarantine import pending, quarantined
+from tasks.gate.quarantine import pending, quarantined
+from tasks.intake.deliveries import printable
+from tasks.intake.inbox import waiting
 from tasks.register import approve
 from tasks.stages import archive_of, params_of, registry_of, snapshot_of, version_folder
 from tasks.workspace import Workspace

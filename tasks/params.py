@@ -12,9 +12,9 @@ from models.catalogue import GateChoice
 from models.gates.paired_score import PairedScore
 from records.errors import WrongParameters
 from records.record import Record
-from tasks.checks import ValidateParams
 from tasks.evaluate import EvaluateParams
-from tasks.ingest import IngestParams
+from tasks.gate.checks import ValidateParams
+from tasks.intake.ingest import IngestParams
 from tasks.register import RegisterParams
 from tasks.update import UpdateParams
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from adapters.datastore import DataStore
 from records.batch import Batch
-from tasks.ingest import ingest
+from tasks.intake.ingest import ingest
 from tasks.params import read_params
 from tasks.streams import StreamName, deliveries
 from tasks.workspace import Workspace, workers

@@ -28,14 +28,14 @@ from records.training import TrainingLog
 from records.verdict import Verdict
 from tasks import identity as identities
 from tasks import launch
-from tasks.earlier import LOOKED_UP, EarlierImages
 from tasks.evaluate import evaluate, read_pairs
-from tasks.ingest import read_batch
+from tasks.gate.earlier import LOOKED_UP, EarlierImages
+from tasks.gate.validate import validate
+from tasks.intake.ingest import read_batch
 from tasks.judge import judge
 from tasks.params import Params, read_params
 from tasks.register import night_facts, register
 from tasks.update import update
-from tasks.validate import validate
 from tasks.workspace import Workspace
 
 FACTS = [

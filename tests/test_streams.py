@@ -18,14 +18,14 @@ from records.batch import Batch
 from records.experience import Experience
 from records.scores import ScoreMatrix
 from records.verdict import Verdict
-from tasks.earlier import EarlierImages
 from tasks.evaluate import evaluate, read_pairs
-from tasks.ingest import ingest
+from tasks.gate.earlier import EarlierImages
+from tasks.gate.validate import validate
+from tasks.intake.ingest import ingest
 from tasks.judge import judge
 from tasks.params import Params, read_params
 from tasks.streams import FIRST_DAY, Pictures, deliveries, digits, fashion_mnist
 from tasks.update import update
-from tasks.validate import validate
 
 TEMPLATE = Path(__file__).parents[1] / "tasks" / "template"
 FASHION = Path("/usr/share/datasets/fashion-mnist")

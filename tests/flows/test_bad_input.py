@@ -22,7 +22,8 @@ from PIL import Image
 from flows.cli import main
 from records.experience import Report
 from records.registration import RunFile
-from tasks import quarantine, stages
+from tasks import stages
+from tasks.gate import quarantine
 from tasks.workspace import Workspace
 
 RETAIN = [sys.executable, "-m", "flows.cli"]

@@ -18,7 +18,7 @@ from models.statistics import certainly_better
 from records.experience import Experience
 from records.scores import FirstSight, Score, ScoreMatrix, ScoreRow
 from tasks.evaluate import EvaluateParams, evaluate, read_pairs, read_references
-from tasks.ingest import IngestParams, ingest
+from tasks.intake.ingest import IngestParams, ingest
 from tasks.update import UpdateParams, update
 
 FIRST, SECOND, THIRD = {"cross": 60, "square": 60}, {"bar": 60, "column": 60}, {"bar": 60, "square": 60}

@@ -20,7 +20,7 @@ from records.errors import UpdateFailed, WrongInput
 from records.experience import Experience
 from records.registration import RunFile
 from tasks import launch
-from tasks.ingest import IngestParams, ingest
+from tasks.intake.ingest import IngestParams, ingest
 from tasks.stages import run_update
 from tasks.update import UpdateParams, learn, update
 from tasks.workspace import Workspace

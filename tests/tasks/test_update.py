@@ -24,7 +24,7 @@ from models.strategies.joint import Joint
 from models.strategies.si import SI
 from records.errors import DamagedState
 from records.experience import Experience
-from tasks.ingest import IngestParams, ingest
+from tasks.intake.ingest import IngestParams, ingest
 from tasks.update import ImageParams, MemoryParams, UpdateParams, update
 from tasks.update import learn as continue_learning
 

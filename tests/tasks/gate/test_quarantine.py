@@ -11,9 +11,11 @@ from PIL import Image
 
 from records.experience import Report
 from records.registration import RunFile
-from tasks import inbox, quarantine, stages
+from tasks import stages
 from tasks.creation import create
-from tasks.ingest import IngestParams
+from tasks.gate import quarantine
+from tasks.intake import inbox
+from tasks.intake.ingest import IngestParams
 from tasks.workspace import Workspace
 
 DAY = date(2026, 3, 2)

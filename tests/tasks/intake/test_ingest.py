@@ -18,7 +18,7 @@ from PIL import Image as Pillow
 
 from models.images import SHARD_SCHEMA, split_of
 from records.errors import DamagedState, Unavailable, UnreadableBatch, WrongInput
-from tasks.ingest import IngestParams, ingest, list_batches, read_batch
+from tasks.intake.ingest import IngestParams, ingest, list_batches, read_batch
 
 DAY = date(2026, 1, 5)
 LATER = date(2026, 1, 6)
@@ -432,7 +432,7 @@ KILLED = """
 import os, signal, sys
 from datetime import date
 from pathlib import Path
-from tasks.ingest import IngestParams, ingest
+from tasks.intake.ingest import IngestParams, ingest
 
 home, source = Path(sys.argv[1]), Path(sys.argv[2])
 

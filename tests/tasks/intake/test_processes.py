@@ -6,11 +6,11 @@ import sys
 import pytest
 
 from records.errors import Unavailable
-from tasks.processes import in_order
+from tasks.intake.processes import in_order
 
 WORKERS_OF_A_KILLED_PROCESS = """
 import multiprocessing, os, signal, time
-from tasks.processes import in_order
+from tasks.intake.processes import in_order
 
 if __name__ == "__main__":
     results = in_order(time.sleep, [0, 0, 0, 0, 0, 600, 600], 2)

@@ -6,9 +6,9 @@ import pytest
 from records.batch import Batch, Shard
 from records.errors import DamagedState
 from records.experience import Experience, RejectedBatch
-from tasks.checks import ValidateParams, image_checks
-from tasks.earlier import NOTHING_EARLIER, EarlierImages
-from tasks.validate import validate
+from tasks.gate.checks import ValidateParams, image_checks
+from tasks.gate.earlier import NOTHING_EARLIER, EarlierImages
+from tasks.gate.validate import validate
 
 LENIENT = ValidateParams(refused_share=1, min_train=1, min_test=1, min_test_per_class=0)
 

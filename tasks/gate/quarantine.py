@@ -13,8 +13,8 @@ from adapters.datastore import DataStore
 from models.archive import ADMITTED
 from models.images import decode
 from records.experience import Report
-from tasks.ingest import list_batches, read_batch
-from tasks.report import THUMBNAILS, report_html
+from tasks.gate.report import THUMBNAILS, report_html
+from tasks.intake.ingest import list_batches, read_batch
 from tasks.workspace import Workspace
 
 SIDE = 96

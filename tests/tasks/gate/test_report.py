@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 import pytest
 
 from records.experience import Check, Complaint, Report
-from tasks.report import THUMBNAILS, percent, plain, report_html, summary
+from tasks.gate.report import THUMBNAILS, percent, plain, report_html, summary
 
 
 def png(grey):

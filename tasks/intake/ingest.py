@@ -26,9 +26,9 @@ from models.images import Facts, ImageLimits, facts, split_of
 from records.batch import Arrival, Batch, Shard
 from records.errors import Busy, DamagedState, Unavailable, WrongInput
 from records.record import Record
-from tasks.deliveries import Delivery, Item, label_problem, read_bytes, read_delivery
-from tasks.processes import in_order
-from tasks.shards import Row, ShardWriter
+from tasks.intake.deliveries import Delivery, Item, label_problem, read_bytes, read_delivery
+from tasks.intake.processes import in_order
+from tasks.intake.shards import Row, ShardWriter
 
 Progress = Callable[[int, int], None]
 

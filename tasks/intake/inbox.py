@@ -11,8 +11,8 @@ import pyarrow.parquet as parquet
 
 from adapters.datastore import DataStore
 from records.batch import Arrival
-from tasks.deliveries import MANIFESTS, printable
-from tasks.ingest import IngestParams, ingest
+from tasks.intake.deliveries import MANIFESTS, printable
+from tasks.intake.ingest import IngestParams, ingest
 from tasks.workspace import Workspace, workers
 
 log = logging.getLogger("retain")

@@ -13,9 +13,9 @@ from adapters.expectations import Finding, MeanBetween, OneOf, Rule, SumBetween,
 from records.batch import Batch
 from records.errors import DamagedState
 from records.experience import Check, Complaint, Experience, RejectedBatch, Report
-from tasks.checks import FAULT_OF, FINE, ImageCheck, ValidateParams, image_checks
-from tasks.earlier import EarlierImages
-from tasks.report import count_of, percent, plain, summary
+from tasks.gate.checks import FAULT_OF, FINE, ImageCheck, ValidateParams, image_checks
+from tasks.gate.earlier import EarlierImages
+from tasks.gate.report import count_of, percent, plain, summary
 
 NEEDED = ("image", "path", "label", "split", "problem", "detail", "format", "width", "height", "frames", "phash")
 """The columns of the facts that are looked at; none may have missing values."""

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from records.errors import Unavailable, UnreadableBatch
-from tasks import inbox
 from tasks.creation import create
-from tasks.ingest import IngestParams, list_batches
+from tasks.intake import inbox
+from tasks.intake.ingest import IngestParams, list_batches
 from tasks.workspace import Workspace
 
 DAY = date(2026, 3, 2)
