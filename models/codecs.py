@@ -132,7 +132,7 @@ def read_pixels(encoded: bytes, max_pixels: int) -> Decoded:
 
     Raises `BadImage` with one of the problems empty, not-an-image, format, too-many-pixels, truncated, unreadable.
     """
-    return _plain_png(encoded, max_pixels) or _any_file(encoded, max_pixels)
+    return plain_png(encoded, max_pixels) or _any_file(encoded, max_pixels)
 
 
 def _any_file(encoded: bytes, max_pixels: int) -> Decoded:
@@ -159,7 +159,7 @@ def _decoded(file: Pillow.Image, header: Header) -> Decoded:
     return Decoded(pixels, header._replace(width=width, height=height), file if as_it_is else None)
 
 
-def _plain_png(encoded: bytes, max_pixels: int) -> Decoded | None:
+def plain_png(encoded: bytes, max_pixels: int) -> Decoded | None:
     """What a PNG file shows that is one header, one chunk of pixels and the end; None for all others and damaged ones.
 
     Grey or colour of 8 bits, not interlaced (PNG, third edition, 11.2). Pillow's own reader takes three times as long

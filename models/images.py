@@ -293,15 +293,16 @@ def _look_hashes(greys: Greys) -> list[str]:
 
     One bit for each of 8 x 8 pairs of neighbours in a 9 x 8 copy, row by row: 1 if the right one is brighter.
     """
-    small = _resized(greys, 8, 9)
+    small = resized(greys, 8, 9)
     bits = np.packbits((small[:, :, 1:] > small[:, :, :-1]).reshape(len(greys), 64), axis=1)
     return [row.tobytes().hex() for row in bits]
 
 
-def _resized(greys: Greys, height: int, width: int) -> NDArray[np.float64]:
-    """Copies of another size, [images, height, width], bit for bit those of Pillow: bilinear, antialiased, rows first.
+def resized(greys: Greys, height: int, width: int) -> NDArray[np.float64]:
+    """Copies of another size, [images, height, width]: bilinear, antialiased, first along rows, then along columns.
 
-    Weights are whole numbers, so the products are exact in whatever order a processor adds them up.
+    As Pillow does either, but Pillow's order of the two depends on its version. Weights are whole numbers of 2^-22, so
+    sums are exact in whatever order a processor adds them up.
     """
     rows = np.floor(greys @ _weights(greys.shape[2], width) + 0.5)
     return np.floor(_weights(greys.shape[1], height).T @ rows + 0.5)
