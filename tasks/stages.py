@@ -41,7 +41,7 @@ from tasks.workspace import Workspace
 
 FACTS = [
     "image", "path", "label", "split", "sha256", "bytes", "problem", "detail", "format", "mode", "width", "height",
-    "frames", "brightness", "contrast", "sharpness", "phash",
+    "frames", "brightness", "contrast", "low", "high", "entropy", "sharpness", "phash",
 ]  # fmt: skip
 """Columns of a shard that the data gate looks at; the images themselves stay on disk."""
 
