@@ -95,7 +95,7 @@ class Look(NamedTuple):
     sharpness: float = 0.0
     """Variance of the Laplacian of the grey levels 0..255 (Pech-Pacheco et al. 2000): low means blurred."""
     phash: str = ""
-    """Difference hash of 64 bits, 16 hex digits (N. Krawetz, "Kind of Like That", 2013). Empty if not decodable."""
+    """Perceptual hash of 64 bits, 16 hex digits: images that look the same differ in few. Empty if not decodable."""
 
 
 class Facts(NamedTuple):
@@ -289,32 +289,41 @@ def _moments(
 
 
 def _look_hashes(greys: Greys) -> list[str]:
-    """A difference hash each.
+    """A perceptual hash each: the signs of the 8 x 8 lowest waves of its cosine transform, constant ones left out.
 
-    One bit for each of 8 x 8 pairs of neighbours in a 9 x 8 copy, row by row: 1 if the right one is brighter.
+    After Zauner, "Implementation and Benchmarking of Perceptual Image Hash Functions", 2010; signs instead of a
+    comparison with the median, because pictures of like objects then share fewer bits by chance. Measured against a
+    difference hash in docs/decisions/0007-the-data-gate.md.
     """
-    small = resized(greys, 8, 9)
-    bits = np.packbits((small[:, :, 1:] > small[:, :, :-1]).reshape(len(greys), 64), axis=1)
+    along, down = _waves(greys.shape[2]), _waves(greys.shape[1])
+    strength = np.tensordot(greys @ along, down, axes=(1, 0))
+    bits = np.packbits(strength.reshape(len(greys), 64) > FAINTEST, axis=1)
     return [row.tobytes().hex() for row in bits]
 
 
-def resized(greys: Greys, height: int, width: int) -> NDArray[np.float64]:
-    """Copies of another size, [images, height, width]: bilinear, antialiased, first along rows, then along columns.
+FAINTEST = 2.0**28
+"""A wave of one grey level has this strength for each pixel; a fainter one than in a single pixel counts as none."""
 
-    As Pillow does either, but Pillow's order of the two depends on its version. Weights are whole numbers of 2^-22, so
-    sums are exact in whatever order a processor adds them up.
+
+@lru_cache(maxsize=64)
+def _waves(side: int) -> NDArray[np.float64]:
+    """[side, 8] what each pixel of a line gives to waves 1 to 8 of a copy of 32 pixels, in whole units.
+
+    Whole, and small enough that sums of products stay below 2^53: so they are exact in whatever order a processor adds
+    them up, and equal images have equal hashes everywhere.
     """
-    rows = np.floor(greys @ _weights(greys.shape[2], width) + 0.5)
-    return np.floor(_weights(greys.shape[1], height).T @ rows + 0.5)
+    place = np.pi / 64 * (2 * np.arange(32) + 1)
+    return np.round(2**14 * _weights(side, 32) @ np.cos(place[:, None] * np.arange(1, 9)))
 
 
 @lru_cache(maxsize=64)
 def _weights(before: int, after: int) -> NDArray[np.float64]:
-    """What each of `before` pixels in a line gives to each of `after`, in whole units of 2^-22; [before, after]."""
+    """What each of `before` pixels in a line gives to each of `after`, if resized bilinearly without aliasing."""
     scale = before / after
     reach = max(scale, 1.0)
     centre = (np.arange(after) + 0.5) * scale
     place = np.arange(before)[:, None]
     first, last = np.floor(centre - reach + 0.5), np.floor(centre + reach + 0.5)
     weights = np.maximum(1 - np.abs((place - centre + 0.5) * (1 / reach)), 0) * ((place >= first) & (place < last))
-    return np.floor(weights / weights.cumsum(axis=0)[-1] * 2**22 + 0.5) / 2**22
+    shares: NDArray[np.float64] = weights / weights.sum(axis=0)
+    return shares

@@ -62,7 +62,7 @@ class Thumbnails:
     def see(self, batch: str, rows: Sequence[int]) -> Sight:
         """Grey levels, 0..1."""
         pixels = self._archive.some(batch, rows, SMALL)
-        return Sight(pixels.reshape(len(rows), -1).astype(np.float32) / 255)
+        return Sight(np.divide(pixels.reshape(len(rows), -1), 255, dtype=np.float32))
 
 
 class Model:

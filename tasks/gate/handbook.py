@@ -25,8 +25,8 @@ severity of the check:
 - `warn`: it is told in the report and nothing follows.
 
 `params.validate.severity` changes it, for example `severity: {blurry: refuse image, dark: "off"}`; checks of the
-batch can be `refuse batch`, `warn` or `off`. A limit is a value in `params.validate` unless it says `ingest.`. `retain checks`
-prints this list with the values of a workspace.
+batch can be `refuse batch`, `warn` or `off`. A limit is a value in `params.validate` unless it says `ingest.`. `retain
+checks` prints this list with the values of a workspace.
 
 This page is made from the code: `make docs`.
 """

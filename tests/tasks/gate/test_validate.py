@@ -242,7 +242,9 @@ CASES = {
         NOTHING_EARLIER,
         {},
         {
-            "class-respelled": {2: "labelled Cat, but there is a class cat", 3: "labelled c-a-t, but there is a class cat"},
+            "class-respelled": {
+                2: "labelled Cat, but there is a class cat", 3: "labelled c-a-t, but there is a class cat",
+            },
             "class-similar": {9: "labelled kangarou, which is nearly kangaroo"},
         },
     ),
