@@ -273,6 +273,20 @@ def params(workspace: Where = Path(), as_json: AsJson = False) -> None:
 
 
 @app.command(rich_help_panel=LOOK)
+def checks(workspace: Where = Path(), as_json: AsJson = False) -> None:
+    """Every question that the data gate asks, with its limit and what follows, as this workspace has them.
+
+    Limits and consequences are set in params.yaml, section validate; what
+    each check means is in docs/checks.md and in every report.
+    """
+    from tasks.gate.handbook import asked_of
+    from tasks.params import read_params
+
+    told = asked_of(read_params(_open(workspace).params).validation)
+    _print_json(told) if as_json else tables.show_checks(told)
+
+
+@app.command(rich_help_panel=LOOK)
 def ui(
     workspace: Where = Path(),
     prefect_port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.", metavar="PORT")] = 4200,

@@ -11,12 +11,14 @@ from records.scores import ScoreMatrix, ScoreRow
 
 if TYPE_CHECKING:
     from records.runs import RunFacts
+    from tasks.gate.handbook import Asked
     from tasks.overview import Change, Comparison
 
 COLOURS = {
     "accept": "green", "approved": "green", "refuse": "red", "inconclusive": "yellow", "held": "yellow",
     "quarantined": "magenta", "nothing to learn": "dim",
 }  # fmt: skip
+SEVERITIES = {"refuse batch": "red", "refuse image": "magenta", "drop": "cyan", "warn": "yellow"}
 WORDS = {"accept": "accepted", "refuse": "refused"}
 NONE = "–"
 SHORT = 8
@@ -127,6 +129,18 @@ def show_comparison(told: "Comparison") -> None:
         pairs = [f"{pair} ({number})" for pair, number in told.confused.items()]
         screen.say()
         screen.tell("lost as", screen.listed(pairs, 10))
+
+
+def show_checks(checks: "Sequence[Asked]") -> None:
+    """A row a check of the data gate; severities that params.yaml changes stand out."""
+    table = _table(("check", "if not", "limits"), left=("check", "if not", "limits"))
+    table.columns[-1].no_wrap = False
+    for check in checks:
+        limits = ", ".join(f"{name} {value}".strip() for name, value in check.limits.items())
+        colour = SEVERITIES.get(check.severity, "dim") + (" bold" if check.changed else "")
+        table.add_row(check.name, Text(check.severity, colour), Text(screen.visible(limits)))
+    screen.draw(table)
+    screen.say(f"{len(checks)} checks; what each means is in docs/checks.md, or here with --json.", "dim")
 
 
 def show_params(values: dict[str, str], defaults: dict[str, str]) -> None:
