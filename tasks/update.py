@@ -87,6 +87,11 @@ class UpdateParams(Record):
             raise ValueError(f"`augmentation.mix` makes no sense with the strategy {self.strategy.name}")
         if self.correction is not None and not self.strategy.corrected:
             raise ValueError(f"`correction` makes no sense with the strategy {self.strategy.name}")
+        if self.correction is not None and self.correction.needs_memory and self.memory.size == 0:
+            raise ValueError(
+                f"`memory.size: 0` makes no sense with the correction {self.correction.name}: it is fitted on "
+                "remembered images"
+            )
         if self.memory.size == "all" and self.strategy.remembers_outputs:
             raise ValueError(
                 f"`memory.size: all` makes no sense with the strategy {self.strategy.name}: no answers are stored"
