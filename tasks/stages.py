@@ -130,8 +130,9 @@ def run_update(workspace: Workspace, progress: Progress = lambda done, total: No
         progress,
         workspace.unfinished,
     )
+    trained = trained.model_copy(update={"identity": name})
     if launch.first():
-        trained.model_copy(update={"identity": name}).write(workspace.training)
+        trained.write(workspace.training)
     return snapshot, trained
 
 

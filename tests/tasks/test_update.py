@@ -22,7 +22,7 @@ from models.strategies.ewc import EWC
 from models.strategies.finetune import Finetune
 from models.strategies.joint import Joint
 from models.strategies.si import SI
-from records.errors import DamagedState
+from records.errors import DamagedState, WrongParameters
 from records.experience import Experience
 from tasks.intake.ingest import IngestParams, ingest
 from tasks.update import ImageParams, MemoryParams, UpdateParams, update
@@ -156,6 +156,17 @@ def test_joint_starts_over_whatever_its_parent_is(learn, nights):
         children = [learn(f"child-{p.name}", p, nights[1:], params) for p in parents]
         assert equal(*(weights(child) for child in children)) == same
         assert Knowledge.read(children[0]).learner.classes == ("cross", "square", "bar", "column")
+
+
+def test_another_network_than_the_parents_is_refused_unless_the_night_starts_over(learn, nights):
+    parent = learn("one", None, nights[:1])
+    other = PARAMS.model_copy(update={"network": MLP(hidden=(16,))})
+    with pytest.raises(
+        WrongParameters, match="`update.network` is not the champion's .*: restore it, or run one night"
+    ):
+        learn("two", parent, nights[1:], other)
+    started_over = learn("three", parent, nights[1:], other.model_copy(update={"strategy": Joint()}))
+    assert Knowledge.read(started_over).learner.recipe == MLP(hidden=(16,))
 
 
 def test_learning_leaves_the_parent_as_it_was(learn, nights):

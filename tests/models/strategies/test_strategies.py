@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from models.archive import Pool
-from models.catalogue import StrategyChoice
+from models.catalogue import CorrectionChoice, StrategyChoice
 from models.networks.base import Network
 from models.networks.mlp import MLP
 from models.problems.classification import Classification
@@ -135,3 +135,14 @@ def test_features_are_held_to_the_parents_on_remembered_images(course: Course) -
 def test_what_cannot_be_blended_is_refused_with_a_sentence(name: str) -> None:
     with pytest.raises(ValueError, match=f"`augmentation.mix` makes no sense with the strategy {name}"):
         UpdateParams.model_validate({"strategy": {"name": name}, "augmentation": {"mix": 0.2}})
+
+
+@every_strategy
+def test_a_correction_is_refused_exactly_where_it_would_undo_what_the_strategy_does(strategy: Strategy) -> None:
+    for correction in get_args(get_args(CorrectionChoice)[0]):
+        asked = {"strategy": strategy.model_dump(), "correction": correction().model_dump()}
+        if strategy.corrected:
+            assert UpdateParams.model_validate(asked).correction == correction()
+        else:
+            with pytest.raises(ValueError, match=f"`correction` makes no sense with the strategy {strategy.name}"):
+                UpdateParams.model_validate(asked)
