@@ -108,11 +108,12 @@ def default_device() -> torch.device:
     mine = f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if wanted == "cuda" else wanted
     if mine in there:
         return torch.device(mine)
+    told = f"`{named}`" if named else "not set"
+    meant = f", which means {mine} for this process" if mine != wanted else ""
     here = ", ".join(there) if len(there) > 1 else "the CPU alone"
-    number = f", which means {mine} for this process" if mine != wanted else ""
     raise WrongInput(
-        f"RETAIN_DEVICE is {f'`{named}`' if named else 'not set'}{number}; it must be `cpu`, `cuda`, or one GPU such as `cuda:0`, and what torch "
-        f"finds here is {here}."
+        f"RETAIN_DEVICE is {told}{meant}; it must be `cpu`, `cuda`, or one GPU such as `cuda:0`, and what torch finds "
+        f"here is {here}."
     )
 
 

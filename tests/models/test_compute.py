@@ -86,9 +86,13 @@ def test_each_process_has_a_gpu_of_its_own_unless_it_is_told(
 @pytest.mark.parametrize(
     ("wanted", "count", "sentence"),
     [
-        ("gpu", 0, "RETAIN_DEVICE is `gpu`; it must be `cpu`, `cuda`, or one GPU such as `cuda:0`, and what torch "),
-        ("cuda", 0, "finds here is the CPU alone."),
-        ("cuda:2", 2, "finds here is cpu, cuda:0, cuda:1."),
+        (
+            "gpu",
+            0,
+            "RETAIN_DEVICE is `gpu`; it must be `cpu`, `cuda`, or one GPU such as `cuda:0`, and what torch finds ",
+        ),
+        ("cuda", 0, "here is the CPU alone."),
+        ("cuda:2", 2, "here is cpu, cuda:0, cuda:1."),
         ("cuda", 2, "RETAIN_DEVICE is `cuda`, which means cuda:3 for this process; it must be "),
         ("", 2, "RETAIN_DEVICE is not set, which means cuda:3 for this process; it must be "),
         ("tpu:0", 2, "RETAIN_DEVICE is `tpu:0`; it must be "),

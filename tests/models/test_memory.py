@@ -5,27 +5,19 @@ from random import Random
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import chisquare
 
 from models.archive import Pool
 from models.memory import COLUMNS, Memory, Share, even_quotas, rank
+from tests.models.pools import pool_of
 
 Make = Callable[[list[int]], Memory]
 
 
 def pool(images: list[str], targets: list[int]) -> Pool:
-    pixels = np.arange(len(images), dtype=np.uint8).reshape(-1, 1, 1, 1)
-    return Pool(
-        batch=np.zeros(len(images), dtype=np.int64),
-        row=np.arange(len(images)),
-        image=np.array(images, dtype=str),
-        target=torch.tensor(targets, dtype=torch.int64),
-        batches=("b",),
-        pixels=(pixels,),
-    )
+    return pool_of(np.arange(len(images), dtype=np.uint8).reshape(-1, 1, 1, 1), targets, images)
 
 
 def memory(numbers: list[int], seed: int = 0) -> Memory:

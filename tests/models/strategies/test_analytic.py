@@ -23,6 +23,7 @@ from models.strategies.analytic import LARGEST, NEVER, Analytic, Sums, lda, ridg
 from models.strategies.base import Course, Material, frozen
 from models.training import Plan, train
 from records.snapshot import InputSpec
+from tests.models.pools import pool_of
 
 SPEC = InputSpec(channels=1, height=8, width=8, mean=(0.5,), std=(0.29,))
 PATCHES = Patches(filters=4, grid=2)
@@ -37,14 +38,7 @@ def shapes(targets: list[int], seed: int = 0) -> Pool:
     pixels = generator.integers(0, 160, (len(targets), 1, 8, 8), dtype=np.uint8)
     for image, target in zip(pixels, targets, strict=True):
         image[0, 2 * target : 2 * target + 2] += 90
-    return Pool(
-        batch=np.zeros(len(targets), dtype=np.int64),
-        row=np.arange(len(targets)),
-        image=np.array([f"{seed}-{n}" for n in range(len(targets))]),
-        target=torch.tensor(targets),
-        batches=("b",),
-        pixels=(pixels,),
-    )
+    return pool_of(pixels, targets, [f"{seed}-{n}" for n in range(len(targets))])
 
 
 def part(pool: Pool, start: int, stop: int) -> Pool:
