@@ -90,7 +90,7 @@ class Memory:
         return sorted_._take(np.concatenate(kept).astype(np.int64)) if kept else self
 
     def forget(self, images: Sequence[str]) -> "Memory":
-        """Without the given images."""
+        """Without the given images. No command calls it yet."""
         return self._take(np.flatnonzero(~np.isin(self.image, list(images))))
 
     def like(self, other: "Memory") -> "Memory":
