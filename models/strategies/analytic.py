@@ -126,7 +126,7 @@ class Analytic(Strategy):
         state["body"] = body
 
     def forget(self, course: Course, pool: Pool) -> None:
-        """Take the images of `pool` out of what was learned, as if they had never been seen. No command calls it yet."""
+        """Take the images of `pool` out of what was learned, as if never seen. No command calls it yet."""
         sums = Sums.unpacked(course.state) - self.sums(course, pool)
         self._set_head(course, sums)
         course.state.update(sums.packed())
