@@ -170,10 +170,10 @@ def learn(
     if params.correction is not None:
         params.correction.apply(course, material)
     memory = _remember(remembered, course, params.strategy, material, params.memory)
-    if params.strategy.remembers_outputs and len(memory):
-        pool = memory.recall(archive, student.spec)
-        assert pool is not None
-        memory = memory.answered(student.outputs(pool.all_images(), compute.device).numpy())
+    if params.strategy.remembers_outputs:
+        asked = memory.unanswered().recall(archive, student.spec)
+        if asked is not None:
+            memory = memory.answered(student.outputs(asked.all_images(), compute.device).numpy())
     state = {f"{params.strategy.name}/{name}": tensor for name, tensor in course.state.items()}
     return known.after(student, memory, state, experiences, identity, version), log
 
@@ -252,4 +252,5 @@ def _material(
     params: MemoryParams,
 ) -> Material:
     new = archive.pool(experiences, "train", student.classes, student.spec)
-    return Material(new, past() if params.size == "all" else remembered.recall(archive, student.spec), past)
+    recall = past if params.size == "all" else partial(remembered.recall, archive, student.spec)
+    return Material(new, recall, past)

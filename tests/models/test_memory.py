@@ -228,7 +228,8 @@ def test_outputs_stay_with_their_images_over_nights_files_and_memories(share: Sh
     first = first.answered(answers(first, 2, night=1))
     first.write(tmp_path / "first")
     second = Memory.read(tmp_path / "first").merge(memory(list(range(20, 60)))).keep(15, share)
-    second = second.answered(answers(second, 3, night=2))
+    second = second.answered(answers(second.unanswered(), 3, night=2))
+    assert len(second.unanswered()) == 0
     second.write(tmp_path / "second")
     again = Memory.read(tmp_path / "second")
     assert again.outputs.dtype == np.float32

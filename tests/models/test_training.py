@@ -31,7 +31,7 @@ def course(classes: int = 2, seed: int = 0, dropout: float = 0.0) -> Course:
 
 
 def material(new: Pool, memory: Pool | None = None) -> Material:
-    return Material(new, memory, lambda: None)
+    return Material(new, lambda: memory, lambda: None)
 
 
 def equal(one: Network, other: Network) -> bool:

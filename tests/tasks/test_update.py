@@ -14,6 +14,7 @@ from models.compute import Compute
 from models.corrections.bias_layer import BiasLayer
 from models.corrections.weight_aligning import WeightAligning
 from models.knowledge import Knowledge, sha256
+from models.learner import Learner
 from models.networks.mlp import MLP
 from models.networks.patches import Patches
 from models.strategies.analytic import Analytic
@@ -286,6 +287,18 @@ def test_an_image_keeps_the_answer_of_the_night_that_remembered_it(learn, nights
             assert not np.allclose(outputs[:2], second[image][:2], atol=1e-3)
         else:
             np.testing.assert_allclose(outputs, second[image], atol=1e-5)
+
+
+def test_only_images_without_an_answer_are_asked_for_one(learn, nights, monkeypatch):
+    dark = PARAMS.model_copy(update={"strategy": DarkReplay()})
+    one = learn("one", None, nights[:1], dark)
+    asked = []
+    ask = Learner.outputs
+    monkeypatch.setattr(
+        Learner, "outputs", lambda self, images, *more: asked.append(len(images)) or ask(self, images, *more)
+    )
+    new = set(Knowledge.read(learn("two", one, nights[1:], dark)).memory.image) - set(Knowledge.read(one).memory.image)
+    assert asked == [len(new)]
 
 
 def test_a_memory_that_grows_keeps_the_answers_it_had(learn, nights, archive):

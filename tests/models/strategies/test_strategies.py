@@ -28,7 +28,7 @@ every_strategy = pytest.mark.parametrize("strategy", STRATEGIES, ids=lambda s: s
 
 
 def material() -> Material:
-    return Material(new=coloured(4, 2), memory=coloured(3, 0), open_archive=lambda: coloured(9, 1))
+    return Material(new=coloured(4, 2), recall=lambda: coloured(3, 0), open_archive=lambda: coloured(9, 1))
 
 
 def step() -> Step:
@@ -72,7 +72,7 @@ def test_a_night_and_the_next_keep_tensors_that_can_be_written(strategy: Strateg
     student = copy.deepcopy(course.network).requires_grad_(True)
     student.grow(4)
     following = Course(student, parent, Classification(), kept, seed=2)
-    new = Material(new=coloured(4, 3), memory=coloured(3, 2), open_archive=lambda: coloured(9, 1))
+    new = Material(new=coloured(4, 3), recall=lambda: coloured(3, 2), open_archive=lambda: coloured(9, 1))
     train(following, strategy, new, plan)
     assert following.state.keys() == course.state.keys()
     assert all(value.isfinite().all() for value in student.state_dict().values())
@@ -112,8 +112,18 @@ def test_only_the_full_retrain_opens_the_archive_and_starts_over() -> None:
         if strategy.name == "joint":
             assert strategy.starts_over
         else:
-            strategy.draw(Material(new=coloured(4, 2), memory=coloured(3, 0), open_archive=refuse))
+            strategy.draw(Material(new=coloured(4, 2), recall=lambda: coloured(3, 0), open_archive=refuse))
             assert not strategy.starts_over
+
+
+@pytest.mark.parametrize("name", ["finetune", "joint", "lwf", "ewc", "si", "analytic"])
+def test_who_replays_nothing_recalls_nothing(name: str) -> None:
+    def refuse() -> Pool:
+        raise AssertionError("memory was recalled")
+
+    (strategy,) = (s for s in STRATEGIES if s.name == name)
+    _, replayed = strategy.draw(Material(coloured(4, 2), refuse, lambda: coloured(9, 1)))
+    assert replayed is None
 
 
 def test_the_loss_of_a_blend_is_that_of_both_its_classes(course: Course) -> None:
