@@ -114,7 +114,7 @@ def run_update(workspace: Workspace, progress: Progress = lambda done, total: No
         return finished, _training_log(workspace, name)
     folder = version_folder(workspace, run.parent)
     if launch.processes() > 1 and not launch.together():
-        launch.update_together(workspace.root)
+        launch.update_together(workspace.root, progress)
         finished = _finished(workspace.candidate, name)
         if finished is None:
             raise UpdateFailed(f"The update in several processes ended without a candidate in {workspace.candidate}.")
