@@ -5,8 +5,12 @@ same files give the same verdict whoever runs them.
 """
 
 import json
+import math
+import os
 import shutil
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
 
@@ -19,7 +23,7 @@ from models.archive import Archive
 from models.knowledge import Knowledge
 from models.training import Progress
 from records.batch import Batch
-from records.errors import DamagedState, UpdateFailed
+from records.errors import DamagedState, UpdateFailed, WrongInput
 from records.experience import Experience, RejectedBatch, Report
 from records.registration import Registration, RunFile
 from records.scores import ScoreMatrix
@@ -59,6 +63,29 @@ def registry_of(workspace: Workspace) -> Registry:
 def archive_of(workspace: Workspace) -> Archive:
     """The images of this workspace."""
     return Archive(workspace.batches, workspace.cache)
+
+
+@contextmanager
+def bounded_cache(workspace: Workspace) -> Iterator[None]:
+    """Whatever is done in here, afterwards the cache of decoded images is within RETAIN_CACHE_GB, or holds only what
+    was used in here. Raises `WrongInput` beforehand if that is no number."""
+    limit, began = cache_limit(), time.time_ns()
+    try:
+        yield
+    finally:
+        archive_of(workspace).trim(limit, began)
+
+
+def cache_limit() -> int:
+    """RETAIN_CACHE_GB, or 20, in bytes. Raises `WrongInput` for what is no number."""
+    given = os.environ.get("RETAIN_CACHE_GB") or "20"
+    try:
+        limit = float(given)
+    except ValueError:
+        limit = math.nan
+    if not 0 <= limit < math.inf:
+        raise WrongInput(f"RETAIN_CACHE_GB is `{given}`; it must be a number of gigabytes, 0 or more.")
+    return int(limit * 10**9)
 
 
 def version_folder(workspace: Workspace, version: int) -> Path | None:

@@ -4,10 +4,11 @@ from datetime import date
 
 import pytest
 
+from records.errors import WrongInput
 from records.registration import RunFile
 from records.training import TrainingLog
 from tasks.intake.ingest import IngestParams, ingest
-from tasks.stages import run_update, run_validate
+from tasks.stages import archive_of, bounded_cache, run_update, run_validate
 from tasks.workspace import Workspace
 
 PARAMS = """
@@ -58,3 +59,26 @@ def test_a_night_with_other_parameters_is_learned_anew(validated):
     after, trained = run_update(validated)
     assert after.identity != before.identity
     assert (trained.identity, trained.steps) == (after.identity, 6)
+
+
+def test_after_a_night_the_cache_holds_at_most_what_it_may_or_what_that_night_used(validated, monkeypatch):
+    monkeypatch.setenv("RETAIN_CACHE_GB", "0")
+    with bounded_cache(validated):
+        run_update(validated)
+    used = set(validated.cache.iterdir())
+    assert used
+    with bounded_cache(validated):
+        archive_of(validated).labels(validated.run_file().batches[0])
+    assert {path.suffix for path in validated.cache.iterdir()} == {".safetensors"}
+    monkeypatch.delenv("RETAIN_CACHE_GB")
+    with bounded_cache(validated):
+        pass
+    assert len(list(validated.cache.iterdir())) == 1
+
+
+@pytest.mark.parametrize("given", ["many", "-1", "nan", "inf"])
+def test_a_bound_of_the_cache_that_is_no_number_is_refused_before_anything_is_done(validated, monkeypatch, given):
+    monkeypatch.setenv("RETAIN_CACHE_GB", given)
+    sentence = f"RETAIN_CACHE_GB is `{given}`; it must be a number of gigabytes, 0 or more."
+    with pytest.raises(WrongInput, match=sentence), bounded_cache(validated):
+        raise AssertionError("it was begun")
