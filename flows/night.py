@@ -81,7 +81,7 @@ def night(request: Request = AS_CONFIGURED, workspace: str = "", arrived: date |
     log.setLevel(logging.INFO)  # Else nothing but warnings would reach Prefect's pages.
     day, watch = arrived or date.today(), Stopwatch()
     place = Workspace.open(Path(workspace or os.environ.get("RETAIN_WORKSPACE") or "."))
-    with alone(place):
+    with alone(place), stages.bounded_cache(place):
         arrivals, unreadable = take_all(place, day)
         watch.lap("ingest")
         parent = champion_step(place)
