@@ -1,4 +1,4 @@
-"""Ingest: a folder or manifest of new images becomes an immutable batch, named by its content.
+"""Ingest: a delivery of new images becomes an immutable batch, named by its content.
 
 Images pass by once, in the order of their paths: each file is opened once, hashed, decoded and looked at, and its bytes
 and facts go into a shard. What is held in memory does not grow with the batch. A batch is built in a staging folder and
@@ -26,8 +26,9 @@ from models.images import Facts, ImageLimits, facts, split_of
 from records.batch import Arrival, Batch, Shard
 from records.errors import Busy, DamagedState, Unavailable, WrongInput
 from records.record import Record
-from tasks.intake.deliveries import Delivery, Item, label_problem, read_bytes, read_delivery
+from tasks.intake.deliveries import Delivery, Item, label_problem, read_delivery
 from tasks.intake.processes import in_order
+from tasks.intake.reading import Reader, close_kept
 from tasks.intake.shards import Row, ShardWriter
 
 Progress = Callable[[int, int], None]
@@ -53,6 +54,8 @@ class IngestParams(Record):
     """Images with more pixels, by their header, are not decoded."""
     max_bytes: int = Field(default=64 * 2**20, ge=1, le=2**30)
     """Larger files are not read."""
+    settle_seconds: float = Field(default=10, ge=0, le=3600)
+    """A delivery in the inbox is taken once nothing in it has changed for so long, or once it is marked; 0: at once."""
     shard_bytes: int = Field(default=128 * 2**20, ge=1)
     """A shard ends with the row group that reaches this size."""
 
@@ -72,7 +75,7 @@ def ingest(
     workers: int = 1,
     progress: Progress | None = None,
 ) -> Arrival:
-    """Make a batch of a folder or manifest below `batches`, or find the batch that has the same content already.
+    """Make a batch of a delivery below `batches`, or find the batch that has the same content already.
 
     `staging` lies on the same file system as `batches`. `workers` is the number of processes for large deliveries.
     `progress` is told how many images of how many are done. The source is only read.
@@ -151,6 +154,7 @@ def _write(
         shards = writer.finish()
     finally:
         writer.abandon()
+        close_kept()
     batch = _batch(delivery, arrived, digest.hexdigest(), shards)
     batch.write(folder / "batch.json")
     return batch
@@ -239,23 +243,24 @@ def _parts(items: Sequence[Item]) -> Iterator[list[Item]]:
 
 def _examine(folder: Path, columns: Sequence[str], params: IngestParams, items: list[Item]) -> list[Row]:
     """The rows of some items, columns as in `shard_schema(columns)`. It never raises because of an image."""
-    return [_row(folder, columns, params, item) for item in items]
+    with Reader(folder, params.max_bytes) as reader:
+        return [_row(reader, columns, params, item) for item in items]
 
 
-def _row(folder: Path, columns: Sequence[str], params: IngestParams, item: Item) -> Row:
-    encoded, found = _read(folder, params, item)
+def _row(reader: Reader, columns: Sequence[str], params: IngestParams, item: Item) -> Row:
+    encoded, found = _read(reader, params, item)
     further = {f"user.{name}": value for name, value in zip(columns, item.columns, strict=True)}
     split = split_of(found.image, params.test_share, params.validation_share)
     return {**vars(found), **further, "path": item.path, "label": item.label, "split": split, "encoded": encoded}
 
 
-def _read(folder: Path, params: IngestParams, item: Item) -> tuple[bytes | None, Facts]:
+def _read(reader: Reader, params: IngestParams, item: Item) -> tuple[bytes | None, Facts]:
     try:
-        encoded = read_bytes(folder, item, params.max_bytes)
+        encoded = reader.read(item)
     except BadImage as bad:
         # No bytes to name it by: the path, so that two missing files are not taken for the same image.
         image = hashlib.sha256(item.path.encode()).hexdigest()[:32]
         return None, Facts(image=image, bytes=item.bytes, problem=bad.problem, detail=bad.detail)
     found = facts(encoded, ImageLimits(max_pixels=params.max_pixels))
-    problem, detail = label_problem(item.label)
+    problem, detail = (item.problem, item.detail) if item.problem else label_problem(item.label)
     return encoded, replace(found, problem=problem, detail=detail) if problem and not found.problem else found
