@@ -114,17 +114,27 @@ def init(
 
 @app.command(rich_help_panel=WORK)
 def ingest(
-    source: Annotated[Path, typer.Argument(help="A folder or a manifest.", metavar="SOURCE", show_default=False)],
+    source: Annotated[
+        Path, typer.Argument(help="A folder, or a .csv, .tar or .parquet file.", metavar="SOURCE", show_default=False)
+    ],
     workspace: Where = Path(),
     arrived: Arrived = None,
     as_json: AsJson = False,
 ) -> None:
-    """Make an immutable batch of a folder or manifest. The next night learns it.
+    """Make an immutable batch of a delivery. The next night learns it.
 
-    SOURCE is a folder <delivery>/<class>/<image>, or a manifest: a CSV or
-    Parquet file with the columns path (relative to the manifest) and label.
-    It stays as it is, unless it lies in the inbox. The same content twice
-    adds nothing. What lies in the inbox needs no ingest: a night takes it.
+    SOURCE is one of
+      a folder <delivery>/<class>/<image>;
+      a manifest: a CSV or Parquet file with the columns path (relative to the
+      manifest) and label;
+      a .tar of samples (0001.jpg with 0001.cls or 0001.json), or a folder of
+      such shards;
+      a .parquet with the images in it, as Hugging Face writes them, or a
+      folder of such files.
+
+    It is taken at once, and stays as it is, unless it lies in the inbox. The
+    same content twice adds nothing. What lies in the inbox needs no ingest: a
+    night takes it once it is whole.
 
     Examples:
       retain ingest photos/monday -w shop

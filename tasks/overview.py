@@ -1,5 +1,6 @@
 """What a person asks between nights: where do we stand, what is different between two versions, let this one in."""
 
+import time
 from collections.abc import Sequence
 
 import pandas as pd
@@ -13,6 +14,7 @@ from tasks.evaluate import OUTCOMES
 from tasks.gate.quarantine import pending, quarantined
 from tasks.intake.deliveries import printable
 from tasks.intake.inbox import waiting
+from tasks.intake.readiness import unready
 from tasks.register import approve
 from tasks.stages import archive_of, params_of, registry_of, snapshot_of, version_folder
 from tasks.workspace import Workspace
@@ -31,6 +33,8 @@ class Status(Record):
     """Batches that the next night will validate and learn."""
     inbox: tuple[str, ...]
     """Deliveries that wait."""
+    waiting: dict[str, str] = {}
+    """Those of them that are not ready yet, with what was seen and what they wait for."""
     quarantine: tuple[Report, ...]
     last: RunFacts | None
     """The last judged night."""
@@ -72,13 +76,16 @@ def status_of(workspace: Workspace) -> Status:
     snapshot = snapshot_of(workspace, champion)
     learned = tuple(e.batch for e in snapshot.experiences)
     runs = registry.runs(1)
+    deliveries, seconds, now = waiting(workspace), params_of(workspace).ingest.settle_seconds, time.time()
+    seen = {delivery: unready(delivery, seconds, now) for delivery in deliveries}
     return Status(
         model=registry.model,
         champion=next((v for v in registry.versions() if v.number == champion), None),
         classes=snapshot.classes,
         learned=learned,
         pending=pending(workspace, learned),
-        inbox=tuple(printable(delivery.name) for delivery in waiting(workspace)),
+        inbox=tuple(printable(delivery.name) for delivery in deliveries),
+        waiting={printable(delivery.name): why.sentence() for delivery, why in seen.items() if why is not None},
         quarantine=quarantined(workspace),
         last=runs[0] if runs else None,
     )
