@@ -253,21 +253,32 @@ def compare(
     first: Annotated[str, typer.Argument(help="A registered version: 3 or v3.", metavar="V1", show_default=False)],
     second: Annotated[str, typer.Argument(help="Another one.", metavar="V2", show_default=False)],
     workspace: Where = Path(),
+    by: Annotated[
+        str | None, typer.Option(help="Compare value by value of a column, such as source.", metavar="COLUMN")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """What did V2 learn, and what did it lose against V1?
 
     Image by image, from the answers stored with both versions; no model is
     run. `lost`: images that V1 answers rightly and V2 does not; `gained`: the
-    other way round.
+    other way round. COLUMN is any column of a manifest, or source (the
+    delivery), label, format or mode; images without a value are `(none)`.
 
     Examples:
       retain compare 3 4 -w shop
       retain compare v1 v4 -w shop --json | jq .total.lost
+      retain compare 3 4 -w shop --by camera
     """
     from tasks.overview import compare_versions
+    from tasks.slices import compare_by
 
     place, versions = _open(workspace), (options.version(first), options.version(second))
+    if by is not None:
+        with screen.at_work("comparing"):
+            slices = compare_by(place, *versions, by)
+        _print_json(slices) if as_json else tables.show_slices(slices)
+        return
     with screen.at_work("comparing"):
         told = compare_versions(place, *versions)
     _print_json(told) if as_json else tables.show_comparison(told)

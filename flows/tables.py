@@ -12,6 +12,7 @@ from records.scores import ScoreMatrix, ScoreRow
 if TYPE_CHECKING:
     from records.runs import RunFacts
     from tasks.overview import Change, Comparison
+    from tasks.slices import Slices
 
 COLOURS = {
     "accept": "green", "approved": "green", "refuse": "red", "inconclusive": "yellow", "held": "yellow",
@@ -23,6 +24,8 @@ SHORT = 8
 """Characters of a run's id that are shown; the beginning is enough to name it."""
 MOST = 20
 """Classes that a comparison shows."""
+MOST_VALUES = 30
+"""Values of a column that a comparison shows."""
 
 
 def percent(value: float | None) -> str:
@@ -127,6 +130,16 @@ def show_comparison(told: "Comparison") -> None:
         pairs = [f"{pair} ({number})" for pair, number in told.confused.items()]
         screen.say()
         screen.tell("lost as", screen.listed(pairs, 10))
+
+
+def show_slices(told: "Slices") -> None:
+    """How the second version differs from the first, a row a value of a column."""
+    first, second = f"v{told.first}", f"v{told.second}"
+    shared = screen.count(sum(c.images for c in told.values), "test image")
+    screen.say(f"{second} against {first} by {told.by}, on the {shared} that both were examined on", "bold")
+    screen.draw(_change_table(screen.visible(told.by), told.values[:MOST_VALUES], first, second))
+    if (more := len(told.values) - MOST_VALUES) > 0:
+        screen.say(f"and {more} more; --json has all.", "dim")
 
 
 def show_params(values: dict[str, str], defaults: dict[str, str]) -> None:

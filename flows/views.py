@@ -90,7 +90,7 @@ def show_night(night: Night, workspace: Path) -> None:
     for arrival in night.arrivals:
         known = " (known already: nothing was added)" if arrival.known else ""
         images = screen.count(arrival.batch.images, "image")
-        screen.tell("ingested", f"{arrival.batch.id}: {images} of {arrival.batch.source}{known}")
+        screen.tell("ingested", f"{arrival.batch.id}: {images} of {arrival.delivery or arrival.batch.source}{known}")
         aside = workspace / "quarantine" / arrival.batch.id / "files"
         if aside.exists():
             screen.tell("", f"Files that were sent with it and are in no batch: {screen.place(aside)}")

@@ -96,25 +96,40 @@ def compare_versions(workspace: Workspace, first: int, second: int) -> Compariso
 
     Raises `WrongInput` if one of them does not exist.
     """
-    return compare_answers(first, second, _outcomes(workspace, first), _outcomes(workspace, second))
+    return compare_answers(first, second, outcomes_of(workspace, first), outcomes_of(workspace, second))
 
 
 def compare_answers(first: int, second: int, before: pd.DataFrame, after: pd.DataFrame) -> Comparison:
     """Compare two versions by their answers: a row an image, with columns experience, image, label, answer, overall."""
-    rows = before.merge(
-        after, on=["experience", "image", "label"], how="outer", suffixes=("_first", "_second"), indicator=True
-    )
+    rows = join_answers(before, after)
     both = rows[rows["_merge"] == "both"]
     lost = both[both["overall_first"] > both["overall_second"]]
     pairs = (lost["label"] + " → " + lost["answer_second"]).value_counts()
     return Comparison(
         first=first,
         second=second,
-        total=_change("all", both) if len(both) else None,
+        total=change_of("all", both) if len(both) else None,
         experiences=_changes(rows, "experience", (before, after)),
         classes=_changes(rows, "label", (before, after)),
         confused={str(pair): int(count) for pair, count in pairs.items()},
     )
+
+
+def join_answers(before: pd.DataFrame, after: pd.DataFrame) -> pd.DataFrame:
+    """A row an image that either version was examined on: answer_first, answer_second, ..., and which in `_merge`."""
+    keys = ["experience", "image", "label"]
+    return before.merge(after, on=keys, how="outer", suffixes=("_first", "_second"), indicator=True)
+
+
+def outcomes_of(workspace: Workspace, version: int) -> pd.DataFrame:
+    """What a registered version answered: experience, image, label, answer, overall. Raises `WrongInput` if there is no
+    such version.
+    """
+    folder = version_folder(workspace, version)
+    assert folder is not None, "version 0 is not registered"
+    columns = ["experience", "image", "label", "answer", "overall"]
+    table: pd.DataFrame = parquet.read_table(folder / "evaluation" / OUTCOMES, columns=columns).to_pandas()
+    return table
 
 
 def approve_run(workspace: Workspace, run: str, by: str, note: str, overrule: bool) -> Registration:
@@ -127,21 +142,14 @@ def approve_run(workspace: Workspace, run: str, by: str, note: str, overrule: bo
     )
 
 
-def _outcomes(workspace: Workspace, version: int) -> pd.DataFrame:
-    folder = version_folder(workspace, version)
-    assert folder is not None, "version 0 is not registered"
-    columns = ["experience", "image", "label", "answer", "overall"]
-    table: pd.DataFrame = parquet.read_table(folder / "evaluation" / OUTCOMES, columns=columns).to_pandas()
-    return table
-
-
 def _changes(rows: pd.DataFrame, by: str, tables: Sequence[pd.DataFrame]) -> tuple[Change, ...]:
     groups = dict(list(rows.groupby(by, sort=False)))
     in_order = pd.concat([table[by] for table in tables]).unique()
-    return tuple(_change(str(subject), groups[subject]) for subject in in_order)
+    return tuple(change_of(str(subject), groups[subject]) for subject in in_order)
 
 
-def _change(subject: str, rows: pd.DataFrame) -> Change:
+def change_of(subject: str, rows: pd.DataFrame) -> Change:
+    """How the versions differ on some rows of `join_answers`."""
     shared = rows[rows["_merge"] == "both"]
     counted = shared if len(shared) else rows
     return Change(

@@ -89,7 +89,7 @@ def ingest(
         known = _find(batches, batch.digest)
         if known is None:
             _move(folder, batches / batch.id)
-    return Arrival(batch=known or batch, known=known is not None)
+    return Arrival(batch=known or batch, known=known is not None, delivery=delivery.name)
 
 
 def read_batch(batches: Path, batch_id: str) -> Batch:
