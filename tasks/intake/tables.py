@@ -31,8 +31,9 @@ LABELS = ("label", "labels", "class", "category", "fine_label", "target")
 READ_BYTES = 8 * 2**20
 """About so many bytes of images are in memory at a time, one image at the least."""
 MOST_ROWS = 1024
-LARGEST_GROUP = 2**31 - 1
-"""Bytes of images in a row group, unpacked; Arrow's columns hold no more."""
+LARGEST_GROUP = 256 * 2**20
+"""Bytes of images in a row group, unpacked. Common writers put up to a thousand rows into one page, which is unpacked
+whole: each process that reads needs about three times as much memory. `datasets` writes 100 images a group."""
 BUFFER = 2**20
 
 
@@ -231,8 +232,8 @@ def _rows_at_once(table: parquet.ParquetFile, group: int, column: str, shown: st
     size: int = next((chunk.total_uncompressed_size for chunk in chunks if chunk.path_in_schema == column), 0)
     if size > LARGEST_GROUP:
         raise UnreadableBatch(
-            f"Row group {group} of {shown} holds {size / 2**30:.1f} GiB of images, too much to go through in parts. "
-            "Write the file with fewer rows a group (row_group_size=1000)."
+            f"Row group {group} of {shown} holds {size / 2**20:.0f} MiB of images, more than {LARGEST_GROUP / 2**20:.0f}. "
+            "Write the file with fewer rows a group (row_group_size=100)."
         )
     rows: int = facts.num_rows
     return max(1, min(MOST_ROWS, READ_BYTES * max(rows, 1) // max(size, 1)))
