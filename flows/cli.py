@@ -145,7 +145,7 @@ def ingest(
 
     place, day = _open(workspace), options.day(arrived)
     if not os.path.lexists(source):
-        raise WrongInput(f"{source} does not exist. Name a folder of class folders, or a manifest.")
+        raise WrongInput(f"{source} does not exist. Name a folder of class folders, or a .csv, .tar or .parquet file.")
     with screen.at_work(f"ingest {source}"):
         arrival = take(place, source.absolute(), day, params_of(place).ingest)
     batch = arrival.batch

@@ -119,7 +119,7 @@ FAULTS: tuple[tuple[str, str, str, str], ...] = (
         "label-unusable",
         "without a usable label",
         "A label becomes the name of a class, so it must be a plain name: not empty, no slash, no control character.",
-        "Give the image a plain class name, in the folder's name or in the manifest's column `label`.",
+        "Give the image a plain class name: in the folder's name, in the column `label`, or in the text beside it.",
     ),
 )
 """What ingestion may have found: name, words, meaning, remedy."""

@@ -232,8 +232,8 @@ def _rows_at_once(table: parquet.ParquetFile, group: int, column: str, shown: st
     size: int = next((chunk.total_uncompressed_size for chunk in chunks if chunk.path_in_schema == column), 0)
     if size > LARGEST_GROUP:
         raise UnreadableBatch(
-            f"Row group {group} of {shown} holds {size / 2**20:.0f} MiB of images, more than {LARGEST_GROUP / 2**20:.0f}. "
-            "Write the file with fewer rows a group (row_group_size=100)."
+            f"Row group {group} of {shown} holds {size / 2**20:.0f} MiB of images, more than "
+            f"{LARGEST_GROUP / 2**20:.0f}. Write the file with fewer rows a group (row_group_size=100)."
         )
     rows: int = facts.num_rows
     return max(1, min(MOST_ROWS, READ_BYTES * max(rows, 1) // max(size, 1)))

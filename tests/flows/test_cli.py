@@ -86,7 +86,7 @@ WRONG = {
         "No such option: --jsno (Possible options: --json). `retain",
     ),
     "nothing to ingest": (["ingest"], "Missing argument 'SOURCE'. `retain ingest --help` shows how it is used."),
-    "missing source": (["ingest", "gone"], "gone does not exist. Name a folder of class folders, or a manifest."),
+    "missing source": (["ingest", "gone"], "gone does not exist. Name a folder of class folders, or a .csv"),
     "unknown strategy": (["night", "--strategy", "reply"], "Invalid value for '--strategy': "),
     "no epochs": (["night", "--epochs", "0"], "Invalid value for '--epochs': "),
     "negative memory": (["night", "--memory", "-1"], "Invalid value for '--memory': "),
