@@ -58,7 +58,7 @@ class Unready:
 
 def marker(delivery: Path) -> Path:
     """The file that says that a delivery is whole."""
-    return delivery / READY if delivery.is_dir() else delivery.with_name(f"{delivery.name}.{READY}")
+    return delivery / READY if _is_folder(delivery) else delivery.with_name(f"{delivery.name}.{READY}")
 
 
 def mark(delivery: Path) -> None:
@@ -71,7 +71,7 @@ def unready(delivery: Path, settle: float, now: float) -> Unready | None:
     mark = marker(delivery)
     if settle == 0 or os.path.lexists(mark) or not os.path.lexists(delivery):
         return None
-    hint = f"an empty file {READY} in it" if delivery.is_dir() else f"an empty file {printable(mark.name)} beside it"
+    hint = f"an empty file {READY} in it" if _is_folder(delivery) else f"an empty file {printable(mark.name)} beside it"
     hint += " says it is whole"
     newest = 0.0
     for path in _everything(delivery):
@@ -107,8 +107,13 @@ def settle(
 
 def _everything(delivery: Path) -> Iterator[Path]:
     yield delivery
-    for place, folders, files in os.walk(delivery):
-        yield from (Path(place, name) for name in (*folders, *files))
+    if _is_folder(delivery):
+        for place, folders, files in os.walk(delivery):
+            yield from (Path(place, name) for name in (*folders, *files))
+
+
+def _is_folder(delivery: Path) -> bool:
+    return delivery.is_dir() and not delivery.is_symlink()
 
 
 def _changed(path: Path, now: float) -> float:

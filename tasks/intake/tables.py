@@ -35,6 +35,8 @@ LARGEST_GROUP = 256 * 2**20
 """Bytes of images in a row group, unpacked. Common writers put up to a thousand rows into one page, which is unpacked
 whole: each process that reads needs about three times as much memory. `datasets` writes 100 images a group."""
 BUFFER = 2**20
+CHANGED = (pa.ArrowException, OSError, ValueError, LookupError, TypeError, StopIteration)
+"""What comes of reading a file that is no longer the one that was gone through."""
 
 
 class Cell(NamedTuple):
@@ -183,7 +185,7 @@ class Cells:
                 self._start += len(self._part)
                 self._part = _leaf(next(self._rows), cell.column)
             return bytes(self._part[cell.row - self._start].as_py())
-        except (pa.ArrowException, OSError, ValueError, LookupError, TypeError, StopIteration) as error:
+        except (*CHANGED, UnreadableBatch) as error:
             raise BadImage("unreadable", f"the Parquet file cannot be read ({type(error).__name__})") from None
 
     def close(self) -> None:

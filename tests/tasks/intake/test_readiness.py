@@ -97,6 +97,12 @@ def test_other_names_are_not(monday, name):
     assert unready(monday, SETTLE, newest(monday) + 10.001) is None
 
 
+def test_no_link_is_followed(monday, tmp_path):
+    (tmp_path / "link").symlink_to(monday)
+    (monday / "cat" / "1.png.part").touch()
+    assert unready(tmp_path / "link", SETTLE, newest(tmp_path) + 11) is None
+
+
 def test_a_file_may_be_named_as_what_is_copied(tmp_path):
     (tmp_path / "monday.tar.part").touch()
     assert unready(tmp_path / "monday.tar.part", SETTLE, 4e9).seen.startswith("holds 'monday.tar.part'")
