@@ -104,6 +104,7 @@ def show_night(night: Night) -> None:
     """The night in a few sentences."""
     lines = [f"# {night.outcome.capitalize()}", "", night.sentence()]
     lines += [f"- {_text(name)} stays in the inbox: {_text(reason)}" for name, reason in night.unreadable.items()]
+    lines += [f"- {_text(name)} is left to the next night: it {_text(seen)}" for name, seen in night.waiting.items()]
     lines += [f"- {_text(report.source)}: {_text(report.summary)}" for report in night.quarantined]
     create_markdown_artifact("\n".join(lines), key="night", description=night.sentence())
 

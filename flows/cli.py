@@ -114,17 +114,27 @@ def init(
 
 @app.command(rich_help_panel=WORK)
 def ingest(
-    source: Annotated[Path, typer.Argument(help="A folder or a manifest.", metavar="SOURCE", show_default=False)],
+    source: Annotated[
+        Path, typer.Argument(help="A folder, or a .csv, .tar or .parquet file.", metavar="SOURCE", show_default=False)
+    ],
     workspace: Where = Path(),
     arrived: Arrived = None,
     as_json: AsJson = False,
 ) -> None:
-    """Make an immutable batch of a folder or manifest. The next night learns it.
+    """Make an immutable batch of a delivery. The next night learns it.
 
-    SOURCE is a folder <delivery>/<class>/<image>, or a manifest: a CSV or
-    Parquet file with the columns path (relative to the manifest) and label.
-    It stays as it is, unless it lies in the inbox. The same content twice
-    adds nothing. What lies in the inbox needs no ingest: a night takes it.
+    SOURCE is one of
+      a folder <delivery>/<class>/<image>;
+      a manifest: a CSV or Parquet file with the columns path (relative to the
+      manifest) and label;
+      a .tar of samples (0001.jpg with 0001.cls or 0001.json), or a folder of
+      such shards;
+      a .parquet with the images in it, as Hugging Face writes them, or a
+      folder of such files.
+
+    It is taken at once, and stays as it is, unless it lies in the inbox. The
+    same content twice adds nothing. What lies in the inbox needs no ingest: a
+    night takes it once it is whole.
 
     Examples:
       retain ingest photos/monday -w shop
@@ -135,7 +145,7 @@ def ingest(
 
     place, day = _open(workspace), options.day(arrived)
     if not os.path.lexists(source):
-        raise WrongInput(f"{source} does not exist. Name a folder of class folders, or a manifest.")
+        raise WrongInput(f"{source} does not exist. Name a folder of class folders, or a .csv, .tar or .parquet file.")
     with screen.at_work(f"ingest {source}"):
         arrival = take(place, source.absolute(), day, params_of(place).ingest)
     batch = arrival.batch
@@ -243,21 +253,32 @@ def compare(
     first: Annotated[str, typer.Argument(help="A registered version: 3 or v3.", metavar="V1", show_default=False)],
     second: Annotated[str, typer.Argument(help="Another one.", metavar="V2", show_default=False)],
     workspace: Where = Path(),
+    by: Annotated[
+        str | None, typer.Option(help="Compare value by value of a column, such as source.", metavar="COLUMN")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """What did V2 learn, and what did it lose against V1?
 
     Image by image, from the answers stored with both versions; no model is
     run. `lost`: images that V1 answers rightly and V2 does not; `gained`: the
-    other way round.
+    other way round. COLUMN is any column of a manifest, or source (the
+    delivery), label, format or mode; images without a value are `(none)`.
 
     Examples:
       retain compare 3 4 -w shop
       retain compare v1 v4 -w shop --json | jq .total.lost
+      retain compare 3 4 -w shop --by camera
     """
     from tasks.overview import compare_versions
+    from tasks.slices import compare_by
 
     place, versions = _open(workspace), (options.version(first), options.version(second))
+    if by is not None:
+        with screen.at_work("comparing"):
+            slices = compare_by(place, *versions, by)
+        _print_json(slices) if as_json else tables.show_slices(slices)
+        return
     with screen.at_work("comparing"):
         told = compare_versions(place, *versions)
     _print_json(told) if as_json else tables.show_comparison(told)

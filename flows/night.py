@@ -31,6 +31,7 @@ from tasks import stages
 from tasks.gate import quarantine
 from tasks.intake import inbox
 from tasks.intake.deliveries import printable
+from tasks.intake.readiness import CLOCK, Clock, settle
 from tasks.workspace import Workspace
 
 log = logging.getLogger("retain")
@@ -82,7 +83,7 @@ def night(request: Request = AS_CONFIGURED, workspace: str = "", arrived: date |
     day, watch = arrived or date.today(), Stopwatch()
     place = Workspace.open(Path(workspace or os.environ.get("RETAIN_WORKSPACE") or "."))
     with alone(place), stages.bounded_cache(place):
-        arrivals, unreadable = take_all(place, day)
+        arrivals, unreadable, waiting = take_all(place, day)
         watch.lap("ingest")
         parent = champion_step(place)
         experiences, reports = admit(place, parent, request)
@@ -92,6 +93,7 @@ def night(request: Request = AS_CONFIGURED, workspace: str = "", arrived: date |
         update={
             "arrivals": arrivals,
             "unreadable": unreadable,
+            "waiting": waiting,
             "quarantined": tuple(report for report in reports if not report.admitted),
             "parent": parent,
             "day": day,
@@ -156,17 +158,25 @@ def alone(place: Workspace) -> Iterator[None]:
         lock.release()
 
 
-def take_all(place: Workspace, day: date) -> tuple[tuple[Arrival, ...], dict[str, str]]:
-    """Ingest every delivery in the inbox; those that cannot become a batch stay there, each with its reason."""
+def take_all(
+    place: Workspace, day: date, clock: Clock = CLOCK
+) -> tuple[tuple[Arrival, ...], dict[str, str], dict[str, str]]:
+    """Ingest every delivery in the inbox that is ready. The others stay there, each with its reason: those that cannot
+    become a batch, and those that still change.
+    """
     arrivals, unreadable = [], {}
     inbox.finish_taking(place)
-    for delivery in inbox.waiting(place):
+    ready, left = settle(inbox.waiting(place), stages.params_of(place).ingest.settle_seconds, clock, log.info)
+    waiting = {printable(delivery.name): why.sentence() for delivery, why in left.items()}
+    for name, sentence in waiting.items():
+        log.warning("%s is left to the next night: it %s", name, sentence)
+    for delivery in ready:
         try:
             arrivals.append(ingest_step(place, delivery, day))
         except UnreadableBatch as reason:
             log.warning("%s stays in the inbox: %s", printable(delivery.name), printable(str(reason)))
             unreadable[printable(delivery.name)] = printable(str(reason))
-    return tuple(arrivals), unreadable
+    return tuple(arrivals), unreadable, waiting
 
 
 def admit(place: Workspace, parent: int, request: Request) -> tuple[tuple[Experience, ...], tuple[Report, ...]]:

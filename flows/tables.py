@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from records.runs import RunFacts
     from tasks.gate.handbook import Asked
     from tasks.overview import Change, Comparison
+    from tasks.slices import Slices
 
 COLOURS = {
     "accept": "green", "approved": "green", "refuse": "red", "inconclusive": "yellow", "held": "yellow",
@@ -25,6 +26,8 @@ SHORT = 8
 """Characters of a run's id that are shown; the beginning is enough to name it."""
 MOST = 20
 """Classes that a comparison shows."""
+MOST_VALUES = 30
+"""Values of a column that a comparison shows."""
 
 
 def percent(value: float | None) -> str:
@@ -141,6 +144,16 @@ def show_checks(checks: "Sequence[Asked]") -> None:
         table.add_row(check.name, Text(check.severity, colour), Text(screen.visible(limits)))
     screen.draw(table)
     screen.say(f"{len(checks)} checks; what each means is in docs/checks.md, or here with --json.", "dim")
+
+
+def show_slices(told: "Slices") -> None:
+    """How the second version differs from the first, a row a value of a column."""
+    first, second = f"v{told.first}", f"v{told.second}"
+    shared = screen.count(sum(c.images for c in told.values), "test image")
+    screen.say(f"{second} against {first} by {told.by}, on the {shared} that both were examined on", "bold")
+    screen.draw(_change_table(screen.visible(told.by), told.values[:MOST_VALUES], first, second))
+    if (more := len(told.values) - MOST_VALUES) > 0:
+        screen.say(f"and {more} more; --json has all.", "dim")
 
 
 def show_params(values: dict[str, str], defaults: dict[str, str]) -> None:

@@ -90,9 +90,14 @@ def show_night(night: Night, workspace: Path) -> None:
     for arrival in night.arrivals:
         known = " (known already: nothing was added)" if arrival.known else ""
         images = screen.count(arrival.batch.images, "image")
-        screen.tell("ingested", f"{arrival.batch.id}: {images} of {arrival.batch.source}{known}")
+        screen.tell("ingested", f"{arrival.batch.id}: {images} of {arrival.delivery or arrival.batch.source}{known}")
+        aside = workspace / "quarantine" / arrival.batch.id / "files"
+        if aside.exists():
+            screen.tell("", f"Files that were sent with it and are in no batch: {screen.place(aside)}")
     for name, reason in night.unreadable.items():
         screen.tell("not taken", f"{name} stays in the inbox: {reason}", "yellow")
+    for name, sentence in night.waiting.items():
+        screen.tell("waits", f"{name} {sentence}", "yellow")
     for report in night.quarantined:
         _tell_quarantine("quarantined", report, workspace)
     for batch in night.learned:
@@ -116,7 +121,8 @@ def _tell_quarantine(label: str, report: Report, workspace: Path) -> None:
 def tell_reasons(label: str, night: Night) -> None:
     """Why a night made no version, as a line under `label`."""
     reasons = [report.summary for report in night.quarantined] + ([night.sentence()] if night.verdict else [])
-    for reason in reasons + [f"{name}: {why}" for name, why in night.unreadable.items()]:
+    reasons += [f"{name}: {why}" for name, why in night.unreadable.items()]
+    for reason in reasons + [f"{name} {sentence}" for name, sentence in night.waiting.items()]:
         screen.tell(label, reason, COLOURS.get(outcome(night), ""))
 
 
@@ -148,6 +154,8 @@ def show_status(told: "Status", workspace: Path) -> None:
     if told.last is not None:
         _tell_last(told.last)
     screen.tell("inbox", screen.listed(told.inbox))
+    for name, sentence in told.waiting.items():
+        screen.tell("", f"{name} {sentence}", "yellow")
     screen.tell("pending", screen.listed(told.pending))
     if not told.quarantine:
         screen.tell("quarantine", "nothing")

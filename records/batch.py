@@ -51,3 +51,5 @@ class Arrival(Record):
     batch: Batch
     known: bool
     """True if the same content had been ingested before; then nothing was written."""
+    delivery: str = ""
+    """Name of what was delivered now; a batch that was known may have come under another one."""

@@ -4,7 +4,7 @@
     ├── WrongInput           what was given cannot be used: a file, a name, a parameter
     │   ├── NotAWorkspace    the folder is not a retain workspace
     │   ├── WrongParameters  params.yaml, or a value that replaces one of it
-    │   └── UnreadableBatch  a folder or manifest that cannot become a batch; it stays where it is
+    │   └── UnreadableBatch  a delivery that cannot become a batch; it stays where it is
     ├── RejectedBatch        a batch that did not pass validation; carries its report (in experience.py)
     ├── Unavailable          an outside system does not answer, or the disk is full
     ├── UpdateFailed         one of several training processes ended early; what it reached is kept
@@ -32,7 +32,7 @@ class WrongParameters(WrongInput):
 
 
 class UnreadableBatch(WrongInput):
-    """A folder or manifest that cannot become a batch. Nothing was taken from it."""
+    """A delivery that cannot become a batch. Nothing was taken from it."""
 
 
 class Unavailable(RetainError):

@@ -1,4 +1,4 @@
-"""Ingest: a folder or manifest of new images becomes an immutable batch, named by its content.
+"""Ingest: a delivery of new images becomes an immutable batch, named by its content.
 
 Images pass by once, in the order of their paths: each file is opened once, hashed, decoded and looked at, and its bytes
 and facts go into a shard. Other processes do so, part by part: a decoder may crash. What is held in memory does not grow
@@ -28,8 +28,9 @@ from models.images import Facts, ImageLimits, facts_of, split_of
 from records.batch import Arrival, Batch, Shard
 from records.errors import Busy, DamagedState, Unavailable, WrongInput
 from records.record import Record
-from tasks.intake.deliveries import Delivery, Item, label_problem, read_bytes, read_delivery
+from tasks.intake.deliveries import Delivery, Item, label_problem, read_delivery
 from tasks.intake.processes import in_order, one_by_one
+from tasks.intake.reading import Reader, close_kept
 from tasks.intake.shards import ShardWriter, column, shard_schema
 
 Progress = Callable[[int, int], None]
@@ -65,6 +66,8 @@ class IngestParams(Record):
     """Images with more pixels, by their header, are not decoded."""
     max_bytes: int = Field(default=64 * 2**20, ge=1, le=2**30)
     """Larger files are not read."""
+    settle_seconds: float = Field(default=10, ge=0, le=3600)
+    """A delivery in the inbox is taken once nothing in it has changed for so long, or once it is marked; 0: at once."""
     shard_bytes: int = Field(default=128 * 2**20, ge=1)
     """A shard ends with the row group that reaches this size."""
 
@@ -84,7 +87,7 @@ def ingest(
     workers: int = 0,
     progress: Progress | None = None,
 ) -> Arrival:
-    """Make a batch of a folder or manifest below `batches`, or find the batch that has the same content already.
+    """Make a batch of a delivery below `batches`, or find the batch that has the same content already.
 
     `staging` lies on the same file system as `batches`. `workers` is the number of processes that examine images;
     with 0 this one does, and an image that crashes its decoder ends it. `progress` is told how many images of how many are done. The source is only read.
@@ -98,7 +101,7 @@ def ingest(
         known = _find(batches, batch.digest)
         if known is None:
             _move(folder, batches / batch.id)
-    return Arrival(batch=known or batch, known=known is not None)
+    return Arrival(batch=known or batch, known=known is not None, delivery=delivery.name)
 
 
 def read_batch(batches: Path, batch_id: str) -> Batch:
@@ -162,6 +165,7 @@ def _write(
         shards = writer.finish()
     finally:
         writer.abandon()
+        close_kept()
     batch = _batch(delivery, arrived, digest.hexdigest(), shards)
     batch.write(folder / "batch.json")
     return batch
@@ -253,7 +257,7 @@ def _examine(folder: Path, columns: Sequence[str], params: IngestParams, items: 
     seen = iter(facts_of([c for c in contents if isinstance(c, bytes)], ImageLimits(max_pixels=params.max_pixels)))
     labels = {label: label_problem(label) for label in {item.label for item in items}}
     found = [
-        _labelled(next(seen), *labels[item.label]) if isinstance(content, bytes) else _unread(item, content)
+        _labelled(next(seen), item, *labels[item.label]) if isinstance(content, bytes) else _unread(item, content)
         for item, content in zip(items, contents, strict=True)
     ]
     encoded = [content if isinstance(content, bytes) else None for content in contents]
@@ -262,15 +266,19 @@ def _examine(folder: Path, columns: Sequence[str], params: IngestParams, items: 
 
 def _read(folder: Path, items: Sequence[Item], max_bytes: int) -> list[bytes | BadImage]:
     contents: list[bytes | BadImage] = []
-    for item in items:
-        try:
-            contents.append(read_bytes(folder, item, max_bytes))
-        except BadImage as bad:
-            contents.append(bad)
+    with Reader(folder, max_bytes) as reader:
+        for item in items:
+            try:
+                contents.append(reader.read(item))
+            except BadImage as bad:
+                contents.append(bad)
     return contents
 
 
-def _labelled(found: Facts, problem: str, detail: str) -> Facts:
+def _labelled(found: Facts, item: Item, problem: str, detail: str) -> Facts:
+    """What is wrong with the label is told of an image that is whole: first what the delivery's reader found."""
+    if item.problem:
+        problem, detail = item.problem, item.detail
     return found._replace(problem=problem, detail=detail) if problem and not found.problem else found
 
 

@@ -269,7 +269,7 @@ UNREADABLE = {
     "column of lists": (_other_parquet, "Column 'label' of {place}/m.parquet holds list<"),
     "torn parquet": (_torn_parquet, "{place}/m.parquet is no readable Parquet file: "),
     "link": (_link, "{place}/link is a symbolic link, and links are not followed. Give what it points to."),
-    "text file": (_text, "{place}/labels.txt is neither a folder nor a manifest that ends in .csv or .parquet."),
+    "text file": (_text, "{place}/labels.txt is neither a folder nor a file that ends in .csv, .parquet or .tar."),
 }
 
 

@@ -103,7 +103,7 @@ FAULTS = (
         "label-unusable",
         "without a usable label",
         "A label becomes the name of a class, so it must be a plain name: not empty, no slash, no control character.",
-        "Give the image a plain class name, in the folder's name or in the manifest's column `label`.",
+        "Give the image a plain class name: in the folder's name, in the column `label`, or in the text beside it.",
         group="labels",
     ),
 )
