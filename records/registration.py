@@ -41,6 +41,8 @@ class Night(Record):
     unreadable: dict[str, str] = {}
     """Deliveries that could not become a batch, by name, with the reason. They stay in the inbox."""
     quarantined: tuple[Report, ...] = ()
+    refusals: tuple[Report, ...] = ()
+    """Of batches that were admitted, but not with all their images."""
     learned: tuple[str, ...] = ()
     """Experiences that the candidate learned."""
     parent: int = 0

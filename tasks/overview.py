@@ -10,7 +10,7 @@ from records.record import Record
 from records.registration import Registration
 from records.runs import RunFacts, VersionFacts
 from tasks.evaluate import OUTCOMES
-from tasks.gate.quarantine import pending, quarantined
+from tasks.gate.quarantine import pending, reports
 from tasks.intake.deliveries import printable
 from tasks.intake.inbox import waiting
 from tasks.register import approve
@@ -32,6 +32,9 @@ class Status(Record):
     inbox: tuple[str, ...]
     """Deliveries that wait."""
     quarantine: tuple[Report, ...]
+    """Of batches that are held back."""
+    refused: tuple[Report, ...]
+    """Of admitted batches, of which images were refused that wait for a person."""
     last: RunFacts | None
     """The last judged night."""
 
@@ -71,7 +74,7 @@ def status_of(workspace: Workspace) -> Status:
     champion = registry.champion()
     snapshot = snapshot_of(workspace, champion)
     learned = tuple(e.batch for e in snapshot.experiences)
-    runs = registry.runs(1)
+    runs, kept = registry.runs(1), reports(workspace)
     return Status(
         model=registry.model,
         champion=next((v for v in registry.versions() if v.number == champion), None),
@@ -79,7 +82,8 @@ def status_of(workspace: Workspace) -> Status:
         learned=learned,
         pending=pending(workspace, learned),
         inbox=tuple(printable(delivery.name) for delivery in waiting(workspace)),
-        quarantine=quarantined(workspace),
+        quarantine=tuple(report for report in kept if not report.admitted),
+        refused=tuple(report for report in kept if report.admitted),
         last=runs[0] if runs else None,
     )
 
