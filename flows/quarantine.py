@@ -10,26 +10,28 @@ from flows import options, screen, tables, views
 from flows.options import Arrived, AsJson, Where
 from records.errors import WrongInput
 
-app = typer.Typer(rich_markup_mode="rich", no_args_is_help=True)
+app = typer.Typer(rich_markup_mode="rich")
 
 Entry = Annotated[
     str, typer.Argument(help="Id of the batch, or its beginning.", metavar="BATCH", show_default=False)
 ]  # fmt: skip
 
 
-@app.callback()
-def quarantine() -> None:
+@app.callback(invoke_without_command=True)
+def quarantine(context: typer.Context) -> None:
     """Look at what did not pass the data gate; release it, corrected or not, or drop it.
 
     Two kinds of entries are here: batches that were held back as a whole, and
     the refused images of batches that were admitted without them. Nothing of
     either is lost: all images are in the archive, under their batch.
 
-    See what is there:       retain quarantine list
-    Why, and what to do:     retain quarantine show 2026-03-02-3f
-    Learn it after all:      retain quarantine release 2026-03-02-3f --leave-out refused
-    Give it up:              retain quarantine drop 2026-03-02-3f
+    See what is there:    retain quarantine list
+    Why, and what to do:  retain quarantine show 2026-03-02-3f
+    Learn it after all:   retain quarantine release 2026-03-02-3f
+    Give it up:           retain quarantine drop 2026-03-02-3f
     """
+    if context.invoked_subcommand is None:
+        print(context.get_help())
 
 
 @app.command("list")
@@ -136,7 +138,7 @@ def release(
       retain quarantine release 2026-03-02-3f -w shop --leave-out refused
       retain quarantine release 2026-03-02-3f -w shop --relabel four?=4
       retain quarantine release 2026-03-02-3f -w shop --accept test-leak
-      retain quarantine release 2026-03-02-3f -w shop --manifest look/manifest.csv --note "seen by eye"
+      retain quarantine release 2026-03-02-3f -w shop --manifest look/manifest.csv
     """
     from tasks.gate import release as decisions
     from tasks.workspace import Workspace, alone

@@ -169,6 +169,8 @@ def show_status(told: "Status", workspace: Path) -> None:
     for number, report in enumerate(told.refused):
         _tell_quarantine("" if number else "refused", report, workspace)
     screen.say()
+    if told.quarantine or told.refused:
+        screen.say(f"To look at what was refused, and decide: {screen.command('quarantine list', workspace)}")
     if told.last is not None and told.last.version is None and word(told.last) in ("held", "inconclusive"):
         say_approve(told.last.run, workspace)
     screen.say(_next(told, workspace))
@@ -255,10 +257,9 @@ def show_release(told: "Released", workspace: Path) -> None:
     if corrected:
         screen.say(f"{told.entry} is corrected as {told.batch}: {screen.count(told.report.images, 'image')}.")
     if told.report.admitted:
-        screen.say(f"Released: the next night learns {told.batch}.", "green")
+        without = f", without {_images(told.report)} that stay here" if told.report.faulty_rows() else ""
+        screen.say(f"Released: the next night learns {told.batch}{without}.", "green")
         screen.say(told.report.summary)
-        if told.report.faulty_rows():
-            screen.say(f"{_images(told.report)} refused: {screen.command(f'quarantine show {told.batch}', workspace)}")
         return
     screen.say(f"{told.batch} {'is in' if corrected else 'stays in'} quarantine.", COLOURS["quarantined"])
     screen.say(told.report.summary)

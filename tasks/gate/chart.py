@@ -1,5 +1,6 @@
 """A chart of two distributions side by side, as inline SVG: it needs no script and prints as it looks."""
 
+import math
 from html import escape
 
 from records.experience import Comparison
@@ -9,19 +10,22 @@ MOST_PARTS = 24
 WIDTH, HEIGHT, LEFT, TOP = 720, 200, 44, 12
 """Size of the area with the bars, and the margins left of and above it, in units of the drawing."""
 LONGEST_NAME = 18
+UNITS = (0.01, 0.02, 0.05, 0.1, 0.25)
+"""Shares between two lines of the scale."""
 
 
 def chart(told: Comparison) -> str:
     """Two bars for each part: its share of what was learned before, and of the batch."""
     drawn = _most_different(told)
-    top = max((max(told.before[at], told.now[at]) for at in drawn), default=0) or 1
+    unit, marks = _scale(max((max(told.before[at], told.now[at]) for at in drawn), default=0))
+    top = unit * marks
     step = WIDTH / max(len(drawn), 1)
     names = [_short(told.bins[at]) for at in drawn]
     slanted = max(map(len, names), default=0) * 6.2 > step - 4
     below = 14 + (4.4 * max(map(len, names)) if slanted else 8)
     bars = "".join(_pair(told, at, LEFT + place * step, step, top) for place, at in enumerate(drawn))
     words = "".join(_name(name, LEFT + (place + 0.5) * step, slanted) for place, name in enumerate(names))
-    lines = "".join(_line(share, top) for share in (0, top / 2, top))
+    lines = "".join(_line(unit * mark, top) for mark in range(marks + 1))
     of = escape(told.of)
     more = len(told.bins) - len(drawn)
     rest = f" The {len(drawn)} of {len(told.bins)} parts that differ most." if more else ""
@@ -36,6 +40,12 @@ def chart(told: Comparison) -> str:
 def _most_different(told: Comparison) -> list[int]:
     parts = sorted(range(len(told.bins)), key=lambda at: -abs(told.before[at] - told.now[at]))
     return sorted(parts[:MOST_PARTS])
+
+
+def _scale(most: float) -> tuple[float, int]:
+    """Distance between two lines, and how many of them: round numbers that reach up to `most`."""
+    unit = next((unit for unit in UNITS if 4 * unit >= most), UNITS[-1])
+    return unit, max(1, math.ceil(most / unit - 1e-9))
 
 
 def _pair(told: Comparison, at: int, left: float, step: float, top: float) -> str:

@@ -84,7 +84,7 @@ def release(workspace: Workspace, beginning: str, wish: Wish, day: date) -> Rele
     Raises `WrongInput` if there is no such entry, or if a correction fits nothing in it; then nothing has changed.
     """
     DataStore(workspace.root).restore_missing()
-    finished = [batch for batch in quarantine.finish(workspace) if batch.startswith(beginning)]
+    finished = [batch for batch in quarantine.finish(workspace) if beginning and batch.startswith(beginning)]
     champion = registry_of(workspace).champion()
     if len(finished) == 1:
         made = next(b for b in list_batches(workspace.batches) if _corrects(workspace, b) == finished[0])

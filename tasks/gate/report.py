@@ -189,7 +189,7 @@ def _counts(report: Report) -> str:
         ("dropped", "left out as duplicates", len(away - faulty)),
     )
     bar = "".join(f'<span class="{kind}" style="flex-grow:{number}"></span>' for kind, _, number in parts if number)
-    legend = "".join(f'<li class="{kind}"><b>{number:,}</b> {words}</li>' for kind, words, number in parts)
+    legend = "".join(f'<li class="{kind}"><b>{number:,}</b> {words}</li>' for kind, words, number in parts if number)
     return f'<div class="bar" aria-hidden="true">{bar}</div>\n<ul class="legend">{legend}</ul>'
 
 
@@ -260,22 +260,33 @@ def _section(check: Check, shown: int, batch: str, exhibits: Exhibits) -> str:
     rest = f'<p class="more">and {more:,} more</p>' if tiles and more > 0 else ""
     drawn = chart(check.comparison) if check.comparison else ""
     return (
-        f'<section class="{kind}">\n<h3><code>{escape(check.name)}</code> {_badge(kind, words)}'
-        f'<span class="number">{escape(number)}</span></h3>\n<p>{escape(check.meaning)}</p>\n'
+        f'<section class="{kind}">\n<h3>{escape(_title(check.name))} {_badge(kind, words)}'
+        f'<span class="number">{escape(number)}</span> <code>{escape(check.name)}</code></h3>\n'
+        f"<p>{escape(check.meaning)}</p>\n"
         f'<p class="remedy"><b>What to do</b> {escape(check.remedy)}</p>\n{drawn}{grid}{rest}\n</section>'
     )
 
 
+def _title(name: str) -> str:
+    words = name.replace("-", " ")
+    return words[:1].upper() + words[1:]
+
+
 def _tile(complaint: Complaint, batch: str, pictures: Mapping[str, Picture]) -> str:
     own, other = pictures.get(f"{batch}#{complaint.row}"), pictures.get(complaint.like)
-    path, detail = escape(plain(complaint.path, LONGEST)), escape(plain(complaint.detail, LONGEST))
-    words = f"<bdi>{path}</bdi>{_label(own)}<small><bdi>{detail}</bdi></small>"
+    detail = f"<small><bdi>{escape(plain(complaint.detail, LONGEST))}</bdi></small>"
+    first = _image(own), _caption(complaint.path, own)
     if other is None or not other.thumbnail:
-        return f"<figure>{_image(own)}<figcaption>{words}</figcaption></figure>"
+        return f"<figure>{first[0]}<figcaption>{first[1]}{detail}</figcaption></figure>"
     where = complaint.like.rpartition("#")[0]
-    beside = "the same batch" if where == batch else where
-    words += f"<small>right: <bdi>{escape(plain(other.path, LONGEST))}</bdi>{_label(other)} of {escape(beside)}</small>"
-    return f'<figure class="pair"><div>{_image(own)}{_image(other)}</div><figcaption>{words}</figcaption></figure>'
+    beside = "<small>in the same batch</small>" if where == batch else f"<small>in <bdi>{escape(where)}</bdi></small>"
+    second = _image(other), f"{_caption(other.path, other)}{beside}"
+    sides = "".join(f'<div>{image}<div class="words">{words}</div></div>' for image, words in (first, second))
+    return f'<figure class="pair"><div>{sides}</div><figcaption>{detail}</figcaption></figure>'
+
+
+def _caption(path: str, picture: Picture | None) -> str:
+    return f'<bdi class="path">{escape(plain(path, LONGEST))}</bdi>{_label(picture)}'
 
 
 def _label(picture: Picture | None) -> str:

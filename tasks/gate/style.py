@@ -39,29 +39,31 @@ h3 { display: flex; flex-wrap: wrap; align-items: center; gap: .4rem .75rem; mar
   padding: 0; list-style: none; }
 .commands li { display: contents; } .commands span { color: var(--soft); font-size: .92rem; align-self: center; }
 .commands code { padding: .2rem .6rem; border: 1px solid var(--line); border-radius: 6px; background: var(--card);
-  user-select: all; overflow-wrap: anywhere; }
+  user-select: all; overflow-wrap: anywhere; align-self: center; }
 dl { display: flex; flex-wrap: wrap; gap: .5rem 2.5rem; margin: 0; }
 dt { color: var(--soft); font-size: .85rem; } dd { margin: 0; overflow-wrap: anywhere; }
 section { margin-top: 1rem; padding: 1.25rem 2rem 1.5rem; }
 section p { margin: .5rem 0; max-width: 56rem; }
-.number { color: var(--soft); font-weight: 400; font-size: 1rem; }
+.number { color: var(--soft); font-weight: 400; font-size: 1rem; flex: 1 1 0; min-width: 14rem; }
+h3 code { margin-left: auto; color: var(--soft); font-weight: 400; font-size: .85rem; }
 code { font: .93em ui-monospace, "SF Mono", Menlo, Consolas, "DejaVu Sans Mono", monospace; }
 .badge { display: inline-block; padding: .05rem .6rem; border: 1px solid currentColor; border-radius: 99px;
   font-size: .8rem; font-weight: 600; white-space: nowrap; color: var(--good); }
 .badge.stop { color: var(--stop); } .badge.refused { color: var(--refused); }
 .badge.dropped { color: var(--dropped); } .badge.warned { color: var(--warned); }
 .remedy { padding: .55rem .9rem; border-left: 3px solid var(--line); background: var(--page); }
-.grid { display: grid; grid-template-columns: repeat(auto-fill, minmax(9rem, 1fr)); gap: 1.1rem 1rem;
+.grid { display: grid; grid-template-columns: repeat(auto-fill, minmax(9.5rem, 1fr)); gap: 1.1rem 1rem;
   margin-top: 1.1rem; }
 figure { margin: 0; min-width: 0; }
 figure img, .blank { display: block; width: 100%; aspect-ratio: 1; border-radius: 6px; background: var(--tile); }
 figure img { object-fit: contain; } img.png { image-rendering: pixelated; }
-.pair { grid-column: span 2; } .pair > div { display: grid; grid-template-columns: 1fr 1fr; gap: 4px; }
+.pair { grid-column: span 2; } .pair > div { display: grid; grid-template-columns: 1fr 1fr; gap: 6px; }
 .blank { display: grid; place-items: center; border: 1px dashed var(--line); color: var(--soft); font-size: .85rem; }
-.grid figcaption { margin-top: .4rem; font-size: .85rem; line-height: 1.4; overflow-wrap: anywhere; }
-figcaption > bdi { font-weight: 600; }
+.grid figcaption, .words { margin-top: .4rem; font-size: .85rem; line-height: 1.4; overflow-wrap: anywhere; }
+.grid .pair figcaption { margin-top: 0; }
+.path { font-weight: 600; font-size: .8rem; }
 .label { display: inline-block; max-width: 100%; padding: 0 .45em; border-radius: 4px; background: var(--tile);
-  font-size: .78rem; font-weight: 400; }
+  font-size: .78rem; }
 small { display: block; color: var(--soft); font-size: .8rem; }
 .list { display: grid; grid-template-columns: repeat(auto-fill, minmax(18rem, 1fr)); gap: 0 2rem; margin-top: .8rem; }
 .list .blank { display: none; }
@@ -84,8 +86,8 @@ td code { white-space: nowrap; } td bdi { overflow-wrap: anywhere; }
 td.refused { color: var(--refused); font-weight: 600; }
 @media (max-width: 40rem) { main { padding: 1rem .6rem 2rem; } header, section { padding: 1.1rem 1rem; }
   .commands { grid-template-columns: 1fr; } .commands span { margin-bottom: .4rem; } }
-@media print { :root { color-scheme: light; LIGHT } body { background: #fff; font-size: 12px; }
+@media print { :root { color-scheme: light; font-size: 11px; LIGHT } body { background: #fff; font-size: 1rem; }
   * { print-color-adjust: exact; -webkit-print-color-adjust: exact; } main { max-width: none; padding: 0; }
-  header, figure, tr, h2, h3 { break-inside: avoid; } h2, h3 { break-after: avoid; }
+  header, section, figure, tr, h2, h3 { break-inside: avoid; } h2, h3 { break-after: avoid; }
   .grid { grid-template-columns: repeat(6, 1fr); } svg { min-width: 0; } }
 """.replace("LIGHT", _LIGHT)
