@@ -36,7 +36,10 @@ def quarantine(context: typer.Context) -> None:
 
 @app.command("list")
 def list_entries(workspace: Where = Path(), as_json: AsJson = False) -> None:
-    """One row an entry: batch, what it was delivered as, images, refused, why, age.
+    """One row an entry: batch, what it was delivered as, images, refused, age, why.
+
+    Batches that are held back as a whole are in colour; of the others only the
+    refused images are here.
 
     Examples:
       retain quarantine list -w shop
