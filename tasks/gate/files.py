@@ -13,7 +13,7 @@ from pathlib import Path
 
 from records.errors import WrongInput
 from records.experience import Report
-from tasks.gate.report import plain
+from tasks.gate.words import plain
 from tasks.intake.ingest import read_batch
 from tasks.intake.manifests import Manifest, read_manifest
 from tasks.intake.rows import read_rows

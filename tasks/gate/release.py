@@ -16,9 +16,9 @@ from records.experience import Check, Report
 from records.record import Record
 from records.registration import RunFile
 from tasks.gate import quarantine
-from tasks.gate.checks import FAULTS
+from tasks.gate.checks.files import FAULTS
 from tasks.gate.files import read_files, rows_of
-from tasks.gate.report import count_of, plain
+from tasks.gate.words import count_of, plain
 from tasks.intake.corrections import Correction, correct
 from tasks.intake.deliveries import label_problem
 from tasks.intake.ingest import list_batches, read_batch
@@ -206,7 +206,7 @@ def _acceptable(report: Report, name: str) -> str:
     check = _failed(report, name)
     if not check.severity.startswith("refuse"):
         raise WrongInput(f"`{name}` refuses nothing, so there is nothing to accept.")
-    if name in {fault for fault, *_ in FAULTS}:
+    if name in {fault.name for fault in FAULTS}:
         instead = "Give those another label" if name == "label-unusable" else f"Leave them out: --leave-out {name}"
         raise WrongInput(f"`{name}` cannot be accepted: nothing could be learned from such images. {instead}.")
     return name

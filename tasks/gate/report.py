@@ -13,6 +13,7 @@ from html import escape
 from records.experience import Check, Complaint, Report
 from tasks.gate.chart import chart
 from tasks.gate.style import STYLE
+from tasks.gate.words import count_of, percent, plain
 
 THUMBNAILS = 24
 """Most images that the page shows for one reason."""
@@ -71,25 +72,6 @@ class Exhibits:
 
 
 NOTHING = Exhibits()
-
-
-def plain(text: str, most: int = 400) -> str:
-    """Text on one line in printable characters, others escaped as in Python (`\\n`, `\\u202e`); cut after `most`."""
-    shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
-    return shown if len(shown) <= most else f"{shown[: most - 3]}..."
-
-
-def count_of(number: int) -> str:
-    """`1 image`, `2 images`."""
-    return f"{number} image" if number == 1 else f"{number} images"
-
-
-def percent(share: float, limit: float = 0) -> str:
-    """A share, 0..1, in words: `26%`, `1.7%`. If it is above the limit, with as many digits as it takes to see that."""
-    digits = 0 if share >= 0.1 else 1
-    while round(100 * share, digits) <= 100 * limit < 100 * share and digits < 9:
-        digits += 1
-    return f"{round(100 * share, digits):.10g}%"
 
 
 def summary(

@@ -6,16 +6,18 @@ of what was delivered; labels are those that the person gave. It is built and pu
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
+import pyarrow as pa
+
 from records.batch import Batch
 from records.errors import WrongInput
 from tasks.intake.deliveries import label_problem
-from tasks.intake.rows import read_rows
-from tasks.intake.shards import Row, ShardWriter
+from tasks.intake.rows import read_parts
+from tasks.intake.shards import ShardWriter
 from tasks.intake.staging import put_into_place, staged
 
 
@@ -53,13 +55,16 @@ def _write(
     batches: Path, folder: Path, original: Batch, correction: Correction, arrived: date, shard_bytes: int
 ) -> Batch:
     digest = hashlib.sha256()
-    _add(digest, [original.digest, correction.replaces, *correction.accepted], original.columns)
+    _add(digest, [original.digest, correction.replaces, *correction.accepted, *original.columns])
     writer = ShardWriter(folder, original.columns, shard_bytes)
     try:
-        for row in _relabelled(read_rows(batches, original, correction.labels), correction.labels):
-            further = [row[f"user.{name}"] for name in original.columns]
-            _add(digest, [row["path"], row["label"], row["sha256"] or row["problem"], row["bytes"]], further)
-            writer.add(row)
+        for numbers, table in read_parts(batches, original, correction.labels):
+            rows = _relabelled(table, [correction.labels[number] for number in numbers])
+            for row in rows.drop_columns(["encoded"]).to_pylist():
+                content = row["sha256"] or row["problem"]
+                _add(digest, [row["path"], row["label"], content, *(row[f"user.{name}"] for name in original.columns)])
+            for part in rows.combine_chunks().to_batches():
+                writer.add(part)
         shards = writer.finish()
     finally:
         writer.abandon()
@@ -81,14 +86,21 @@ def _write(
     return batch
 
 
-def _relabelled(rows: Iterator[tuple[int, Row]], labels: Mapping[int, str]) -> Iterator[Row]:
-    for number, row in rows:
-        label = labels[number]
-        # What was wrong with the label goes with it; what is wrong with the file stays.
-        whole = not row["problem"] or row["problem"].startswith("label")
-        problem, detail = label_problem(label) if whole else (row["problem"], row["detail"])
-        yield {**row, "label": label, "problem": problem, "detail": detail}
+def _relabelled(table: pa.Table, labels: list[str]) -> pa.Table:
+    """The rows with these labels. What was wrong with a label goes with it; what is wrong with a file stays."""
+    problems, details = [], []
+    for label, problem, detail in zip(
+        labels, *(table[name].to_pylist() for name in ("problem", "detail")), strict=True
+    ):
+        whole = not problem or problem.startswith("label")
+        problem, detail = label_problem(label) if whole else (problem, detail)
+        problems.append(problem)
+        details.append(detail)
+    for name, values in (("label", labels), ("problem", problems), ("detail", details)):
+        at = table.schema.get_field_index(name)
+        table = table.set_column(at, table.schema.field(at), pa.array(values, pa.string()))
+    return table
 
 
-def _add(digest: "hashlib._Hash", first: Sequence[object], second: Sequence[object]) -> None:
-    digest.update(json.dumps([first, second]).encode())
+def _add(digest: "hashlib._Hash", values: Sequence[object]) -> None:
+    digest.update(json.dumps(values).encode())

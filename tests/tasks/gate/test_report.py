@@ -14,12 +14,11 @@ from tasks.gate.report import (
     ClassCount,
     Exhibits,
     Picture,
-    percent,
-    plain,
     report_html,
     shown_complaints,
     summary,
 )
+from tasks.gate.words import percent, plain
 
 BATCH = "2026-01-05-3f2a9c1b"
 
