@@ -50,7 +50,7 @@ class ClassCount:
     images: int
     admitted: int
     refused: int
-    """By a check that found fault with them; what remains to `images` are dropped duplicates."""
+    """By a check that found fault with them; what remains to `images` was left out without blame."""
     train: int
     validation: int
     test: int
@@ -168,7 +168,7 @@ def _counts(report: Report) -> str:
     parts = (
         ("admitted", good, report.images - len(away)),
         ("refused", "refused", len(faulty)),
-        ("dropped", "left out as duplicates", len(away - faulty)),
+        ("dropped", "left out", len(away - faulty)),
     )
     bar = "".join(f'<span class="{kind}" style="flex-grow:{number}"></span>' for kind, _, number in parts if number)
     legend = "".join(f'<li class="{kind}"><b>{number:,}</b> {words}</li>' for kind, words, number in parts if number)
