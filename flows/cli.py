@@ -3,7 +3,6 @@
 Heavy libraries are imported inside the commands that need them, so that `--help` answers at once.
 """
 
-import json
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -15,12 +14,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 import typer.rich_utils
 
-from flows import options, screen, tables, views
+from flows import options, quarantine, screen, tables, views
 from flows.failures import INTERRUPTED, explain
 from flows.options import Arrived, AsJson, Choice, Root, Stream, Where
 from flows.servers import switch_off_telemetry
 from records.errors import Unavailable, WrongInput
-from records.record import Record
 
 if TYPE_CHECKING:
     from flows.night import Request
@@ -150,7 +148,7 @@ def ingest(
         arrival = take(place, source.absolute(), day, params_of(place).ingest)
     batch = arrival.batch
     if as_json:
-        _print_json(arrival)
+        screen.print_json(arrival)
     elif arrival.known:
         screen.say(f"Nothing added: the same content was ingested before, as {batch.id}.")
     else:
@@ -196,7 +194,7 @@ def night(
             place, lambda: _request(strategy=strategy.value, epochs=epochs, memory=memory, hold=hold), day
         )
     if as_json:
-        _print_json(told)
+        screen.print_json(told)
     else:
         views.show_night(told, place.root)
 
@@ -229,7 +227,7 @@ def status(workspace: Where = Path(), as_json: AsJson = False) -> None:
     place = _open(workspace)
     with screen.at_work("looking"):
         told = status_of(place)
-    _print_json(told) if as_json else views.show_status(told, place.root)
+    screen.print_json(told) if as_json else views.show_status(told, place.root)
 
 
 @app.command(rich_help_panel=LOOK)
@@ -245,7 +243,7 @@ def history(
     with screen.at_work("looking"):
         registry = registry_of(place)
         runs, champion = registry.runs(limit), registry.champion()
-    _print_json(runs) if as_json else tables.show_history(runs, champion)
+    screen.print_json(runs) if as_json else tables.show_history(runs, champion)
 
 
 @app.command(rich_help_panel=LOOK)
@@ -277,11 +275,11 @@ def compare(
     if by is not None:
         with screen.at_work("comparing"):
             slices = compare_by(place, *versions, by)
-        _print_json(slices) if as_json else tables.show_slices(slices)
+        screen.print_json(slices) if as_json else tables.show_slices(slices)
         return
     with screen.at_work("comparing"):
         told = compare_versions(place, *versions)
-    _print_json(told) if as_json else tables.show_comparison(told)
+    screen.print_json(told) if as_json else tables.show_comparison(told)
 
 
 @app.command(rich_help_panel=LOOK)
@@ -290,7 +288,7 @@ def params(workspace: Where = Path(), as_json: AsJson = False) -> None:
     from tasks.params import Params, read_params
 
     values = read_params(_open(workspace).params)
-    _print_json(values) if as_json else tables.show_params(values.flat(), Params().flat())
+    screen.print_json(values) if as_json else tables.show_params(values.flat(), Params().flat())
 
 
 @app.command(rich_help_panel=LOOK)
@@ -304,7 +302,7 @@ def checks(workspace: Where = Path(), as_json: AsJson = False) -> None:
     from tasks.params import read_params
 
     told = asked_of(read_params(_open(workspace).params).validation)
-    _print_json(told) if as_json else tables.show_checks(told)
+    screen.print_json(told) if as_json else tables.show_checks(told)
 
 
 @app.command(rich_help_panel=LOOK)
@@ -349,7 +347,7 @@ def approve(
     with screen.at_work("approving"):
         registration = approve_run(place, run, by, note, overrule)
     if as_json:
-        _print_json(registration)
+        screen.print_json(registration)
     else:
         screen.say(f"Approved: v{registration.version} is the champion.", "green")
 
@@ -369,12 +367,15 @@ def rollback(
         before = registry.champion()
         registry.rollback(number)
     if as_json:
-        _print_json({"model": registry.model, "champion": number, "before": before})
+        screen.print_json({"model": registry.model, "champion": number, "before": before})
     elif number == before:
         screen.say(f"v{number} is the champion already; nothing was changed.")
     else:
         screen.say(f"v{number} is the champion, v{before} no longer. What v{number} has not learned is pending.",
                    "green")  # fmt: skip
+
+
+app.add_typer(quarantine.app, name="quarantine", rich_help_panel=DECIDE)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -435,15 +436,6 @@ def _request(**chosen: object) -> "Request":
         return Request.model_validate(chosen)
     except ValidationError as error:
         raise WrongInput(f"--{first_problem(error)}.") from None
-
-
-def _print_json(content: Record | Sequence[Record] | dict[str, object]) -> None:
-    """One document on standard output; all but ASCII is escaped, so that it survives any terminal and pipe."""
-    if isinstance(content, Record):
-        plain: object = content.model_dump(mode="json", by_alias=True)
-    else:
-        plain = [r.model_dump(mode="json") for r in content] if isinstance(content, Sequence) else content
-    print(json.dumps(plain, indent=2))
 
 
 if __name__ == "__main__":

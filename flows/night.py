@@ -8,19 +8,16 @@ person sees of them in Prefect.
 import logging
 import os
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
 from typing import Literal
 
-from filelock import FileLock, Timeout
 from prefect import flow, runtime, task
 from pydantic import BaseModel, ConfigDict, Field
 
 from flows import artifacts
 from records.batch import Arrival
-from records.errors import Busy, UnreadableBatch
+from records.errors import UnreadableBatch
 from records.experience import Experience, Report
 from records.registration import Night, Registration, RunFile
 from records.scores import ScoreMatrix
@@ -32,7 +29,7 @@ from tasks.gate import quarantine
 from tasks.intake import inbox
 from tasks.intake.deliveries import printable
 from tasks.intake.readiness import CLOCK, Clock, settle
-from tasks.workspace import Workspace
+from tasks.workspace import Workspace, alone
 
 log = logging.getLogger("retain")
 
@@ -95,6 +92,7 @@ def night(request: Request = AS_CONFIGURED, workspace: str = "", arrived: date |
             "unreadable": unreadable,
             "waiting": waiting,
             "quarantined": tuple(report for report in reports if not report.admitted),
+            "refusals": tuple(report for report in reports if report.admitted and report.faulty_rows()),
             "parent": parent,
             "day": day,
             "seconds": watch.total(),
@@ -143,21 +141,6 @@ class Stopwatch:
         return round(time.monotonic() - self.began, 1)
 
 
-@contextmanager
-def alone(place: Workspace) -> Iterator[None]:
-    """One night at a time in a workspace, also when two are started by hand."""
-    place.state.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(place.lock, timeout=0)
-    try:
-        lock.acquire()
-    except Timeout:
-        raise Busy(f"Another night is at work in {place.root}. Wait for it to end, then start again.") from None
-    try:
-        yield
-    finally:
-        lock.release()
-
-
 def take_all(
     place: Workspace, day: date, clock: Clock = CLOCK
 ) -> tuple[tuple[Arrival, ...], dict[str, str], dict[str, str]]:
@@ -165,6 +148,7 @@ def take_all(
     become a batch, and those that still change.
     """
     arrivals, unreadable = [], {}
+    quarantine.finish(place)
     inbox.finish_taking(place)
     ready, left = settle(inbox.waiting(place), stages.params_of(place).ingest.settle_seconds, clock, log.info)
     waiting = {printable(delivery.name): why.sentence() for delivery, why in left.items()}
@@ -214,13 +198,12 @@ def champion_step(place: Workspace) -> int:
 
 @task(name="validate", task_run_name="validate")
 def validate_step(place: Workspace, run: RunFile) -> tuple[tuple[Experience, ...], tuple[Report, ...]]:
-    """Each pending batch passes the data gate or goes to quarantine."""
+    """Each pending batch passes the data gate or goes to quarantine; of one that passes, images may stay behind."""
     log.info("validate %s", ", ".join(run.batches))
     experiences, reports = stages.run_validate(place, run)
     for report in reports:
         artifacts.show_report(report)
-        if not report.admitted:
-            quarantine.set_aside(place, report)
+    quarantine.file(place, reports)
     return experiences, reports
 
 

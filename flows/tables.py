@@ -1,6 +1,7 @@
 """Tables: scores, history, comparison, parameters; and the words and colours of a verdict. Shares are in percent."""
 
 from collections.abc import Sequence
+from datetime import date
 from typing import TYPE_CHECKING
 
 from rich.table import Table
@@ -12,6 +13,7 @@ from records.scores import ScoreMatrix, ScoreRow
 if TYPE_CHECKING:
     from records.runs import RunFacts
     from tasks.gate.handbook import Asked
+    from tasks.gate.quarantine import Entry
     from tasks.overview import Change, Comparison
     from tasks.slices import Slices
 
@@ -166,6 +168,22 @@ def show_params(values: dict[str, str], defaults: dict[str, str]) -> None:
         if changed:
             line.append(f"  (default {_as_yaml(str(default))})", "dim")
         screen.draw(line)
+
+
+def show_entries(entries: "Sequence[Entry]", today: date) -> None:
+    """A row an entry of the quarantine. What was held back as a whole stands out."""
+    if not entries:
+        screen.say("Nothing is in quarantine.")
+        return
+    names = ("batch", "delivered as", "images", "refused", "age", "why")
+    table = _table(names, left=("batch", "delivered as", "why"))
+    table.columns[1].no_wrap = table.columns[-1].no_wrap = False
+    for entry in entries:
+        name = Text(entry.batch, style="" if entry.admitted else COLOURS["quarantined"])
+        age = screen.count((today - entry.arrived).days, "day")
+        source, why = Text(screen.visible(entry.source)), Text(screen.visible(entry.summary))
+        table.add_row(name, source, f"{entry.images:,}", f"{entry.refused:,}", age, why)
+    screen.draw(table)
 
 
 def _as_yaml(value: str) -> str:

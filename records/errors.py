@@ -8,7 +8,7 @@
     ├── RejectedBatch        a batch that did not pass validation; carries its report (in experience.py)
     ├── Unavailable          an outside system does not answer, or the disk is full
     ├── UpdateFailed         one of several training processes ended early; what it reached is kept
-    ├── Busy                 another night is at work on the same model
+    ├── Busy                 another night or command is at work on the same workspace
     └── DamagedState         something that retain wrote is missing or changed
 
 A refused verdict is no error: it is a result, and it is kept.
@@ -44,7 +44,7 @@ class UpdateFailed(RetainError):
 
 
 class Busy(RetainError):
-    """Another night is at work on the same model."""
+    """Another night or command is at work on the same workspace."""
 
 
 class DamagedState(RetainError):

@@ -43,6 +43,8 @@ class Night(Record):
     waiting: dict[str, str] = {}
     """Deliveries that are not ready, by name, with what was seen and what they wait for. The next night takes them."""
     quarantined: tuple[Report, ...] = ()
+    refusals: tuple[Report, ...] = ()
+    """Of batches that were admitted, but not with all their images."""
     learned: tuple[str, ...] = ()
     """Experiences that the candidate learned."""
     parent: int = 0

@@ -11,7 +11,7 @@ from records.record import Record
 from records.registration import Registration
 from records.runs import RunFacts, VersionFacts
 from tasks.evaluate import OUTCOMES
-from tasks.gate.quarantine import pending, quarantined
+from tasks.gate.quarantine import pending, reports
 from tasks.intake.deliveries import printable
 from tasks.intake.inbox import waiting
 from tasks.intake.readiness import unready
@@ -36,6 +36,9 @@ class Status(Record):
     waiting: dict[str, str] = {}
     """Those of them that are not ready yet, with what was seen and what they wait for."""
     quarantine: tuple[Report, ...]
+    """Of batches that are held back."""
+    refused: tuple[Report, ...]
+    """Of admitted batches, of which images were refused that wait for a person."""
     last: RunFacts | None
     """The last judged night."""
 
@@ -75,7 +78,7 @@ def status_of(workspace: Workspace) -> Status:
     champion = registry.champion()
     snapshot = snapshot_of(workspace, champion)
     learned = tuple(e.batch for e in snapshot.experiences)
-    runs = registry.runs(1)
+    runs, kept = registry.runs(1), reports(workspace)
     deliveries, seconds, now = waiting(workspace), params_of(workspace).ingest.settle_seconds, time.time()
     seen = {delivery: unready(delivery, seconds, now) for delivery in deliveries}
     return Status(
@@ -86,7 +89,8 @@ def status_of(workspace: Workspace) -> Status:
         pending=pending(workspace, learned),
         inbox=tuple(printable(delivery.name) for delivery in deliveries),
         waiting={printable(delivery.name): why.sentence() for delivery, why in seen.items() if why is not None},
-        quarantine=quarantined(workspace),
+        quarantine=tuple(report for report in kept if not report.admitted),
+        refused=tuple(report for report in kept if report.admitted),
         last=runs[0] if runs else None,
     )
 

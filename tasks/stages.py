@@ -102,10 +102,13 @@ def snapshot_of(workspace: Workspace, version: int) -> Snapshot:
     return FRESH if folder is None else Snapshot.read(folder / "snapshot" / "snapshot.json")
 
 
-def run_validate(workspace: Workspace, run: RunFile | None = None) -> tuple[tuple[Experience, ...], tuple[Report, ...]]:
+def run_validate(
+    workspace: Workspace, run: RunFile | None = None, keep: bool = True
+) -> tuple[tuple[Experience, ...], tuple[Report, ...]]:
     """Validate each batch of `run` (default: run.json), on its own; write experiences and reports, and give both.
 
-    If none passes, the experiences of the run before stay: run.json still names them.
+    If none passes, the experiences of the run before stay: run.json still names them. Without `keep` nothing is
+    written: somebody only asks.
     """
     run = run or workspace.run_file()
     params = read_params(workspace.params, run.overrides)
@@ -127,8 +130,9 @@ def run_validate(workspace: Workspace, run: RunFile | None = None) -> tuple[tupl
                 experiences.append(experience)
                 earlier.add(experience, facts)
             reports.append(report)
-    _write_all(workspace.reports, reports)
-    if experiences:
+    if keep:
+        _write_all(workspace.reports, reports)
+    if keep and experiences:
         _write_all(workspace.experiences, experiences)
     return tuple(experiences), tuple(reports)
 

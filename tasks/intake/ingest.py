@@ -7,31 +7,28 @@ moved into place when it is whole, so a kill at any point leaves no half batch. 
 gives the same bytes in every file; on another day it is found by its digest and nothing is written.
 """
 
-import errno
 import hashlib
-import os
 import re
-import shutil
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing
 from datetime import date
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import pyarrow as pa
-from filelock import FileLock, Timeout
 from pydantic import Field, model_validator
 
 from models.codecs import BadImage
 from models.images import Facts, ImageLimits, facts_of, split_of
 from records.batch import Arrival, Batch, Shard
-from records.errors import Busy, DamagedState, Unavailable, WrongInput
+from records.errors import WrongInput
 from records.record import Record
 from tasks.intake.deliveries import Delivery, Item, label_problem, read_delivery
 from tasks.intake.processes import in_order, one_by_one
 from tasks.intake.reading import Reader, close_kept
 from tasks.intake.shards import ShardWriter, column, shard_schema
+from tasks.intake.staging import put_into_place, staged
 
 Progress = Callable[[int, int], None]
 
@@ -39,8 +36,6 @@ BATCH_ID = re.compile(r"\d{4}-\d{2}-\d{2}-[0-9a-f]{8}")
 PART_ITEMS = 256
 PART_BYTES = 8 * 2**20
 """A part of a delivery that one process examines at a time ends with the file that reaches one of these."""
-PATIENCE = 3600.0
-"""Seconds to wait while another process ingests into the same workspace."""
 
 
 CRASH = BadImage("crash", "its decoder crashed or took too much memory")
@@ -96,11 +91,11 @@ def ingest(
     if another process has been ingesting for an hour. Nothing is left behind in any of these cases.
     """
     delivery = read_delivery(source)
-    with _staged(staging) as folder:
+    with staged(staging) as folder:
         batch = _write(delivery, folder, arrived, params, workers, progress or (lambda done, total: None))
         known = _find(batches, batch.digest)
         if known is None:
-            _move(folder, batches / batch.id)
+            put_into_place(folder, batches / batch.id)
     return Arrival(batch=known or batch, known=known is not None, delivery=delivery.name)
 
 
@@ -118,34 +113,6 @@ def list_batches(batches: Path) -> tuple[str, ...]:
     return tuple(
         sorted(p.name for p in batches.iterdir() if BATCH_ID.fullmatch(p.name) and (p / "batch.json").is_file())
     )
-
-
-@contextmanager
-def _staged(staging: Path) -> Iterator[Path]:
-    """An empty folder that nobody else uses and that is gone afterwards; also what a killed process left is removed."""
-    folder = staging / "batch"
-    try:
-        staging.mkdir(parents=True, exist_ok=True)
-        with FileLock(staging / "lock", timeout=PATIENCE):
-            shutil.rmtree(folder, ignore_errors=True)
-            folder.mkdir()
-            try:
-                yield folder
-            finally:
-                shutil.rmtree(folder, ignore_errors=True)
-    except Timeout:
-        raise Busy(f"Another process is ingesting into {staging.parent}; try again when it has ended.") from None
-    except OSError as error:
-        raise _unwritable(staging, error) from error
-
-
-def _unwritable(staging: Path, error: OSError) -> Unavailable:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return Unavailable(
-            f"The disk that holds {staging} is full. Free about twice the size of the delivery and try again. "
-            "Nothing was taken."
-        )
-    return Unavailable(f"The batch could not be written below {staging.parent}: {error.strerror or error}.")
 
 
 def _write(
@@ -203,30 +170,6 @@ def _find(batches: Path, digest: str) -> Batch | None:
         if batch.digest == digest:
             return batch
     return None
-
-
-def _move(folder: Path, target: Path) -> None:
-    """Put a finished batch into its place in one motion, written through to the disk."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    for path in (*folder.iterdir(), folder):
-        _sync(path)
-    try:
-        folder.replace(target)
-    except OSError as error:
-        if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
-            raise DamagedState(
-                f"{target} exists but is no such batch. Look at what it holds and move it away."
-            ) from None
-        raise
-    _sync(target.parent)
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _examined(delivery: Delivery, params: IngestParams, workers: int) -> Generator[Examined, None, None]:

@@ -45,7 +45,7 @@ def _fault_check(
 ) -> ImageCheck:
     expectation = NoneOf(column="fault", values=(name,))
     return ImageCheck(
-        name, group, "refuse image", meaning, remedy, limits, words=words, expectation=always(expectation)
+        name, group, "refuse image", meaning, remedy, limits, words=words, expectation=always(expectation), final=True
     )
 
 

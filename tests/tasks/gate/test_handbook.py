@@ -1,8 +1,7 @@
 from pathlib import Path
 
 import tasks.gate.handbook
-from tasks.gate.catalogue import ALLOWED, CHECKS, problem_with
-from tasks.gate.checks.base import ImageCheck
+from tasks.gate.catalogue import CHECKS, allowed_for, problem_with
 from tasks.gate.handbook import GROUPS, asked_of, handbook
 from tasks.gate.settings import ValidateParams
 
@@ -34,5 +33,6 @@ def test_what_may_follow_from_a_check():
     for check in CHECKS:
         for severity in ("refuse batch", "refuse image", "drop", "warn", "off"):
             told = problem_with({check.name: severity})
-            assert (told == "") == (severity in ALLOWED[isinstance(check, ImageCheck)])
+            assert (told == "") == (severity in allowed_for(check))
+    assert "warn" not in allowed_for(next(check for check in CHECKS if check.name == "file-truncated"))
     assert problem_with({"blury": "warn"}).startswith("`blury` is no check; ")
