@@ -263,7 +263,7 @@ def test_plain_png_files_are_read_as_pillow_reads_them(colour):
 
 
 def test_sizes_that_no_column_can_hold_are_cut():
-    header = struct.pack("<2sIHHIIiiHHIIiiII", b"BM", 200, 0, 0, 54, 40, -2**31, 7, 1, 24, 0, 0, 0, 0, 0, 0)
+    header = struct.pack("<2sIHHIIiiHHIIiiII", b"BM", 200, 0, 0, 54, 40, -(2**31), 7, 1, 24, 0, 0, 0, 0, 0, 0)
     found = facts(header + b"\0" * 200, LIMITS)
     assert (found.problem, found.width, found.height) == ("too-many-pixels", 2**31 - 1, 7)
 
