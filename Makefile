@@ -14,7 +14,7 @@ export DVC_NO_ANALYTICS := 1
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo ui test lint check format data docs bench bench-quick lock clean
+.PHONY: help setup demo ui test lint check format data docs bench bench-quick bench-ingest lock clean
 
 help:  ## say what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1	\2/' | expand -t 20
@@ -58,6 +58,9 @@ bench: $(READY) $(AVALANCHE)/.ready  ## every strategy, three seeds, Avalanche b
 
 bench-quick: $(READY)  ## one seed of the cases that matter most, some minutes
 	$(BIN)/python -m benchmarks --quick --out .retain/bench-quick.jsonl
+
+bench-ingest: $(READY)  ## how fast images come in: its section of docs/benchmarks.md, some minutes and 5 GB of disk
+	$(BIN)/python -m benchmarks.ingest
 
 $(AVALANCHE)/.ready: $(READY) benchmarks/avalanche/requirements.txt
 	$(PYTHON) -m venv $(AVALANCHE)

@@ -7,20 +7,17 @@ in time, retain's loop and a bare one, runs in turn in one process.
 import argparse
 import json
 import os
-import platform
 import re
 import subprocess
 import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from datetime import date
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-import torch
 
-from benchmarks import page
+from benchmarks import machine, page
 from benchmarks.cases import AvalancheCase, Case, avalanche_cases, cases
 from benchmarks.streams import Stream, fashion_classes
 
@@ -37,7 +34,7 @@ def main() -> None:
     chosen = [case for case in _matching(cases(), asked.only) if case.quick or not asked.quick]
     peers = _matching(avalanche_cases(), asked.only) if asked.avalanche and not asked.quick else []
     asked.out.parent.mkdir(parents=True, exist_ok=True)
-    lines: list[page.Line] = [_machine()]
+    lines: list[page.Line] = [machine.line()]
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool, tempfile.TemporaryDirectory() as place:
         waiting = [pool.submit(_play, case, seeds) for case in chosen]
         waiting += [pool.submit(_play_avalanche, case, seeds, asked.avalanche, Path(place)) for case in peers]
@@ -50,11 +47,10 @@ def main() -> None:
     if asked.append and asked.out.exists():
         lines = page.replaced(page.read(asked.out), lines)
     asked.out.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
-    text = page.page(lines)
     if asked.quick:
-        print(text)
+        print(page.page(lines))
     else:
-        (ROOT / "docs" / "benchmarks.md").write_text(text, encoding="utf-8")
+        page.write(lines)
         print(f"Wrote {asked.out} and docs/benchmarks.md.", file=sys.stderr)
 
 
@@ -104,27 +100,6 @@ def _save(stream: Stream, path: Path) -> None:
         parts[f"{name}_y"] = np.concatenate([night.targets[rows] for night, rows in nights])
         parts[f"{name}_night"] = np.concatenate([np.full(rows.sum(), n) for n, (_, rows) in enumerate(nights)])
     np.savez(path, **parts)
-
-
-def _machine() -> page.Line:
-    return {
-        "system": "machine",
-        "day": str(date.today()),
-        "cores": os.cpu_count(),
-        "processor": _processor(),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-    }
-
-
-def _processor() -> str:
-    info = Path("/proc/cpuinfo")
-    names = (
-        [line.split(":")[1].strip() for line in info.read_text().splitlines() if "model name" in line]
-        if info.exists()
-        else []
-    )
-    return names[0] if names else platform.processor()
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 Line = dict[str, Any]
+ROOT = Path(__file__).parent.parent
 
 HEAD = """# Benchmarks
 
@@ -69,8 +70,67 @@ GROUPS: dict[str, tuple[str, str]] = {
 }
 
 
+INGEST = """## Ingestion
+
+Made by `make bench-ingest` from `benchmarks/ingest.jsonl`. Files lie in class folders and in the system's page cache;
+processes are running and libraries imported when the clock starts. *Bare* reads each file, decodes it with Pillow and
+takes the SHA-256 of its bytes, with as many processes. *Ingest* does that, too, and lists the delivery, takes the
+SHA-256 of the pixels, looks at the grey levels, and writes the shards through to the disk; *validate* is the data gate.
+Rates are images a second, medians of runs in turn; *share* is the median of the rate of ingestion as part of the bare
+one's next to it. *Memory* is the peak of all processes together, libraries included.
+"""
+
+INGEST_HEAD = (
+    "| | images | processes | bare /s | ingest /s | share | validate /s | together /s | memory MB |\n|" + " --- |" * 9
+)
+
+
+def write(lines: Sequence[Line] | None = None) -> None:
+    """Write docs/benchmarks.md; `lines` are those of `make bench`, if not the ones that are kept."""
+    kept = ROOT / "benchmarks" / "ingest.jsonl"
+    text = page(read(ROOT / "benchmarks" / "results.jsonl") if lines is None else lines)
+    ingestion = _ingestion(read(kept)) if kept.exists() else ""
+    (ROOT / "docs" / "benchmarks.md").write_text(
+        "\n".join(part for part in (text, ingestion) if part), encoding="utf-8"
+    )
+
+
+def ingest_row(line: Line) -> str:
+    """One kind of images: how fast they come in."""
+    images = line["images"]
+    whole = [a + b for a, b in zip(line["ingest_seconds"], line["validate_seconds"], strict=True)]
+    rates = [images / statistics.median(seconds) for seconds in (line["bare_seconds"], line["ingest_seconds"])]
+    share = statistics.median(b / a for a, b in zip(line["ingest_seconds"], line["bare_seconds"], strict=True))
+    checked, together = images / statistics.median(line["validate_seconds"]), images / statistics.median(whole)
+    numbers = f"{rates[0]:,.0f} | {rates[1]:,.0f} | {share:.0%} | {checked:,.0f} | {together:,.0f}"
+    return f"| {line['name']} | {images:,} | {line['processes']} | {numbers} | {line['peak_bytes'] / 1e6:,.0f} |"
+
+
+def ingest_growth(line: Line) -> str:
+    """What a batch costs on top of a small and a large archive."""
+    sums = {
+        name: [told[f"{name}_ingest"] + told[f"{name}_validate"] for told in line["rounds"]]
+        for name in ("small", "large")
+    }
+    ratio = statistics.median(large / small for small, large in zip(sums["small"], sums["large"], strict=True))
+    seconds = {name: statistics.median(values) for name, values in sums.items()}
+    return (
+        f"- **A batch of {line['batch']:,} images**, taken, put under DVC and validated: {seconds['large']:.2f} s with "
+        f"{line['learned'] * line['batch']:,} images learned before, {seconds['small']:.2f} s with {line['batch']:,}; "
+        f"median ratio {ratio:.2f}."
+    )
+
+
+def _ingestion(lines: Sequence[Line]) -> str:
+    ran = next(line for line in lines if line["system"] == "machine")
+    rows = [ingest_row(line) for line in lines if line["system"] == "ingest"]
+    told = [ingest_growth(line) for line in lines if line["system"] == "ingest-growth"]
+    where = f"Measured {ran['day']} on {ran['cores']} cores ({ran['processor']}), Python {ran['python']}."
+    return "\n".join([INGEST, where, "", INGEST_HEAD, *rows, "", *told, ""])
+
+
 def page(lines: Sequence[Line]) -> str:
-    """The whole page."""
+    """The whole page but ingestion."""
     machine = next(line for line in lines if line["system"] == "machine")
     parts = [HEAD]
     parts.append(

@@ -95,11 +95,12 @@ class Header(NamedTuple):
 
 
 class Decoded(NamedTuple):
-    """What a file shows. `picture`: the same as Pillow holds it, mode L or RGB; None if it is not at hand in this form."""
+    """What a file shows."""
 
     pixels: Pixels
     header: Header
     picture: Pillow.Image | None = None
+    """The same as Pillow holds it, mode L or RGB; None if it is not at hand in this form."""
 
 
 class BadImage(ValueError):

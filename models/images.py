@@ -198,7 +198,7 @@ def _centre(size: tuple[int, int], height: int, width: int) -> tuple[float, floa
 
 
 def _facts_but_look(encoded: bytes, limits: ImageLimits) -> tuple[Facts, NDArray[np.uint8] | None]:
-    """Facts without those of `Look`, and the grey copy [height, width] that has these; None if there is nothing to see."""
+    """Facts without those of `Look`, and the grey copy [height, width] that has these; None if nothing can be seen."""
     sha256 = hashlib.sha256(encoded).hexdigest()
     try:
         decoded = read_pixels(encoded, limits.max_pixels)
@@ -218,7 +218,7 @@ def _add_looks(found: list[Facts], greys: Sequence[tuple[int, NDArray[np.uint8]]
     for numbers in by_size.values():
         for number, look in zip(numbers, _looks(np.stack([greys[n][1] for n in numbers])), strict=True):
             place = greys[number][0]
-            found[place] = Facts(*found[place][: -len(look)], *look)
+            found[place] = Facts._make((*found[place][: -len(look)], *look))
 
 
 def _picture(pixels: Pixels) -> Pillow.Image:
@@ -247,20 +247,22 @@ def _counts(greys: Greys) -> NDArray[np.int64]:
     """How many pixels of each image have each of the 256 levels."""
     images = len(greys)
     levels = greys.reshape(images, -1) + np.arange(0, 256 * images, 256)[:, None]
-    return np.bincount(levels.ravel(), minlength=256 * images).reshape(images, 256)
+    counts: NDArray[np.int64] = np.bincount(levels.ravel(), minlength=256 * images)
+    return counts.reshape(images, 256)
 
 
 def _level_at(counts: NDArray[np.int64], percent: int) -> NDArray[np.int64]:
     """The lowest level that at least so many percent of an image's pixels do not exceed."""
     upto = counts.cumsum(axis=1)
-    return (100 * upto >= percent * upto[:, -1:]).argmax(axis=1)
+    level: NDArray[np.int64] = (100 * upto >= percent * upto[:, -1:]).argmax(axis=1)
+    return level
 
 
 def _entropy(counts: NDArray[np.int64]) -> NDArray[np.float64]:
     """Shannon entropy in bits; the logarithm's last digits, which differ among processors, are rounded away."""
     pixels = counts[0].sum()
-    bits = math.log2(pixels) - _times_log()[counts].sum(axis=1) / pixels
-    return np.abs(np.round(bits, 4))  # no negative zero
+    bits: NDArray[np.float64] = math.log2(pixels) - _times_log()[counts].sum(axis=1) / pixels
+    return np.abs(bits.round(4))  # no negative zero
 
 
 @cache

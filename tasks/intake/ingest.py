@@ -1,10 +1,10 @@
 """Ingest: a delivery of new images becomes an immutable batch, named by its content.
 
 Images pass by once, in the order of their paths: each file is opened once, hashed, decoded and looked at, and its bytes
-and facts go into a shard. Other processes do so, part by part: a decoder may crash. What is held in memory does not grow
-with the batch. A batch is built in a staging folder and
-moved into place when it is whole, so a kill at any point leaves no half batch. The same content on the same day
-gives the same bytes in every file; on another day it is found by its digest and nothing is written.
+and facts go into a shard. Other processes do this, part by part, since a decoder may crash. What is held in memory does
+not grow with the batch. A batch is built in a staging folder and moved into place when it is whole, so a kill at any
+point leaves no half batch. The same content on the same day gives the same bytes in every file; on another day it is
+found by its digest and nothing is written.
 """
 
 import hashlib
@@ -84,8 +84,9 @@ def ingest(
 ) -> Arrival:
     """Make a batch of a delivery below `batches`, or find the batch that has the same content already.
 
-    `staging` lies on the same file system as `batches`. `workers` is the number of processes that examine images;
-    with 0 this one does, and an image that crashes its decoder ends it. `progress` is told how many images of how many are done. The source is only read.
+    `staging` lies on the same file system as `batches`. `workers` is the number of processes that examine images; with
+    0 this one does, and an image that crashes its decoder ends it. `progress` is told how many images of how many are
+    done. The source is only read.
 
     Raises `UnreadableBatch` if the delivery is none; `Unavailable` if it cannot be written, as on a full disk; `Busy`
     if another process has been ingesting for an hour. Nothing is left behind in any of these cases.

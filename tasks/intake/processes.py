@@ -1,21 +1,19 @@
 """Work shared among processes: results in the order of the work, and only a little of it on its way at any time.
 
-A decoder of images that crashes takes its whole process with it, and so does the system when memory runs out. Then the
-parts that were under way are done again one after another, and one that ends its process once more, having it for
-itself, is given to the caller to deal with; everything else goes on.
+A decoder of images that crashes takes its whole process with it, and so does the system when memory runs out. Here that
+costs the one part at which the process was; a new process takes its place. The executor of the standard library gives
+up everything under way, and in Python 3.11 may wait for ever when it is given work at the moment that a process dies.
 """
 
 import multiprocessing
 import os
 import signal
 import threading
-from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Generator, Iterable
 from functools import partial
 from multiprocessing import connection
-from typing import Any, TypeVar
+from multiprocessing.connection import Connection
+from typing import Any, Generic, TypeVar
 
 from records.errors import Unavailable
 
@@ -29,89 +27,141 @@ def in_order(
 ) -> Generator[Result, None, None]:
     """`function` of each part, computed by `workers` processes. At most two parts a process wait in memory.
 
-    `instead`, called in this process, gives the result of a part that ends the process which computes it. Raises
-    `Unavailable` if no process can be started.
+    `instead`, called in this process, gives the result of a part that ended the process at work on it. What `function`
+    raises is raised. Raises `Unavailable` if no process can be started.
     """
     coming = iter(parts)
-    while lost := (yield from _until_one_dies(function, coming, workers)):
-        yield from one_by_one(function, lost, instead)
+    idle: list[_Helper[Part, Result]] = []
+    busy: dict[Connection, tuple[_Helper[Part, Result], int, Part]] = {}
+    done: dict[int, Result] = {}
+    given = told = 0
+    try:
+        while True:
+            while len(busy) < workers and given - told < 2 * workers:
+                try:
+                    part = next(coming)
+                except StopIteration:
+                    break
+                helper = idle.pop() if idle else _Helper(function)
+                helper.give(part)
+                busy[helper.line] = helper, given, part
+                given += 1
+            if told == given:
+                return
+            if told in done:
+                yield done.pop(told)
+                told += 1
+                continue
+            for line in connection.wait(list(busy)):
+                helper, number, part = busy.pop(line)  # type: ignore[call-overload]
+                try:
+                    done[number] = helper.take()
+                    idle.append(helper)
+                except _Died:
+                    helper.end()
+                    done[number] = instead(part)
+    finally:
+        for helper in (*idle, *(helper for helper, _, _ in busy.values())):
+            helper.end()
 
 
 def one_by_one(
     function: Work[Part, Result], parts: Iterable[Part], instead: Work[Part, Result]
 ) -> Generator[Result, None, None]:
-    """`function` of each part in another process, which is started anew, for the part to be alone in, if it dies."""
-    pool, fresh = _pool(1, function), True
+    """`function` of each part in one other process.
+
+    A part that ends it is given to a new one, and to `instead` if it ends that, too, though nothing went before it.
+    """
+    helper: _Helper[Part, Result] = _Helper(function)
     try:
         for part in parts:
-            future = _submit(pool, function, part)
-            if _died(future) and not fresh:
-                pool.shutdown()
-                pool = _pool(1, function)
-                future = _submit(pool, function, part)
-            fresh = _died(future)
-            if fresh:
-                pool.shutdown()
-                pool = _pool(1, function)
-            yield instead(part) if fresh else future.result()
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _until_one_dies(
-    function: Work[Part, Result], coming: Iterator[Part], workers: int
-) -> Generator[Result, None, list[Part]]:
-    """Results in order. Gives the parts that were under way when a process died; none if all is done."""
-    under_way: deque[tuple[Part, Future[Result]]] = deque()
-    pool = _pool(workers, function)
-    try:
-        for part in coming:
-            under_way.append((part, _submit(pool, function, part)))
-            if len(under_way) > 2 * workers:
-                if _died(under_way[0][1]):
+            for last in (helper.fresh, True):
+                try:
+                    helper.give(part)
+                    result = helper.take()
                     break
-                yield under_way.popleft()[1].result()
-        while under_way and not _died(under_way[0][1]):
-            yield under_way.popleft()[1].result()
-        return [part for part, _ in under_way]
+                except _Died:
+                    helper.end()
+                    helper = _Helper(function)
+                    if last:
+                        result = instead(part)
+                        break
+            yield result
     finally:
-        pool.shutdown(cancel_futures=True)
+        helper.end()
 
 
-def _submit(pool: ProcessPoolExecutor, function: Work[Part, Result], part: Part) -> "Future[Result]":
-    try:
-        return pool.submit(function, part)
-    except BrokenProcessPool as broken:
-        future: Future[Result] = Future()
-        future.set_exception(broken)
-        return future
+class _Died(Exception):
+    """The process ended before it gave a result."""
 
 
-def _died(future: "Future[Any]") -> bool:
-    """Wait for the result; True if there is none because a process was killed."""
-    return isinstance(future.exception(), BrokenProcessPool)
+class _Helper(Generic[Part, Result]):
+    """A process that computes a function of one part after another.
 
-
-def _pool(workers: int, function: Callable[..., Any]) -> ProcessPoolExecutor:
-    """Processes that are forked from a server which has imported what they need: to start one takes some 10 ms.
-
-    They are not forked from this process: it may have threads (a flow has), and a forked copy of their locks can hang.
+    It is forked from a server that has imported what it needs, which takes some 10 ms, and not from this process: this
+    one may have threads (a flow has), and a forked copy of their locks can hang.
     """
-    context = multiprocessing.get_context("forkserver")
-    worked = function.func if isinstance(function, partial) else function
-    context.set_forkserver_preload([worked.__module__])
-    try:
-        pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_follow_parent)
-        if not _died(pool.submit(os.getpid)):
-            return pool
-        reason = "it was killed as soon as it began"
-    except (OSError, EOFError) as error:
-        reason = " ".join(str(error).split()) or "what starts it was killed"
-    raise Unavailable(f"No process to examine images in can be started ({reason}). Free memory, or close programs.")
+
+    def __init__(self, function: Work[Part, Result]) -> None:
+        context = multiprocessing.get_context("forkserver")
+        worked = function.func if isinstance(function, partial) else function
+        context.set_forkserver_preload([worked.__module__])
+        try:
+            self.line, its = context.Pipe()
+            self._process = context.Process(target=_serve, args=(function, its), daemon=True)
+            self._process.start()
+            its.close()
+            self.line.recv()
+        except (OSError, EOFError) as error:
+            reason = " ".join(str(error).split()) or "it was killed as soon as it began"
+            raise Unavailable(
+                f"No process to examine images in can be started ({reason}). Free memory, or close other programs."
+            ) from None
+        self.fresh = True
+        """Whether nothing has been computed yet."""
+
+    def give(self, part: Part) -> None:
+        """Hand over a part. That the process has died is found when its result is taken."""
+        try:
+            self.line.send(part)
+        except OSError:
+            return
+
+    def take(self) -> Result:
+        """Wait for the result. Raises `_Died`, or what the function raised."""
+        try:
+            result, error = self.line.recv()
+        except (EOFError, OSError):
+            raise _Died from None
+        self.fresh = False
+        if error is not None:
+            raise error
+        answer: Result = result
+        return answer
+
+    def end(self) -> None:
+        """End the process, whatever it is at."""
+        self.line.close()
+        self._process.kill()
+        self._process.join()
+
+
+def _serve(function: Callable[[Any], Any], line: Connection) -> None:
+    _follow_parent()
+    line.send("ready")
+    while True:
+        try:
+            part = line.recv()
+        except (EOFError, OSError):
+            return
+        try:
+            line.send((function(part), None))
+        except Exception as error:  # whatever it is, it is raised where the result is awaited
+            line.send((None, error))
 
 
 def _follow_parent() -> None:
-    """Leave Ctrl-C to the process that started this one, and end when that one is killed: a pool by itself lives on."""
+    """Leave Ctrl-C to the process that started this one, and end when that one is killed, even in the midst of work."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     if parent is not None:

@@ -1,9 +1,14 @@
 """The benchmark itself: streams are what they say, plays are scored by hand, the page has every line."""
 
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from benchmarks import bare, page
+from benchmarks import bare, ingest_images, page
 from benchmarks.cases import avalanche_cases, cases
 from benchmarks.play import play
 from benchmarks.streams import FASHION_MNIST, STREAMS, Stream, digits, turn
@@ -90,3 +95,48 @@ def test_what_ran_in_turn_with_a_bare_loop_is_compared_with_it() -> None:
 def test_a_new_run_takes_the_place_of_the_same_cases_alone() -> None:
     earlier, new = [MACHINE, line("a", 0, 0.1), line("b", 0, 0.2)], [MACHINE, line("b", 0, 0.3)]
     assert [entry.get("average") for entry in page.replaced(earlier, new)] == [0.1, None, 0.3]
+
+
+def test_the_table_of_ingestion_has_rates_and_the_median_share() -> None:
+    told = {"name": "any", "images": 6000, "processes": 2, "peak_bytes": 5e8}
+    seconds = {"bare_seconds": [1.0, 2.0, 3.0], "ingest_seconds": [2.0, 3.0, 4.0], "validate_seconds": [1.0, 1.0, 1.0]}
+    row = page.ingest_row({"system": "ingest", **told, **seconds})
+    assert row == "| any | 6,000 | 2 | 3,000 | 2,000 | 67% | 6,000 | 1,500 | 500 |"
+
+
+def test_what_a_batch_costs_on_a_large_archive_is_compared_in_pairs() -> None:
+    rounds = [
+        {"small_ingest": 1.0, "small_validate": 1.0, "large_ingest": 1.0, "large_validate": 1.2},
+        {"small_ingest": 4.0, "small_validate": 4.0, "large_ingest": 4.0, "large_validate": 4.0},
+        {"small_ingest": 1.0, "small_validate": 1.0, "large_ingest": 2.0, "large_validate": 1.0},
+    ]
+    text = page.ingest_growth({"batch": 10_000, "learned": 10, "rounds": rounds})
+    assert "3.00 s with 100,000 images learned before, 2.00 s with 10,000; median ratio 1.10" in text
+
+
+def test_ingestion_is_measured(tmp_path: Path) -> None:
+    if not FASHION_MNIST.exists():
+        pytest.skip("Fashion-MNIST is not installed")
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks.ingest",
+        "--quick",
+        "--out",
+        tmp_path / "out.jsonl",
+        "--folder",
+        tmp_path,
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    lines = page.read(tmp_path / "out.jsonl")
+    assert [line["system"] for line in lines] == ["machine", "ingest", "ingest", "ingest-growth"]
+    assert [line["images"] for line in lines[1:3]] == [700, 200]
+    assert page.ingest_row(lines[2]) in done.stdout
+    assert [entry.name for entry in tmp_path.iterdir()] == ["out.jsonl"]
+
+
+def test_drawn_images_are_all_different_and_always_the_same() -> None:
+    for draw in (ingest_images.photograph, partial(ingest_images.patch, 7)):
+        files = [draw(number) for number in range(12)]
+        assert files == [draw(number) for number in range(12)]
+        assert len({content for _, content in files}) == len({path for path, _ in files}) == 12
