@@ -315,7 +315,8 @@ def _waves(side: int) -> NDArray[np.float64]:
     them up, and equal images have equal hashes everywhere.
     """
     place = np.pi / 64 * (2 * np.arange(32) + 1)
-    return np.round(2**14 * _weights(side, 32) @ np.cos(place[:, None] * np.arange(1, 9)))
+    waves: NDArray[np.float64] = np.round(2**14 * _weights(side, 32) @ np.cos(place[:, None] * np.arange(1, 9)))
+    return waves
 
 
 @lru_cache(maxsize=64)
