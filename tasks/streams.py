@@ -8,9 +8,10 @@ import gzip
 import io
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
+from itertools import islice
 from pathlib import Path
 from typing import Literal
 
@@ -161,7 +162,11 @@ def _digit_nights(pictures: Pictures, test_share: float) -> tuple[Delivery, ...]
     nights = (
         ("zeros-and-ones", early.write, "two new classes: 0 and 1"),
         ("twos-and-threes", pictures.of(2, 3).write, "two new classes: 2 and 3"),
-        ("from-a-broken-scanner", write_bad, "a bad batch: broken files, a wrong label, leaked test images"),
+        (
+            "from-a-broken-scanner",
+            write_bad,
+            "a bad batch: broken files, wrong labels, leaked test images, black and white exchanged",
+        ),
         ("fours-and-fives", pictures.of(4, 5).write, "two new classes: 4 and 5"),
         ("more-zeros-and-ones", late.write, "more of old classes, learned by plain fine-tuning, which forgets"),
         ("sixes-and-sevens", pictures.of(6, 7).write, "two new classes: 6 and 7, and what was refused"),
@@ -181,17 +186,29 @@ def _digit_nights(pictures: Pictures, test_share: float) -> tuple[Delivery, ...]
 
 
 def _write_bad_delivery(folder: Path, pictures: Pictures, early: Pictures, test_share: float) -> None:
-    """What a broken scanner might send: few good images among truncated, foreign, mislabelled and leaked ones."""
-    good = pictures.of(4, 5).part(0, 20)
-    good.write(folder)
-    for number, pixels in enumerate(pictures.of(5).part(20, 28).pixels):
-        (folder / "5" / f"half-{number}.png").write_bytes(png(pixels)[:90])
+    """What a broken scanner might send: some good images among broken, foreign, mislabelled and leaked ones.
+
+    Half of what it scanned came out with black and white exchanged: old classes that suddenly look different.
+    """
+    fours, fives = pictures.of(4), pictures.of(5)
+    pictures.of(4, 5).part(0, 20).write(folder)
+    old = pictures.of(2, 3).part(0, 30)
+    Pictures(255 - old.pixels, old.labels, old.classes).write(folder)
+
+    def add(label: str, name: str, images: Iterable[NDArray[np.uint8]], most: int | None = None) -> None:
+        (folder / label).mkdir(exist_ok=True)
+        for number, pixels in enumerate(images):
+            (folder / label / f"{name}-{number}.png").write_bytes(png(pixels)[:most])
+
+    add("5", "half", fives.part(20, 28).pixels, most=90)
+    add("4", "lamp-off", fours.part(30, 36).pixels // 12)
+    add("4", "again", fours.part(0, 4).pixels)
+    add("4", "blank", [np.full((8, 8), level, dtype=np.uint8) for level in (0, 1, 2, 255)])
+    add("four?", "unsure", fours.part(20, 28).pixels)
+    add("5.", "slip", fives.part(30, 34).pixels)
+    add("5", "both", fours.part(36, 38).pixels)
+    add("4", "both", fours.part(36, 38).pixels)
+    tests = (p for p in early.pixels if split_of(content_id(p[:, :, None]), test_share, 0) == "test")
+    add("0", "copy", islice(tests, 12))
     for number in range(6):
         (folder / "4" / f"note-{number}.png").write_text("Scanner error 17: lamp not ready.\n" * 3)
-    (folder / "four?").mkdir()
-    for number, pixels in enumerate(pictures.of(4).part(20, 30).pixels):
-        (folder / "four?" / f"{number}.png").write_bytes(png(pixels))
-    tests = (p for p in early.pixels if split_of(content_id(p[:, :, None]), test_share, 0) == "test")
-    (folder / "0").mkdir()
-    for number, pixels in zip(range(12), tests, strict=False):
-        (folder / "0" / f"copy-{number}.png").write_bytes(png(pixels))

@@ -72,14 +72,16 @@ def foretold(features: NDArray[np.float32], code: NDArray[np.int64]) -> NDArray[
     from sklearn.decomposition import PCA
     from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
     from sklearn.model_selection import StratifiedKFold, cross_val_predict
+    from threadpoolctl import threadpool_limits
 
-    width = max(2, min(WIDEST, len(features) // IMAGES_PER_FEATURE))
-    if features.shape[1] > width:
-        features = PCA(width, svd_solver="covariance_eigh").fit_transform(features)
     judge = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=0.05)
     folds = StratifiedKFold(FOLDS, shuffle=True, random_state=0)
-    with warnings.catch_warnings():
+    # In one thread: matrices are so small that several would wait for each other most of the time.
+    with warnings.catch_warnings(), threadpool_limits(1):
         warnings.simplefilter("ignore")
+        width = max(2, min(WIDEST, len(features) // IMAGES_PER_FEATURE))
+        if features.shape[1] > width:
+            features = PCA(width, svd_solver="covariance_eigh").fit_transform(features)
         chances: NDArray[np.float64] = cross_val_predict(judge, features, code, cv=folds, method="predict_proba")
     return chances
 

@@ -24,6 +24,7 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 from models.codecs import BadImage
 from records.errors import UnreadableBatch
@@ -48,9 +49,8 @@ DEEPEST = 32
 """Folders within folders; more would stop programs that go down by calling themselves, when the delivery is removed."""
 
 
-@dataclass(frozen=True, slots=True)
-class Item:
-    """One image as it was delivered."""
+class Item(NamedTuple):
+    """One image as it was delivered. A plain tuple: hundreds of thousands travel to other processes."""
 
     path: str
     """As delivered, printable: bytes that are no UTF-8 stand as backslash escapes. Never used as a path."""
@@ -238,7 +238,7 @@ def _without_empty_path(delivery: Delivery) -> Delivery:
     *others, last = delivery.columns or ("",)
     if not last.endswith(".path") or any(item.columns[-1] for item in delivery.items):
         return delivery
-    items = tuple(replace(item, columns=item.columns[:-1]) for item in delivery.items)
+    items = tuple(item._replace(columns=item.columns[:-1]) for item in delivery.items)
     return replace(delivery, items=items, columns=tuple(others))
 
 
