@@ -165,7 +165,7 @@ def _digit_nights(pictures: Pictures, test_share: float) -> tuple[Delivery, ...]
         (
             "from-a-broken-scanner",
             write_bad,
-            "a bad batch: broken files, wrong labels, leaked test images, black and white exchanged",
+            "a bad batch: broken files, wrong labels, leaks, black and white exchanged",
         ),
         ("fours-and-fives", pictures.of(4, 5).write, "two new classes: 4 and 5"),
         ("more-zeros-and-ones", late.write, "more of old classes, learned by plain fine-tuning, which forgets"),
@@ -208,7 +208,7 @@ def _write_bad_delivery(folder: Path, pictures: Pictures, early: Pictures, test_
     add("5.", "slip", fives.part(30, 34).pixels)
     add("5", "both", fours.part(36, 38).pixels)
     add("4", "both", fours.part(36, 38).pixels)
-    tests = (p for p in early.pixels if split_of(content_id(p[:, :, None]), test_share, 0) == "test")
+    tests = (p for p in early.of(0).pixels if split_of(content_id(p[:, :, None]), test_share, 0) == "test")
     add("0", "copy", islice(tests, 12))
     for number in range(6):
         (folder / "4" / f"note-{number}.png").write_text("Scanner error 17: lamp not ready.\n" * 3)
