@@ -20,6 +20,8 @@ from numpy.typing import NDArray
 from PIL import Image as Pillow
 from PIL import UnidentifiedImageError
 
+from models import tiff
+
 Pixels = NDArray[np.uint8]
 """[height, width, channels] with 1 or 3 channels."""
 
@@ -64,6 +66,9 @@ BROKEN = (
     zlib.error,
 )
 
+MOST_EXIF_PARTS = 64
+"""Segments of a JPEG file in which EXIF lies, 64 KB each; one is usual, and one more for each preview."""
+
 ONE_CHANNEL = ("L", "1")
 SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N")
 THREE_CHANNELS = ("RGB", "RGBX", "CMYK", "YCbCr", "P")
@@ -101,10 +106,11 @@ def read_pixels(encoded: bytes, max_pixels: int) -> tuple[Pixels, Header]:
     """
     kind = recognise(encoded)
     header = Header(format=kind)
+    _refuse_bombs(encoded, header)
     with _pillow_on_our_terms():
         try:
             with Pillow.open(BytesIO(encoded), formats=[kind]) as file:
-                header = _header(file, kind)
+                header = _header(file, kind, encoded)
                 _refuse_too_many(header, max_pixels)
                 file.load()
                 pixels = np.ascontiguousarray(_turned(_eight_bit(file, header), _orientation(file)))
@@ -146,10 +152,25 @@ def _pillow_on_our_terms() -> Iterator[None]:
             Pillow.MAX_IMAGE_PIXELS = limit
 
 
-def _header(file: Pillow.Image, kind: str) -> Header:
-    # A camera's MPO file is a JPEG with previews or depth behind it; those are no frames of an animation.
-    frames = 1 if file.format == "MPO" else int(getattr(file, "n_frames", 1))
+def _refuse_bombs(encoded: bytes, header: Header) -> None:
+    """Refuse what takes Pillow hours or all the memory before it can tell of any size."""
+    # It appends one part of EXIF after the other, which takes time that grows with their number squared.
+    if header.format == "JPEG" and (parts := encoded.count(b"Exif\0\0")) > MOST_EXIF_PARTS:
+        raise BadImage("unreadable", f"the JPEG file is damaged (EXIF in {parts} parts)", header)
+    if header.format == "TIFF" and (pieces := tiff.pieces(encoded)) > tiff.MOST_PIECES:
+        raise BadImage("unreadable", f"the TIFF file is damaged (a picture in {pieces} pieces)", header)
+
+
+def _header(file: Pillow.Image, kind: str, encoded: bytes) -> Header:
+    frames = _frames(file, kind, encoded)
     return Header(format=kind, mode=file.mode, width=file.width, height=file.height, frames=frames)
+
+
+def _frames(file: Pillow.Image, kind: str, encoded: bytes) -> int:
+    if kind == "TIFF":
+        return tiff.pages(encoded)
+    # A camera's MPO file is a JPEG with previews or depth behind it; those are no frames of an animation.
+    return 1 if file.format == "MPO" else int(getattr(file, "n_frames", 1))
 
 
 def _refuse_too_many(header: Header, max_pixels: int) -> None:
@@ -228,30 +249,16 @@ def _ends_early(encoded: bytes, kind: str) -> bool:
         case "BMP":
             return int.from_bytes(encoded[2:6], "little") > len(encoded)
         case "TIFF":
-            return _directory_is_cut(encoded)
+            return tiff.is_cut(encoded)
         case _:
             return False
-
-
-def _directory_is_cut(encoded: bytes) -> bool:
-    """True if the first directory of a TIFF file, which says where its pixels are, lies beyond the file's end.
-
-    If only pixels are missing, Pillow's message says so. BigTIFF (version 43) has another layout and is not looked at.
-    """
-    order = "<" if encoded.startswith(b"II") else ">"
-    if len(encoded) < 8:
-        return True
-    version, start = struct.unpack_from(f"{order}HI", encoded, 2)
-    if version != 42:
-        return False
-    if start + 2 > len(encoded):
-        return True
-    (entries,) = struct.unpack_from(f"{order}H", encoded, start)
-    return bool(start + 2 + 12 * entries > len(encoded))
 
 
 def _reason(error: BaseException) -> str:
     # Pillow's own text for this one holds a memory address, and equal files must have equal facts.
     if isinstance(error, UnidentifiedImageError):
         return "its header makes no sense"
-    return " ".join(str(error).split())[:120] or type(error).__name__
+    text = " ".join(str(error).split())
+    if "MAX_TEXT" in text:
+        return "a text or profile in it unpacks to too much"
+    return text[:120] or type(error).__name__

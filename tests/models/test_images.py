@@ -242,6 +242,7 @@ def flipped(encoded, place):
         (flipped(WHOLE["PNG"], 1000), "unreadable", "damaged"),
         (b"BM" + b"\0" * 50, "unreadable", "Unsupported BMP header"),
         (b"GIF89a" + b"\0", "truncated", "ends before"),
+        (WHOLE["JPEG"][:2] + b"\xff\xe1\0\x0aExif\0\0ab" * 65 + WHOLE["JPEG"][2:], "unreadable", "EXIF in 65 parts"),
         (png_of_size(50_000, 50_000), "too-many-pixels", "50000 x 50000 pixels, more than the 50000000"),
         (png_of_size(50_000, 1_001), "too-many-pixels", "50000 x 1001"),
         (save(Pillow.new("1", (7072, 7072)), "PNG"), "too-many-pixels", "7072 x 7072"),
