@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image as Pillow
 from PIL import UnidentifiedImageError
 
-from models import tiff
+from models import png, tiff
 
 Pixels = NDArray[np.uint8]
 """[height, width, channels] with 1 or 3 channels."""
@@ -65,6 +65,9 @@ BROKEN = (
     struct.error,
     zlib.error,
 )
+
+BMP_HEADERS = 26
+"""Bytes of the two smallest headers with which a BMP file begins."""
 
 MOST_EXIF_PARTS = 64
 """Segments of a JPEG file in which EXIF lies, 64 KB each; one is usual, and one more for each preview."""
@@ -113,7 +116,10 @@ def read_pixels(encoded: bytes, max_pixels: int) -> tuple[Pixels, Header]:
                 header = _header(file, kind, encoded)
                 _refuse_too_many(header, max_pixels)
                 file.load()
-                pixels = np.ascontiguousarray(_turned(_eight_bit(file, header), _orientation(file)))
+                picture = _eight_bit(file, header)
+                if kind == "PNG":
+                    _refuse_incomplete(encoded, file, picture, header)
+                pixels = np.ascontiguousarray(_turned(picture, _orientation(file)))
         except BadImage:
             raise
         except BROKEN as error:
@@ -177,6 +183,22 @@ def _refuse_too_many(header: Header, max_pixels: int) -> None:
     if header.width * header.height > max_pixels:
         size = f"{header.width} x {header.height} pixels"
         raise BadImage("too-many-pixels", f"{size}, more than the {max_pixels} that are allowed", header)
+
+
+def _refuse_incomplete(encoded: bytes, file: Pillow.Image, picture: Pixels, header: Header) -> None:
+    """Refuse a PNG file that Pillow has decoded though its pixels are damaged or not all there."""
+    if png.pixels_are_damaged(encoded):
+        raise BadImage("unreadable", "the PNG file is damaged (a checksum of its pixels is wrong)", header)
+    # Rows that are missing are left at zero. Interlaced rows do not come from top to bottom.
+    if (file.info.get("interlace") or _last_row_is_zero(file, picture)) and png.lacks_rows(encoded):
+        raise BadImage("truncated", "the PNG file ends before the picture does", header)
+
+
+def _last_row_is_zero(file: Pillow.Image, picture: Pixels) -> bool:
+    if file.mode in ("L", "RGB") and "transparency" not in file.info:
+        return not picture[-1].any()
+    # Zeros of these modes need not be black.
+    return not any(file.crop((0, file.height - 1, file.width, file.height)).tobytes())
 
 
 def _eight_bit(file: Pillow.Image, header: Header) -> Pixels:
@@ -247,7 +269,7 @@ def _ends_early(encoded: bytes, kind: str) -> bool:
         case "WEBP":
             return int.from_bytes(encoded[4:8], "little") + 8 > len(encoded)
         case "BMP":
-            return int.from_bytes(encoded[2:6], "little") > len(encoded)
+            return max(BMP_HEADERS, int.from_bytes(encoded[2:6], "little")) > len(encoded)
         case "TIFF":
             return tiff.is_cut(encoded)
         case _:
