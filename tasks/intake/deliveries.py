@@ -18,11 +18,18 @@ from pathlib import Path, PurePosixPath
 
 from models.codecs import BadImage
 from records.errors import UnreadableBatch
+from tasks.gate.report import plain
 from tasks.intake.manifests import Manifest, read_manifest
 
 MANIFESTS = ("manifest.csv", "manifest.parquet")
 UNSEEN = ("thumbs.db", "desktop.ini", "__macosx")
 """What operating systems leave in folders, in lower case; names that begin with a dot are not seen either."""
+
+LONGEST_LABEL = 255
+"""Characters; a folder's name has no more either."""
+
+TURNING = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff"
+"""Characters that are not seen but change the order of others (Unicode, annex 9), and the byte order mark."""
 
 DEEPEST = 32
 """Folders within folders; more would stop programs that go down by calling themselves, when the delivery is removed."""
@@ -60,10 +67,12 @@ def read_delivery(source: Path) -> Delivery:
     """List a folder or manifest. Raises `UnreadableBatch` with what is wrong and where; no image is opened."""
     try:
         return _read(source)
+    except UnreadableBatch as refused:
+        # Names of files and columns are in the sentence, and it is printed on terminals.
+        raise UnreadableBatch(plain(str(refused), most=1000)) from refused
     except OSError as error:
-        raise UnreadableBatch(
-            f"{printable(str(error.filename or source))} cannot be read: {error.strerror or error}."
-        ) from error
+        shown = plain(str(error.filename or source))
+        raise UnreadableBatch(f"{shown} cannot be read: {error.strerror or error}.") from error
 
 
 def read_bytes(folder: Path, item: Item, max_bytes: int) -> bytes:
@@ -93,9 +102,20 @@ def label_problem(label: str) -> tuple[str, str]:
         return "label-empty", "the label is empty"
     if "/" in label or "\\" in label:
         return "label-slash", "the label holds a slash or backslash"
-    if any(unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in label):
+    if any(unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") or c in TURNING for c in label):
         return "label-control", "the label holds a control character or a line break"
+    if len(label) > LONGEST_LABEL:
+        return "label-long", f"the label has {len(label)} characters, more than the {LONGEST_LABEL} that are allowed"
     return "", ""
+
+
+def label_of(text: str) -> str:
+    """The label that a text means: the same characters, composed (Unicode's form NFC).
+
+    "Käse" can be written in two ways that look the same and that Unicode declares equal; a Macintosh names folders in
+    one, most keyboards write the other. They must not become two classes. Nothing else is changed.
+    """
+    return unicodedata.normalize("NFC", text)
 
 
 def printable(text: str) -> str:
@@ -121,7 +141,7 @@ def _read(source: Path) -> Delivery:
 def _from_folder(folder: Path) -> Delivery:
     items: list[Item] = []
     for entry in _visible(folder):
-        label = printable(entry.name)
+        label = label_of(printable(entry.name))
         if entry.is_symlink():
             items.append(_linked(entry.name, label))
         elif entry.is_dir(follow_symlinks=False):
@@ -187,7 +207,9 @@ def _from_manifest(file: Path, name: str) -> Delivery:
 def _rows(manifest: Manifest, folder: Path, links: dict[PurePosixPath, bool]) -> Iterator[Item]:
     for row in manifest.rows:
         status, problem, detail = _look(folder, row.path, links)
-        yield Item(row.path, row.label, row.path, status.st_size if status else 0, problem, detail, row.columns)
+        yield Item(
+            row.path, label_of(row.label), row.path, status.st_size if status else 0, problem, detail, row.columns
+        )
 
 
 def _look(folder: Path, text: str, links: dict[PurePosixPath, bool]) -> tuple[os.stat_result | None, str, str]:
