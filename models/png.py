@@ -1,6 +1,7 @@
 """What a PNG file promises of its pixels, which its decoder does not compare with what is there.
 
-Pillow passes over the checksum of the pixels, and takes missing rows for black ones if the compressed data ends properly.
+Pillow passes over the checksum of the pixels, and takes missing rows for black ones if the compressed data ends as it
+should.
 Layout as in the PNG specification, third edition: chunks in 5.3, filtered rows in 7.2, the passes of Adam7 in 8.2.
 """
 

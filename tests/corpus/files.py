@@ -21,6 +21,12 @@ def picture(seed: int | str, width: int = SIDE, height: int = SIDE, channels: in
     return Pillow.fromarray(pixels[:, :, 0] if channels == 1 else pixels)
 
 
+def sixteen_bit(seed: int | str) -> Pillow.Image:
+    """Grey noise of 16 bits."""
+    levels = np.asarray(picture(seed, 2 * SIDE, SIDE, 1))
+    return Pillow.fromarray(np.ascontiguousarray(levels).view(np.uint16))
+
+
 def save(image: Pillow.Image, kind: str, **options: Any) -> bytes:
     """The image as a file of that format."""
     file = io.BytesIO()
