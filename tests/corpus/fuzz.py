@@ -175,11 +175,16 @@ def fault(encoded: bytes) -> str:
         found = facts(encoded, LIMITS)
         if found != facts(encoded, LIMITS):
             return "the same bytes give different facts"
-        told = _unusable(encoded, found) if found.problem else _usable(encoded, found)
+        told = told_of(encoded, found)
     except Exception as error:  # it is for this that one looks
         return f"raised {type(error).__name__}: {error}"
     more = _most_memory() - before
     return told or (f"took {more / 2**20:.0f} MB of memory" if more > MEMORY else "")
+
+
+def told_of(encoded: bytes, found: Facts) -> str:
+    """What is wrong with the facts of a file; empty if `decode` confirms them."""
+    return _unusable(encoded, found) if found.problem else _usable(encoded, found)
 
 
 def _unusable(encoded: bytes, found: Facts) -> str:
@@ -215,19 +220,15 @@ def examine(seed: int, number: Any, findings: Any, last: int, until: float, fold
     """Examine inputs from `number.value` on, in a process of its own; `number` always says which one is at work."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     _silence_decoders()
-    for at in range(number.value, last):
-        number.value = at
+    while number.value < last and findings.value < MOST_FINDINGS and time.monotonic() < until:
         # The clock counts processor time, and without a handler its signal ends the process, inside a decoder too.
         signal.setitimer(signal.ITIMER_PROF, CPU_SECONDS)
-        encoded = input_of(seed, at)
+        encoded = input_of(seed, number.value)
         told = fault(encoded)
         if told:
-            keep(folder, seed, at, encoded, told)
+            keep(folder, seed, number.value, encoded, told)
             findings.value += 1
-        if time.monotonic() > until or findings.value >= MOST_FINDINGS:
-            number.value = last
-            return
-    number.value = last
+        number.value += 1
 
 
 def _silence_decoders() -> None:
@@ -249,39 +250,30 @@ def fuzz(seed: int, seconds: float, inputs: int, folder: Path) -> int:
     context = multiprocessing.get_context("fork")
     number, findings = context.Value("q", 0), context.Value("q", 0)
     start = time.monotonic()
-    until = start + seconds
-    while number.value < inputs and findings.value < MOST_FINDINGS:
-        worker = context.Process(target=examine, args=(seed, number, findings, inputs, until, folder))
+    ended = 1
+    while ended:
+        worker = context.Process(target=examine, args=(seed, number, findings, inputs, start + seconds, folder))
         worker.start()
-        done = _watch(worker, number, start)
-        if worker.exitcode:
-            died = number.value
-            ended = -worker.exitcode
-            took_long = f"took more than {CPU_SECONDS:g} seconds"
-            told = took_long if ended == signal.SIGPROF else f"the process ended with {worker.exitcode}"
-            keep(folder, seed, died, input_of(seed, died), told)
+        _tell_until_it_ends(worker, number, start)
+        ended = worker.exitcode or 0
+        if ended:
+            long = f"took more than {CPU_SECONDS:g} seconds of processor time"
+            told = long if -ended == signal.SIGPROF else f"ended the process with {ended}"
+            keep(folder, seed, number.value, input_of(seed, number.value), told)
             findings.value += 1
-            number.value = died + 1
-            done = died + 1
-        if not worker.exitcode or time.monotonic() > until:
-            break
-    spent = max(time.monotonic() - start, 1e-9)
-    print(f"{done:,} inputs of seed {seed} in {spent:.0f} s, {done / spent:,.0f} a second: {findings.value} findings.")
+            number.value += 1
+    spent = time.monotonic() - start
+    pace = number.value / max(spent, 1e-9)
+    print(f"{number.value:,} inputs of seed {seed} in {spent:.0f} s, {pace:,.0f} a second: {findings.value} findings.")
     return int(findings.value)
 
 
-def _watch(worker: Any, number: Any, start: float) -> int:
-    """Say now and then how far it is; gives the number of inputs done when the process ends."""
-    done = int(number.value)
-    told = time.monotonic()
+def _tell_until_it_ends(worker: Any, number: Any, start: float) -> None:
+    """Say every ten seconds how far it is."""
+    worker.join(10)
     while worker.is_alive():
-        worker.join(0.2)
-        if worker.is_alive():
-            done = int(number.value)
-        if time.monotonic() - told > 10:
-            told = time.monotonic()
-            print(f"{done:,} inputs, {done / (told - start):,.0f} a second", flush=True)
-    return done
+        print(f"{number.value:,} inputs, {number.value / (time.monotonic() - start):,.0f} a second", flush=True)
+        worker.join(10)
 
 
 def main() -> int:

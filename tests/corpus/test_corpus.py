@@ -274,3 +274,12 @@ def test_the_corpus_is_large_and_its_names_differ():
         names = [case.name for case in table]
         assert len(names) == len(set(names))
     assert len(FILES) + len(ROWS) + len(DELIVERIES) >= 75
+
+
+def test_opening_anything_else_is_noticed(tmp_path):
+    (tmp_path / "secret.png").write_bytes(SECRET)
+    (tmp_path / "delivery").mkdir()
+    (tmp_path / "delivery" / "link.png").symlink_to("../secret.png")
+    for path in ("secret.png", "delivery/link.png"):
+        with pytest.raises(AssertionError, match=r"secret\.png"), opened_only_below(tmp_path / "delivery"):
+            (tmp_path / path).read_bytes()

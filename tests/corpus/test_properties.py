@@ -37,7 +37,7 @@ def write_csv(file, lines):
     columns=st.lists(name, max_size=3, unique=True).map(lambda names: [n for n in names if n not in REQUIRED]),
     data=st.data(),
 )
-@settings(same_every_time, max_examples=300)
+@settings(same_every_time, max_examples=200)
 def test_a_manifest_that_csv_writes_is_read_back(columns, data):
     lines = data.draw(st.lists(st.tuples(text, text, *[text] * len(columns)), min_size=1, max_size=4))
     header = ["path", "label", *columns]
@@ -60,7 +60,7 @@ def test_any_bytes_are_a_manifest_or_one_sentence(called, content):
 
 
 @given(columns=st.tuples(name, name), lines=st.lists(st.tuples(text, text, text, text), max_size=6))
-@settings(same_every_time, max_examples=200)
+@settings(same_every_time, max_examples=100)
 def test_any_text_goes_into_a_batch_as_it_is_or_not_at_all(columns, lines):
     header = ("path", "label", *columns)
     lines = [("good.png", "cat", "", ""), *lines]
@@ -96,7 +96,7 @@ def delivered(place, header, lines):
 
 
 @given(lines=st.lists(st.tuples(text | st.just("good.png"), text), min_size=20, max_size=20))
-@settings(same_every_time, max_examples=8)
+@settings(same_every_time, max_examples=6)
 def test_any_text_is_harmless_in_a_report(lines):
     with TemporaryDirectory() as place:
         delivery, home = delivered(Path(place), ("path", "label"), lines)
