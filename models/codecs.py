@@ -66,6 +66,9 @@ BROKEN = (
     zlib.error,
 )
 
+LARGEST = 2**31 - 1
+"""What a column of a shard can hold of a width, a height or a number of frames; a file may claim more."""
+
 BMP_HEADERS = 26
 """Bytes of the two smallest headers with which a BMP file begins."""
 
@@ -114,7 +117,7 @@ def read_pixels(encoded: bytes, max_pixels: int) -> tuple[Pixels, Header]:
         try:
             with Pillow.open(BytesIO(encoded), formats=[kind]) as file:
                 header = _header(file, kind, encoded)
-                _refuse_too_many(header, max_pixels)
+                _refuse_too_many(file, header, max_pixels)
                 file.load()
                 picture = _eight_bit(file, header)
                 if kind == "PNG":
@@ -139,7 +142,7 @@ def recognise(encoded: bytes) -> str:
     if encoded[4:8] == b"ftyp":
         other = "HEIF, AVIF or video"
     if other:
-        raise BadImage("format", f"a {other} file; readable are {', '.join(STARTS)}")
+        raise BadImage("format", f"its format is {other}; readable are {', '.join(STARTS)}")
     raise BadImage("not-an-image", "its first bytes are those of no image format")
 
 
@@ -168,8 +171,8 @@ def _refuse_bombs(encoded: bytes, header: Header) -> None:
 
 
 def _header(file: Pillow.Image, kind: str, encoded: bytes) -> Header:
-    frames = _frames(file, kind, encoded)
-    return Header(format=kind, mode=file.mode, width=file.width, height=file.height, frames=frames)
+    width, height, frames = (min(n, LARGEST) for n in (file.width, file.height, _frames(file, kind, encoded)))
+    return Header(format=kind, mode=file.mode, width=width, height=height, frames=frames)
 
 
 def _frames(file: Pillow.Image, kind: str, encoded: bytes) -> int:
@@ -179,9 +182,9 @@ def _frames(file: Pillow.Image, kind: str, encoded: bytes) -> int:
     return 1 if file.format == "MPO" else int(getattr(file, "n_frames", 1))
 
 
-def _refuse_too_many(header: Header, max_pixels: int) -> None:
-    if header.width * header.height > max_pixels:
-        size = f"{header.width} x {header.height} pixels"
+def _refuse_too_many(file: Pillow.Image, header: Header, max_pixels: int) -> None:
+    if file.width * file.height > max_pixels:
+        size = f"{file.width} x {file.height} pixels"
         raise BadImage("too-many-pixels", f"{size}, more than the {max_pixels} that are allowed", header)
 
 

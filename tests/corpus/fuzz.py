@@ -184,6 +184,8 @@ def fault(encoded: bytes) -> str:
 
 def told_of(encoded: bytes, found: Facts) -> str:
     """What is wrong with the facts of a file; empty if `decode` confirms them."""
+    if max(found.width, found.height, found.frames) >= 2**31:
+        return f"{found.width} x {found.height} pixels in {found.frames} frames, which no shard can hold"
     return _unusable(encoded, found) if found.problem else _usable(encoded, found)
 
 

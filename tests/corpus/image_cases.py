@@ -168,9 +168,16 @@ DISGUISED = (
     file_of("JPEG with HTML behind it", whole("JPEG", "html") + MARKUP.encode()),
     file_of("JPEG with a script in its comment", save(picture("comment"), "JPEG", comment=MARKUP)),
     file_of("GIF that is also a script", _gif_script),
-    file_of("PDF with a JPEG in it", b"%PDF-1.7\n" + whole("JPEG", "pdf") + b"\n%%EOF", "format-unknown", "a PDF file"),
+    file_of(
+        "PDF with a JPEG in it",
+        b"%PDF-1.7\n" + whole("JPEG", "pdf") + b"\n%%EOF",
+        "format-unknown",
+        "its format is PDF",
+    ),
     file_of("JPEG with a PDF behind it", whole("JPEG", "pdf 2") + b"\n%PDF-1.7\n%%EOF"),
-    file_of("SVG with a script", b"<svg xmlns='x'><script>alert(1)</script></svg>", "format-unknown", "an? SVG file"),
+    file_of(
+        "SVG with a script", b"<svg xmlns='x'><script>alert(1)</script></svg>", "format-unknown", "its format is SVG"
+    ),
     file_of("HTML called PNG", MARKUP.encode(), "not-an-image", "no image format"),
     file_of("text called PNG", b"This is a text.\n", "not-an-image", "no image format"),
     file_of("ZIP called PNG", _zipped(b"x"), "not-an-image", "no image format"),
@@ -180,7 +187,7 @@ DISGUISED = (
     file_of("only zeros", bytes(4096), "not-an-image", "no image format"),
     file_of("a mebibyte of noise", Pillow.effect_noise((1024, 1024), 90).tobytes, "not-an-image", "no image format"),
     file_of("HEIF", b"\0\0\0\x18ftypheic" + bytes(40), "format-unknown", "HEIF"),
-    file_of("ICO", save(picture("ico"), "ICO"), "format-unknown", "an? ICO file"),
+    file_of("ICO", save(picture("ico"), "ICO"), "format-unknown", "its format is ICO"),
     file_of("JPEG 2000", save(picture("j2k"), "JPEG2000"), "format-unknown", "JPEG 2000"),
     file_of("PNG called JPEG", whole("PNG", "called"), called="wrong.jpg"),
     file_of("JPEG called text", whole("JPEG", "called"), called="wrong.txt"),
@@ -292,6 +299,25 @@ SIZES = (
         "more than the 50000000",
     ),
     file_of("PNG that claims 7000 x 7000", hollow_png(7_000, 7_000), "file-truncated", "ends before"),
+    # No column of a shard holds these numbers.
+    file_of(
+        "TIFF that claims 4294967295 x 24",
+        _grey_tiff("wide", (256, LONG, 1, 2**32 - 1)),
+        "file-too-large",
+        "4294967295 x 24",
+    ),
+    file_of(
+        "BMP that claims 24 x 2147483648",
+        whole("BMP", "high")[:18] + struct.pack("<ii", 24, -(2**31)) + whole("BMP")[26:],
+        "file-too-large",
+        "24 x 2147483648",
+    ),
+    file_of(
+        "PNG that claims 2147483648 frames",
+        png_with(whole("PNG", "claims more"), (b"acTL", struct.pack(">II", 2**31, 0))),
+        "animation",
+        "2147483647 frames|1000 frames",
+    ),
     file_of("GIF of a giant screen", gif((65_535, 65_535), [gif_frame()]), "file-too-large", "65535 x 65535 pixels"),
     file_of(
         "GIF of a frame larger than its screen",

@@ -268,6 +268,15 @@ def test_the_size_of_a_bomb_is_known_and_pixels_are_counted_from_the_header():
     assert facts(png_of_size(50_000, 1_000), LIMITS).problem != "too-many-pixels"
 
 
+def test_sizes_that_no_column_holds_are_told_and_capped():
+    wide = big_endian_tiff([1, 2]).replace(
+        struct.pack(">HHIHH", 256, 3, 1, 2, 0), struct.pack(">HHII", 256, 4, 1, 2**32 - 1)
+    )
+    found = facts(wide, LIMITS)
+    assert (found.problem, found.width) == ("too-many-pixels", 2**31 - 1)
+    assert "4294967295 x 1 pixels" in found.detail
+
+
 def test_limit_is_inclusive():
     assert facts(save(GREY, "PNG"), ImageLimits(max_pixels=6)).problem == ""
     assert facts(save(GREY, "PNG"), ImageLimits(max_pixels=5)).problem == "too-many-pixels"
