@@ -75,6 +75,9 @@ BMP_HEADERS = 26
 MOST_EXIF_PARTS = 64
 """Segments of a JPEG file in which EXIF lies, 64 KB each; one is usual, and one more for each preview."""
 
+MOST_SCANS = 5_000
+"""Of a JPEG file; ten are usual. By chance, their marker may also stand in what a camera puts behind a picture."""
+
 ONE_CHANNEL = ("L", "1")
 SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N")
 THREE_CHANNELS = ("RGB", "RGBX", "CMYK", "YCbCr", "P")
@@ -162,12 +165,19 @@ def _pillow_on_our_terms() -> Iterator[None]:
 
 
 def _refuse_bombs(encoded: bytes, header: Header) -> None:
-    """Refuse what takes Pillow hours or all the memory before it can tell of any size."""
-    # It appends one part of EXIF after the other, which takes time that grows with their number squared.
-    if header.format == "JPEG" and (parts := encoded.count(b"Exif\0\0")) > MOST_EXIF_PARTS:
-        raise BadImage("unreadable", f"the JPEG file is damaged (EXIF in {parts} parts)", header)
-    if header.format == "TIFF" and (pieces := tiff.pieces(encoded)) > tiff.MOST_PIECES:
-        raise BadImage("unreadable", f"the TIFF file is damaged (a picture in {pieces} pieces)", header)
+    """Refuse what keeps a decoder busy for hours or fills the memory, however few its pixels or bytes are."""
+    if header.format == "JPEG":
+        # Pillow appends one part of EXIF to the others, which takes time that grows with their number squared.
+        _refuse_more(encoded.count(b"Exif\0\0"), MOST_EXIF_PARTS, "parts of EXIF", header)
+        # Each scan, of a few bytes, passes over every pixel.
+        _refuse_more(encoded.count(b"\xff\xda"), MOST_SCANS, "scans", header)
+    if header.format == "TIFF":
+        _refuse_more(tiff.pieces(encoded), tiff.MOST_PIECES, "strips or tiles", header)
+
+
+def _refuse_more(number: int, most: int, what: str, header: Header) -> None:
+    if number > most:
+        raise BadImage("unreadable", f"the {header.format} file is damaged ({number} {what})", header)
 
 
 def _header(file: Pillow.Image, kind: str, encoded: bytes) -> Header:

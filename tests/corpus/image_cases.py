@@ -228,7 +228,7 @@ PROFILED = (
         "JPEG with EXIF in thousands of parts",
         lambda: whole("JPEG", "exif 6")[:2] + b"\xff\xe1\0\x0aExif\0\0ab" * 9000 + whole("JPEG")[2:],
         "file-unreadable",
-        "EXIF in 9000 parts",
+        "9000 parts of EXIF",
     ),
     *(
         file_of(f"JPEG with orientation {value}", save(picture(f"JPEG {value}"), "JPEG", exif=exif(value)))
@@ -341,13 +341,19 @@ SIZES = (
         "TIFF of four thousand million strips",
         _grey_tiff("strips", (273, LONG, 2**32 - 1, 8)),
         "file-unreadable",
-        "4294967295 pieces",
+        "4294967295 strips",
     ),
     file_of(
         "TIFF of a million strips",
         lambda: grey_tiff(struct.pack("<I", 8) * 1_000_000, 4000, (273, LONG, 1_000_000, 8), (278, LONG, 1, 1)),
         "file-unreadable",
-        "1000000 pieces",
+        "1000000 strips",
+    ),
+    file_of(
+        "JPEG of ten thousand scans",
+        whole("JPEG", "scans")[:-2] + b"\xff\xda\0\x08\1\1\0\0\x3f\0" * 10_000,
+        "file-unreadable",
+        "10001 scans",
     ),
     file_of("TIFF of a strip longer than the file", _grey_tiff("strip", (279, LONG, 1, 2**32 - 1))),
     file_of(

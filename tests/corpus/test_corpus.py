@@ -269,6 +269,22 @@ def test_a_delivery_gets_its_sentence(tmp_path, case):
     assert list_batches(home / "batches") == ()
 
 
+@pytest.mark.parametrize(
+    "name", [b"\xff\xfe", b"\x1b[2J\n\r", "\u202egpj".encode(), b"<b onclick=x>", b"=1+1", b"-rf", b" "]
+)
+def test_a_delivery_may_have_any_name(tmp_path, name):
+    source, empty = (tmp_path / folder / os.fsdecode(name) for folder in ("good", "empty"))
+    empty.mkdir(parents=True)
+    for kind in ("cat", "dog"):
+        (source / kind).mkdir(parents=True)
+        for number in range(6):
+            (source / kind / f"{number}.png").write_bytes(whole("PNG", f"{kind} {number}"))
+    assert taken(source, tmp_path / "workspace", FEW).report.summary == "Admitted: all 12 images."
+    with pytest.raises(UnreadableBatch, match="is empty") as refused:
+        ingest(tmp_path / "batches", tmp_path / "staging", empty, DAY, SHARES)
+    assert str(refused.value).isprintable()
+
+
 def test_the_corpus_is_large_and_its_names_differ():
     for table in (FILES, ROWS, DELIVERIES):
         names = [case.name for case in table]

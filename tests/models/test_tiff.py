@@ -55,7 +55,7 @@ def test_a_file_cut_within_a_directory_is_truncated_and_before_its_last_place_co
 @pytest.mark.parametrize("tag", [273, 324])
 def test_a_picture_in_too_many_pieces_is_not_decoded(tag):
     most = grey_tiff(bytes(256), 16, (tag, LONG, tiff.MOST_PIECES, 8))
-    assert "pieces" not in facts(most, LIMITS).detail
+    assert "strips" not in facts(most, LIMITS).detail
     more = grey_tiff(bytes(256), 16, (tag, LONG, tiff.MOST_PIECES + 1, 8))
     found = facts(more, LIMITS)
-    assert (found.problem, found.detail) == ("unreadable", "the TIFF file is damaged (a picture in 250001 pieces)")
+    assert (found.problem, found.detail) == ("unreadable", "the TIFF file is damaged (250001 strips or tiles)")
