@@ -19,7 +19,7 @@ from records.experience import Report
 from records.registration import Night
 from records.scores import ScoreMatrix
 from records.verdict import Verdict
-from tasks.gate.report import plain
+from tasks.gate.words import plain
 
 if TYPE_CHECKING:
     from prefect import Task

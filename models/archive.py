@@ -207,11 +207,25 @@ class Archive:
 
     def pixels(self, batch_id: str, spec: InputSpec) -> NDArray[np.uint8]:
         """All rows of a batch as uint8 [rows, C, H, W], memory-mapped; rows that cannot be decoded are black."""
-        shape = f"{spec.channels}x{spec.height}x{spec.width}"
-        path = self.cache / f"{batch_id}-{shape}.npy"
+        path = self._pixels_path(batch_id, spec)
         if not path.exists():
             self._decode(batch_id, spec, path)
         return np.load(path, mmap_mode="r", allow_pickle=False)  # type: ignore[no-any-return]
+
+    def some(self, batch_id: str, rows: Sequence[int], spec: InputSpec) -> NDArray[np.uint8]:
+        """Some rows of a batch, ascending, as uint8 [n, C, H, W]. The whole batch is decoded only if most is wanted."""
+        batch = Batch.read(self.batches / batch_id / "batch.json")
+        if self._pixels_path(batch_id, spec).exists() or 2 * len(rows) > batch.images:
+            return self.pixels(batch_id, spec)[np.asarray(rows, dtype=np.int64)]
+        wanted, chosen = set(rows), np.zeros((len(rows), spec.channels, spec.height, spec.width), dtype=np.uint8)
+        drawn = (encoded for row, encoded in enumerate(self._encoded(self._shards(batch_id))) if row in wanted)
+        for place, encoded in enumerate(drawn):
+            if encoded is not None:
+                chosen[place] = fit(decode(encoded, ADMITTED).pixels, spec.channels, spec.height, spec.width)
+        return chosen
+
+    def _pixels_path(self, batch_id: str, spec: InputSpec) -> Path:
+        return self.cache / f"{batch_id}-{spec.channels}x{spec.height}x{spec.width}.npy"
 
     def _decode(self, batch_id: str, spec: InputSpec, path: Path) -> None:
         self.cache.mkdir(parents=True, exist_ok=True)

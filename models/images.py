@@ -2,7 +2,10 @@
 
 import hashlib
 import math
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache, lru_cache
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -10,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image as Pillow
 from pydantic import Field
 
-from models.codecs import BadImage, Header, Pixels, read_pixels
+from models.codecs import BadImage, Decoded, Pixels, pillow_on_our_terms, read_pixels
 from records.batch import Split
 from records.record import Record
 
@@ -32,6 +35,9 @@ SHARD_SCHEMA = pa.schema(
         pa.field("frames", pa.int32(), nullable=False),
         pa.field("brightness", pa.float32(), nullable=False),
         pa.field("contrast", pa.float32(), nullable=False),
+        pa.field("low", pa.float32(), nullable=False),
+        pa.field("high", pa.float32(), nullable=False),
+        pa.field("entropy", pa.float32(), nullable=False),
         pa.field("sharpness", pa.float32(), nullable=False),
         pa.field("phash", pa.string(), nullable=False),
     ]
@@ -41,7 +47,15 @@ SHARD_SCHEMA = pa.schema(
 LOOK_SIDE = 512
 """Grey levels are looked at in a copy whose longer side has at most so many pixels, so that large files cost little."""
 
+GREY_BYTES = 2**18
+"""Grey copies are looked at in stacks of about this size, which stay in the processor's cache."""
+
 LEVELS = np.arange(256, dtype=np.int64)
+LARGEST = 2**31 - 1
+"""Of a width or height that a column can hold; a damaged header may claim more."""
+
+Greys = NDArray[np.uint8]
+"""Grey levels of several images of one size, [images, height, width]."""
 
 
 class ImageLimits(Record):
@@ -65,9 +79,27 @@ class Image:
     """Number of frames or pages in the file; only the first is decoded."""
 
 
-@dataclass(frozen=True)
-class Facts:
-    """What is known of one image file. The fields are columns of `SHARD_SCHEMA`."""
+class Look(NamedTuple):
+    """What the grey levels of an image are like. All of it follows from sums and ranks of whole numbers."""
+
+    brightness: float = 0.0
+    """Mean grey level, 0 (black) to 1 (white)."""
+    contrast: float = 0.0
+    """Standard deviation of the grey levels scaled to 0..1, so 0 to 0.5."""
+    low: float = 0.0
+    """Grey level, 0..1, that 5% of the pixels do not exceed (nearest rank)."""
+    high: float = 0.0
+    """Grey level, 0..1, that 95% of the pixels do not exceed (nearest rank)."""
+    entropy: float = 0.0
+    """Shannon entropy of the 256 grey levels' frequencies, 0 (plain) to 8 bits, rounded to 4 decimals."""
+    sharpness: float = 0.0
+    """Variance of the Laplacian of the grey levels 0..255 (Pech-Pacheco et al. 2000): low means blurred."""
+    phash: str = ""
+    """Perceptual hash of 64 bits, 16 hex digits: images that look the same differ in few. Empty if not decodable."""
+
+
+class Facts(NamedTuple):
+    """What is known of one image file. The fields, those of `Look` among them, are columns of `SHARD_SCHEMA`."""
 
     image: str
     """First 32 hex digits of SHA-256: of size, channels and pixels; of the file's bytes if it cannot be decoded."""
@@ -83,14 +115,14 @@ class Facts:
     """In pixels, after turning as EXIF says; 0 if unknown."""
     height: int = 0
     frames: int = 0
+    """Frames or pages in the file, counted no further than `codecs.MOST_FRAMES`."""
     brightness: float = 0.0
-    """Mean grey level, 0 (black) to 1 (white)."""
     contrast: float = 0.0
-    """Standard deviation of the grey levels scaled to 0..1, so 0 to 0.5."""
+    low: float = 0.0
+    high: float = 0.0
+    entropy: float = 0.0
     sharpness: float = 0.0
-    """Variance of the Laplacian of the grey levels 0..255 (Pech-Pacheco et al. 2000): low means blurred."""
     phash: str = ""
-    """Difference hash of 64 bits, 16 hex digits (N. Krawetz, "Kind of Like That", 2013). Empty if not decodable."""
 
 
 def decode(encoded: bytes, limits: ImageLimits) -> Image:
@@ -99,33 +131,34 @@ def decode(encoded: bytes, limits: ImageLimits) -> Image:
     Grey stays one channel. Sixteen bits become eight by their high byte. What is transparent shows white behind it.
     CMYK becomes RGB without its colour profile. Raises `BadImage`, pixels of 32 bit, float or Lab included.
     """
-    pixels, header = read_pixels(encoded, limits.max_pixels)
-    return Image(pixels=pixels, format=header.format, mode=header.mode, frames=header.frames)
+    with pillow_on_our_terms():
+        decoded = read_pixels(encoded, limits.max_pixels)
+    header = decoded.header
+    return Image(pixels=decoded.pixels, format=header.format, mode=header.mode, frames=header.frames)
 
 
 def facts(encoded: bytes, limits: ImageLimits) -> Facts:
     """Everything that a shard says of a file's bytes. A file that is no usable image is a fact too: it never raises."""
-    sha256 = hashlib.sha256(encoded).hexdigest()
-    try:
-        pixels, header = read_pixels(encoded, limits.max_pixels)
-    except BadImage as bad:
-        return _facts_without_pixels(sha256, len(encoded), bad)
-    grey = _grey_copy(pixels)
-    brightness, contrast = _light(grey)
-    return Facts(
-        image=content_id(pixels),
-        sha256=sha256,
-        bytes=len(encoded),
-        format=header.format,
-        mode=header.mode,
-        width=header.width,
-        height=header.height,
-        frames=header.frames,
-        brightness=brightness,
-        contrast=contrast,
-        sharpness=_sharpness(np.asarray(grey)),
-        phash=_difference_hash(grey),
-    )
+    return facts_of([encoded], limits)[0]
+
+
+def facts_of(files: Iterable[bytes], limits: ImageLimits) -> list[Facts]:
+    """Facts of several files, the same as one by one but sooner. No more than one file's pixels are held at a time."""
+    found: list[Facts] = []
+    waiting: list[tuple[int, NDArray[np.uint8]]] = []
+    size = 0
+    with pillow_on_our_terms():
+        for encoded in files:
+            known, grey = _facts_but_look(encoded, limits)
+            if grey is not None:
+                waiting.append((len(found), grey))
+                size += grey.size
+            found.append(known)
+            if size >= GREY_BYTES:
+                _add_looks(found, waiting)
+                waiting, size = [], 0
+    _add_looks(found, waiting)
+    return found
 
 
 def content_id(pixels: Pixels) -> str:
@@ -164,55 +197,133 @@ def _centre(size: tuple[int, int], height: int, width: int) -> tuple[float, floa
     return left, top, size[0] - left, size[1] - top
 
 
-def _facts_without_pixels(sha256: str, size: int, bad: BadImage) -> Facts:
-    header: Header = bad.header
-    return Facts(
-        image=sha256[:32],
-        sha256=sha256,
-        bytes=size,
-        problem=bad.problem,
-        detail=bad.detail,
-        format=header.format,
-        mode=header.mode,
-        width=header.width,
-        height=header.height,
-        frames=header.frames,
-    )
+def _facts_but_look(encoded: bytes, limits: ImageLimits) -> tuple[Facts, NDArray[np.uint8] | None]:
+    """Facts without those of `Look`, and the grey copy [height, width] that has these; None if there is nothing to see."""
+    sha256 = hashlib.sha256(encoded).hexdigest()
+    try:
+        decoded = read_pixels(encoded, limits.max_pixels)
+    except BadImage as bad:
+        format, mode, width, height, frames = bad.header
+        size = min(width, LARGEST), min(height, LARGEST)
+        return Facts(sha256[:32], sha256, len(encoded), bad.problem, bad.detail, format, mode, *size, frames), None
+    image = content_id(decoded.pixels)
+    return Facts(image, sha256, len(encoded), "", "", *decoded.header), _grey_copy(decoded)
+
+
+def _add_looks(found: list[Facts], greys: Sequence[tuple[int, NDArray[np.uint8]]]) -> None:
+    """Complete those facts whose place in the list stands beside a grey copy."""
+    by_size: dict[tuple[int, ...], list[int]] = {}
+    for number, (_, grey) in enumerate(greys):
+        by_size.setdefault(grey.shape, []).append(number)
+    for numbers in by_size.values():
+        for number, look in zip(numbers, _looks(np.stack([greys[n][1] for n in numbers])), strict=True):
+            place = greys[number][0]
+            found[place] = Facts(*found[place][: -len(look)], *look)
 
 
 def _picture(pixels: Pixels) -> Pillow.Image:
     return Pillow.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
 
 
-def _grey_copy(pixels: Pixels) -> Pillow.Image:
-    picture = _picture(pixels)
-    shrink = math.ceil(max(picture.size) / LOOK_SIDE)
-    return (picture.reduce(shrink) if shrink > 1 else picture).convert("L")
+def _grey_copy(decoded: Decoded) -> NDArray[np.uint8]:
+    """Grey levels [height, width] of a copy that is small enough to be looked at."""
+    height, width, channels = decoded.pixels.shape
+    shrink = math.ceil(max(height, width) / LOOK_SIDE)
+    if shrink == 1 and channels == 1:
+        return decoded.pixels[:, :, 0]
+    grey = (decoded.picture or _picture(decoded.pixels)).convert("L")
+    return np.asarray(grey.reduce(shrink) if shrink > 1 else grey)
 
 
-def _light(grey: Pillow.Image) -> tuple[float, float]:
-    """Mean and standard deviation of the grey levels, scaled to 0..1."""
-    counts = np.array(grey.histogram(), dtype=np.int64)
-    mean, variance = _moments(int(counts.sum()), int(counts @ LEVELS), int(counts @ LEVELS**2))
-    return mean / 255, math.sqrt(variance) / 255
+def _looks(greys: Greys) -> Iterator[Look]:
+    counts = _counts(greys)
+    mean, variance = _moments(greys[0].size, counts @ LEVELS, counts @ LEVELS**2)
+    low, high = (_level_at(counts, percent) / 255 for percent in (5, 95))
+    columns = mean / 255, np.sqrt(variance) / 255, low, high, _entropy(counts), _sharpness(greys)
+    return map(Look, *(column.tolist() for column in columns), _look_hashes(greys))
 
 
-def _sharpness(levels: NDArray[np.uint8]) -> float:
+def _counts(greys: Greys) -> NDArray[np.int64]:
+    """How many pixels of each image have each of the 256 levels."""
+    images = len(greys)
+    levels = greys.reshape(images, -1) + np.arange(0, 256 * images, 256)[:, None]
+    return np.bincount(levels.ravel(), minlength=256 * images).reshape(images, 256)
+
+
+def _level_at(counts: NDArray[np.int64], percent: int) -> NDArray[np.int64]:
+    """The lowest level that at least so many percent of an image's pixels do not exceed."""
+    upto = counts.cumsum(axis=1)
+    return (100 * upto >= percent * upto[:, -1:]).argmax(axis=1)
+
+
+def _entropy(counts: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Shannon entropy in bits; the logarithm's last digits, which differ among processors, are rounded away."""
+    pixels = counts[0].sum()
+    bits = math.log2(pixels) - _times_log()[counts].sum(axis=1) / pixels
+    return np.abs(np.round(bits, 4))  # no negative zero
+
+
+@cache
+def _times_log() -> NDArray[np.float64]:
+    """n times its binary logarithm for every number of pixels that a grey copy can have."""
+    numbers = np.arange(LOOK_SIDE**2 + 1, dtype=np.float64)
+    return numbers * np.log2(np.maximum(numbers, 1))
+
+
+def _sharpness(greys: Greys) -> NDArray[np.float64]:
     """Variance of the Laplacian over inner pixels; 0 for images too small to have any."""
-    if min(levels.shape) < 3:
-        return 0.0
-    grey = levels.astype(np.int64)
-    centre = grey[1:-1, 1:-1]
-    laplacian = (grey[:-2, 1:-1] + grey[2:, 1:-1] + grey[1:-1, :-2] + grey[1:-1, 2:] - 4 * centre).ravel()
-    return _moments(laplacian.size, int(laplacian.sum()), int(laplacian @ laplacian))[1]
+    if min(greys.shape[1:]) < 3:
+        return np.zeros(len(greys))
+    grey = greys.astype(np.int16)
+    around = grey[:, :-2, 1:-1] + grey[:, 2:, 1:-1] + grey[:, 1:-1, :-2] + grey[:, 1:-1, 2:]
+    laplacian = (around - 4 * grey[:, 1:-1, 1:-1]).reshape(len(greys), -1).astype(np.int32)
+    total, squares = laplacian.sum(axis=1, dtype=np.int64), np.square(laplacian).sum(axis=1, dtype=np.int64)
+    return _moments(laplacian.shape[1], total, squares)[1]
 
 
-def _moments(count: int, total: int, squares: int) -> tuple[float, float]:
+def _moments(
+    count: int, total: NDArray[np.int64], squares: NDArray[np.int64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Mean and variance from whole-number sums: the same bits on every processor, so equal files have equal facts."""
     return total / count, (count * squares - total * total) / (count * count)
 
 
-def _difference_hash(grey: Pillow.Image) -> str:
-    """One bit for each of 8 x 8 pairs of neighbours in a 9 x 8 copy, row by row: 1 if the right one is brighter."""
-    small = np.asarray(grey.resize((9, 8), Pillow.Resampling.BILINEAR))
-    return np.packbits(small[:, 1:] > small[:, :-1]).tobytes().hex()
+def _look_hashes(greys: Greys) -> list[str]:
+    """A perceptual hash each: the signs of the 8 x 8 lowest waves of its cosine transform, constant ones left out.
+
+    After Zauner, "Implementation and Benchmarking of Perceptual Image Hash Functions", 2010; signs instead of a
+    comparison with the median, because pictures of like objects then share fewer bits by chance. Measured against a
+    difference hash in docs/decisions/0007-the-data-gate.md.
+    """
+    along, down = _waves(greys.shape[2]), _waves(greys.shape[1])
+    strength = np.tensordot(greys @ along, down, axes=(1, 0))
+    bits = np.packbits(strength.reshape(len(greys), 64) > FAINTEST, axis=1)
+    return [row.tobytes().hex() for row in bits]
+
+
+FAINTEST = 2.0**28
+"""A wave of one grey level has this strength for each pixel; a fainter one than in a single pixel counts as none."""
+
+
+@lru_cache(maxsize=64)
+def _waves(side: int) -> NDArray[np.float64]:
+    """[side, 8] what each pixel of a line gives to waves 1 to 8 of a copy of 32 pixels, in whole units.
+
+    Whole, and small enough that sums of products stay below 2^53: so they are exact in whatever order a processor adds
+    them up, and equal images have equal hashes everywhere.
+    """
+    place = np.pi / 64 * (2 * np.arange(32) + 1)
+    return np.round(2**14 * _weights(side, 32) @ np.cos(place[:, None] * np.arange(1, 9)))
+
+
+@lru_cache(maxsize=64)
+def _weights(before: int, after: int) -> NDArray[np.float64]:
+    """What each of `before` pixels in a line gives to each of `after`, if resized bilinearly without aliasing."""
+    scale = before / after
+    reach = max(scale, 1.0)
+    centre = (np.arange(after) + 0.5) * scale
+    place = np.arange(before)[:, None]
+    first, last = np.floor(centre - reach + 0.5), np.floor(centre + reach + 0.5)
+    weights = np.maximum(1 - np.abs((place - centre + 0.5) * (1 / reach)), 0) * ((place >= first) & (place < last))
+    shares: NDArray[np.float64] = weights / weights.sum(axis=0)
+    return shares

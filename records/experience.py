@@ -20,6 +20,8 @@ class Complaint(Record):
     """Where the image lay in the delivery, as text (control characters escaped)."""
     detail: str
     """What was found, for this image."""
+    like: str = ""
+    """Another image that it resembles, as `<batch>#<row>`; empty if there is none."""
 
 
 class Comparison(Record):

@@ -6,14 +6,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
-from pydantic import ConfigDict, Field, ValidationError
+from pydantic import ConfigDict, Field, ValidationError, model_validator
 
 from models.catalogue import GateChoice
 from models.gates.paired_score import PairedScore
 from records.errors import WrongParameters
 from records.record import Record
 from tasks.evaluate import EvaluateParams
-from tasks.gate.checks import ValidateParams
+from tasks.gate import catalogue
+from tasks.gate.settings import ValidateParams
 from tasks.intake.ingest import IngestParams
 from tasks.register import RegisterParams
 from tasks.update import UpdateParams
@@ -33,6 +34,12 @@ class Params(Record):
     evaluate: EvaluateParams = EvaluateParams()
     judge: GateChoice = PairedScore()
     register_: RegisterParams = Field(default=RegisterParams(), alias="register")
+
+    @model_validator(mode="after")
+    def _checks_are_known(self) -> "Params":
+        if problem := catalogue.problem_with(self.validation.severity):
+            raise ValueError(f"validate.severity: {problem}")
+        return self
 
     def flat(self) -> dict[str, str]:
         """Dotted name to value as text, for records and comparison."""

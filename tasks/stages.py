@@ -29,7 +29,8 @@ from records.verdict import Verdict
 from tasks import identity as identities
 from tasks import launch
 from tasks.evaluate import evaluate, read_pairs
-from tasks.gate.earlier import LOOKED_UP, EarlierImages
+from tasks.gate.champion import Champion, Model, Thumbnails
+from tasks.gate.earlier import LOOKED_UP, earlier_images
 from tasks.gate.validate import validate
 from tasks.intake.ingest import read_batch
 from tasks.judge import judge
@@ -40,7 +41,7 @@ from tasks.workspace import Workspace
 
 FACTS = [
     "image", "path", "label", "split", "sha256", "bytes", "problem", "detail", "format", "mode", "width", "height",
-    "frames", "brightness", "contrast", "sharpness", "phash",
+    "frames", "brightness", "contrast", "low", "high", "entropy", "sharpness", "phash",
 ]  # fmt: skip
 """Columns of a shard that the data gate looks at; the images themselves stay on disk."""
 
@@ -83,23 +84,32 @@ def run_validate(workspace: Workspace, run: RunFile | None = None) -> tuple[tupl
     params = read_params(workspace.params, run.overrides)
     parent = snapshot_of(workspace, run.parent)
     fetch_data(workspace, (*run.batches, *(e.batch for e in parent.experiences)))
-    earlier = EarlierImages.of((e, facts_of(workspace, e.batch, LOOKED_UP)) for e in parent.experiences)
+    champion = champion_of(workspace, run.parent)
     experiences: list[Experience] = []
     reports: list[Report] = []
-    for name in run.batches:
-        batch, facts = read_batch(workspace.batches, name), facts_of(workspace, name)
-        try:
-            experience, report = validate(facts, batch, earlier, parent.classes, params.validation)
-        except RejectedBatch as rejected:
-            report = rejected.report
-        else:
-            experiences.append(experience)
-            earlier = earlier.and_also(experience, facts)
-        reports.append(report)
+    with earlier_images(
+        workspace.index, parent.experiences, lambda e: facts_of(workspace, e.batch, LOOKED_UP)
+    ) as earlier:
+        for name in run.batches:
+            batch, facts = read_batch(workspace.batches, name), facts_of(workspace, name)
+            try:
+                experience, report = validate(facts, batch, earlier, parent.classes, params.validation, champion)
+            except RejectedBatch as rejected:
+                report = rejected.report
+            else:
+                experiences.append(experience)
+                earlier.add(experience, facts)
+            reports.append(report)
     _write_all(workspace.reports, reports)
     if experiences:
         _write_all(workspace.experiences, experiences)
     return tuple(experiences), tuple(reports)
+
+
+def champion_of(workspace: Workspace, version: int) -> Champion:
+    """How a version sees images; version 0 sees small pictures."""
+    folder, archive = version_folder(workspace, version), archive_of(workspace)
+    return Thumbnails(archive) if folder is None else Model(archive, folder)
 
 
 def run_update(workspace: Workspace, progress: Progress = lambda done, total: None) -> tuple[Snapshot, TrainingLog]:

@@ -109,6 +109,11 @@ class Workspace:
         return self.state / "cache"
 
     @property
+    def index(self) -> Path:
+        """Where earlier images are looked up; may be deleted at any time."""
+        return self.state / "earlier.sqlite"
+
+    @property
     def unfinished(self) -> Path:
         """What an update that is at work has reached, for the case that it is interrupted."""
         return self.state / "unfinished.safetensors"

@@ -18,7 +18,7 @@ from pathlib import Path, PurePosixPath
 
 from models.codecs import BadImage
 from records.errors import UnreadableBatch
-from tasks.gate.report import plain
+from tasks.gate.words import plain
 from tasks.intake.manifests import Manifest, read_manifest
 
 MANIFESTS = ("manifest.csv", "manifest.parquet")

@@ -1,7 +1,8 @@
 """Ingest: a folder or manifest of new images becomes an immutable batch, named by its content.
 
 Images pass by once, in the order of their paths: each file is opened once, hashed, decoded and looked at, and its bytes
-and facts go into a shard. What is held in memory does not grow with the batch. A batch is built in a staging folder and
+and facts go into a shard. Other processes do so, part by part: a decoder may crash. What is held in memory does not grow
+with the batch. A batch is built in a staging folder and
 moved into place when it is whole, so a kill at any point leaves no half batch. The same content on the same day
 gives the same bytes in every file; on another day it is found by its digest and nothing is written.
 """
@@ -13,33 +14,44 @@ import re
 import shutil
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import replace
 from datetime import date
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
+import pyarrow as pa
 from filelock import FileLock, Timeout
 from pydantic import Field, model_validator
 
 from models.codecs import BadImage
-from models.images import Facts, ImageLimits, facts, split_of
+from models.images import Facts, ImageLimits, facts_of, split_of
 from records.batch import Arrival, Batch, Shard
 from records.errors import Busy, DamagedState, Unavailable, WrongInput
 from records.record import Record
 from tasks.intake.deliveries import Delivery, Item, label_problem, read_bytes, read_delivery
-from tasks.intake.processes import in_order
-from tasks.intake.shards import Row, ShardWriter
+from tasks.intake.processes import in_order, one_by_one
+from tasks.intake.shards import ShardWriter, column, shard_schema
 
 Progress = Callable[[int, int], None]
 
 BATCH_ID = re.compile(r"\d{4}-\d{2}-\d{2}-[0-9a-f]{8}")
-PART_ITEMS = 64
+PART_ITEMS = 256
 PART_BYTES = 8 * 2**20
 """A part of a delivery that one process examines at a time ends with the file that reaches one of these."""
-POOL_FROM = 2_000
-"""With fewer files, starting processes takes longer than they save."""
 PATIENCE = 3600.0
 """Seconds to wait while another process ingests into the same workspace."""
+
+
+CRASH = BadImage("crash", "its decoder crashed or took too much memory")
+
+
+class Examined(NamedTuple):
+    """Some images of a delivery."""
+
+    rows: pa.RecordBatch
+    """Columns as in `shard_schema`."""
+    identity: bytes
+    """What the batch's digest is made of."""
 
 
 class IngestParams(Record):
@@ -69,13 +81,13 @@ def ingest(
     source: Path,
     arrived: date,
     params: IngestParams,
-    workers: int = 1,
+    workers: int = 0,
     progress: Progress | None = None,
 ) -> Arrival:
     """Make a batch of a folder or manifest below `batches`, or find the batch that has the same content already.
 
-    `staging` lies on the same file system as `batches`. `workers` is the number of processes for large deliveries.
-    `progress` is told how many images of how many are done. The source is only read.
+    `staging` lies on the same file system as `batches`. `workers` is the number of processes that examine images;
+    with 0 this one does, and an image that crashes its decoder ends it. `progress` is told how many images of how many are done. The source is only read.
 
     Raises `UnreadableBatch` if the delivery is none; `Unavailable` if it cannot be written, as on a full disk; `Busy`
     if another process has been ingesting for an hour. Nothing is left behind in any of these cases.
@@ -138,15 +150,14 @@ def _write(
 ) -> Batch:
     writer = ShardWriter(folder, delivery.columns, params.shard_bytes)
     digest = hashlib.sha256()
-    _add_texts(digest, delivery.columns)
+    digest.update(_framed(delivery.columns))
     try:
-        with closing(_rows(delivery, params, workers)) as parts:
+        with closing(_examined(delivery, params, workers)) as parts:
             done = 0
             for part in parts:
-                for row in part:
-                    _add_texts(digest, _identity(row, delivery.columns))
-                    writer.add(row)
-                done += len(part)
+                digest.update(part.identity)
+                writer.add(part.rows)
+                done += part.rows.num_rows
                 progress(done, len(delivery.items))
         shards = writer.finish()
     finally:
@@ -169,19 +180,17 @@ def _batch(delivery: Delivery, arrived: date, digest: str, shards: tuple[Shard, 
     )
 
 
-def _identity(row: Row, columns: Sequence[str]) -> tuple[str, ...]:
+def _identity(item: Item, found: Facts) -> bytes:
     """What makes an image of a batch the same image: not what was found out about it."""
     # Bytes that were not read count by the reason and by their number, the best that is known of them.
-    content = row["sha256"] or row["problem"]
-    return (row["path"], row["label"], *(row[f"user.{name}"] for name in columns), content, str(row["bytes"]))
+    content = found.sha256 or found.problem
+    return _framed((item.path, item.label, *item.columns, content, str(found.bytes)))
 
 
-def _add_texts(digest: "hashlib._Hash", texts: Sequence[str]) -> None:
-    # Lengths in front, so that no two different lists give the same bytes.
-    digest.update(f"{len(texts)}:".encode())
-    for text in texts:
-        encoded = text.encode()
-        digest.update(f"{len(encoded)}:".encode() + encoded)
+def _framed(texts: Sequence[str]) -> bytes:
+    """Texts with their lengths in front, so that no two different lists give the same bytes."""
+    encoded = [text.encode() for text in texts]
+    return b"%d:" % len(texts) + b"".join([b"%d:%b" % (len(text), text) for text in encoded])
 
 
 def _find(batches: Path, digest: str) -> Batch | None:
@@ -216,12 +225,13 @@ def _sync(path: Path) -> None:
         os.close(handle)
 
 
-def _rows(delivery: Delivery, params: IngestParams, workers: int) -> Generator[list[Row], None, None]:
-    """The rows of a delivery in its order, part by part."""
+def _examined(delivery: Delivery, params: IngestParams, workers: int) -> Generator[Examined, None, None]:
+    """What a delivery holds, in its order, part by part."""
     examine = partial(_examine, delivery.folder, delivery.columns, params)
-    if workers > 1 and len(delivery.items) > POOL_FROM:
-        return in_order(examine, _parts(delivery.items), workers)
-    return (examine(part) for part in _parts(delivery.items))
+    if workers == 0:
+        return (examine(part) for part in _parts(delivery.items))
+    alone = partial(_examine_alone, examine, delivery.columns, params)
+    return in_order(examine, _parts(delivery.items), workers, instead=alone)
 
 
 def _parts(items: Sequence[Item]) -> Iterator[list[Item]]:
@@ -237,25 +247,67 @@ def _parts(items: Sequence[Item]) -> Iterator[list[Item]]:
         yield part
 
 
-def _examine(folder: Path, columns: Sequence[str], params: IngestParams, items: list[Item]) -> list[Row]:
-    """The rows of some items, columns as in `shard_schema(columns)`. It never raises because of an image."""
-    return [_row(folder, columns, params, item) for item in items]
+def _examine(folder: Path, columns: Sequence[str], params: IngestParams, items: Sequence[Item]) -> Examined:
+    """Read, decode and look at some items. It never raises because of an image."""
+    contents = _read(folder, items, params.max_bytes)
+    seen = iter(facts_of([c for c in contents if isinstance(c, bytes)], ImageLimits(max_pixels=params.max_pixels)))
+    labels = {label: label_problem(label) for label in {item.label for item in items}}
+    found = [
+        _labelled(next(seen), *labels[item.label]) if isinstance(content, bytes) else _unread(item, content)
+        for item, content in zip(items, contents, strict=True)
+    ]
+    encoded = [content if isinstance(content, bytes) else None for content in contents]
+    return _examined_part(items, found, encoded, columns, params)
 
 
-def _row(folder: Path, columns: Sequence[str], params: IngestParams, item: Item) -> Row:
-    encoded, found = _read(folder, params, item)
-    further = {f"user.{name}": value for name, value in zip(columns, item.columns, strict=True)}
-    split = split_of(found.image, params.test_share, params.validation_share)
-    return {**vars(found), **further, "path": item.path, "label": item.label, "split": split, "encoded": encoded}
+def _read(folder: Path, items: Sequence[Item], max_bytes: int) -> list[bytes | BadImage]:
+    contents: list[bytes | BadImage] = []
+    for item in items:
+        try:
+            contents.append(read_bytes(folder, item, max_bytes))
+        except BadImage as bad:
+            contents.append(bad)
+    return contents
 
 
-def _read(folder: Path, params: IngestParams, item: Item) -> tuple[bytes | None, Facts]:
-    try:
-        encoded = read_bytes(folder, item, params.max_bytes)
-    except BadImage as bad:
-        # No bytes to name it by: the path, so that two missing files are not taken for the same image.
-        image = hashlib.sha256(item.path.encode()).hexdigest()[:32]
-        return None, Facts(image=image, bytes=item.bytes, problem=bad.problem, detail=bad.detail)
-    found = facts(encoded, ImageLimits(max_pixels=params.max_pixels))
-    problem, detail = label_problem(item.label)
-    return encoded, replace(found, problem=problem, detail=detail) if problem and not found.problem else found
+def _labelled(found: Facts, problem: str, detail: str) -> Facts:
+    return found._replace(problem=problem, detail=detail) if problem and not found.problem else found
+
+
+def _unread(item: Item, bad: BadImage) -> Facts:
+    # No bytes to name it by: the path, so that two missing files are not taken for the same image.
+    image = hashlib.sha256(item.path.encode()).hexdigest()[:32]
+    return Facts(image=image, bytes=item.bytes, problem=bad.problem, detail=bad.detail)
+
+
+def _examine_alone(
+    examine: Callable[[Sequence[Item]], Examined], columns: Sequence[str], params: IngestParams, items: Sequence[Item]
+) -> Examined:
+    """What a part holds that ended its process: each image is examined alone, and what ends a process again crashes."""
+
+    def crashed(alone: Sequence[Item]) -> Examined:
+        # Its bytes are left out: nobody who reads the batch later on shall stumble over them.
+        found = [_unread(item, CRASH) for item in alone]
+        return _examined_part(alone, found, [None] * len(alone), columns, params)
+
+    parts = list(one_by_one(examine, [[item] for item in items], instead=crashed))
+    rows = pa.concat_batches([part.rows for part in parts])
+    return Examined(rows, b"".join(part.identity for part in parts))
+
+
+def _examined_part(
+    items: Sequence[Item],
+    found: Sequence[Facts],
+    encoded: Sequence[bytes | None],
+    columns: Sequence[str],
+    params: IngestParams,
+) -> Examined:
+    values: dict[str, Sequence[object]] = dict(zip(Facts._fields, zip(*found, strict=True), strict=True))
+    further = zip(*(item.columns for item in items), strict=True)
+    values |= {f"user.{name}": column for name, column in zip(columns, further, strict=True)}
+    values |= {"path": [item.path for item in items], "label": [item.label for item in items], "encoded": encoded}
+    values["split"] = [split_of(one.image, params.test_share, params.validation_share) for one in found]
+    schema = shard_schema(columns)
+    arrays = [column(values[field.name], field.type) for field in schema]
+    identity = b"".join(map(_identity, items, found))
+    return Examined(pa.RecordBatch.from_arrays(arrays, schema=schema), identity)

@@ -2,24 +2,24 @@
 
 import hashlib
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as compute
 import pyarrow.parquet as parquet
 from typing_extensions import Buffer
 
 from models.images import SHARD_SCHEMA
 from records.batch import Shard
 
-Row = Mapping[str, Any]
-"""Values of one image by the names of `shard_schema`."""
-
 GROUP_ROWS = 2048
 GROUP_BYTES = 16 * 2**20
 """A row group ends with the image that reaches one of these: what is held in memory, and read at a time later on."""
 
+NUMBERS = {pa.int32(): np.int32, pa.int64(): np.int64, pa.float32(): np.float32}
 FEW_VALUES = ("label", "split", "problem", "detail", "format", "mode")
 
 
@@ -29,6 +29,20 @@ def shard_schema(columns: Sequence[str]) -> pa.Schema:
     return pa.schema([*SHARD_SCHEMA, *further])
 
 
+def column(values: Sequence[Any], type: pa.DataType) -> pa.Array:
+    """A column of texts, bytes (2 GiB together at most) or numbers; texts and bytes may be None, for no value.
+
+    Laid out here, because `pyarrow.array` first imports pandas, which takes longer than to start a process.
+    """
+    if type in NUMBERS:
+        return pa.Array.from_buffers(type, len(values), [None, pa.py_buffer(np.array(values, NUMBERS[type]))])
+    parts = [value.encode() if isinstance(value, str) else value or b"" for value in values]
+    ends = np.cumsum([0, *map(len, parts)], dtype=np.int32)
+    there = np.packbits([value is not None for value in values], bitorder="little") if None in values else None
+    buffers = [None if there is None else pa.py_buffer(there), pa.py_buffer(ends), pa.py_buffer(b"".join(parts))]
+    return pa.Array.from_buffers(type, len(values), buffers)
+
+
 class ShardWriter:
     """Takes rows in order and writes `images-00000.parquet`, `images-00001.parquet`, ... into a folder."""
 
@@ -36,17 +50,24 @@ class ShardWriter:
         self._folder = folder
         self._schema = shard_schema(columns)
         self._shard_bytes = shard_bytes
-        self._group: list[Row] = []
+        self._group: list[pa.RecordBatch] = []
+        self._group_rows = 0
         self._group_bytes = 0
         self._open: _OpenShard | None = None
         self._done: list[Shard] = []
 
-    def add(self, row: Row) -> None:
-        """Take one image. Raises `OSError` if the disk does not take it."""
-        self._group.append(row)
-        self._group_bytes += len(row["encoded"] or b"")
-        if len(self._group) >= GROUP_ROWS or self._group_bytes >= GROUP_BYTES:
-            self._write_group()
+    def add(self, rows: pa.RecordBatch) -> None:
+        """Take some images; how they are parted changes nothing. Raises `OSError` if the disk does not take them."""
+        for size in _sizes(rows):
+            self._group_bytes += size
+            self._group_rows += 1
+            if self._group_rows == GROUP_ROWS or self._group_bytes >= GROUP_BYTES:
+                taken = self._group_rows - sum(part.num_rows for part in self._group)
+                self._group.append(rows.slice(0, taken))
+                rows = rows.slice(taken)
+                self._write_group()
+        if rows.num_rows:
+            self._group.append(rows)
 
     def finish(self) -> tuple[Shard, ...]:
         """Write what is left; gives all shards in order."""
@@ -64,8 +85,9 @@ class ShardWriter:
         if self._open is None:
             name = f"images-{len(self._done):05d}.parquet"
             self._open = _OpenShard(self._folder / name, self._schema)
-        self._open.write(pa.Table.from_pylist(self._group, self._schema))
-        self._group, self._group_bytes = [], 0
+        # In one piece: where the pages of a column end would follow from its pieces.
+        self._open.write(pa.Table.from_batches(self._group, self._schema).combine_chunks())
+        self._group, self._group_rows, self._group_bytes = [], 0, 0
         if self._open.sink.bytes >= self._shard_bytes:
             self._close_shard()
 
@@ -73,6 +95,12 @@ class ShardWriter:
         if self._open is not None:
             self._done.append(self._open.finish())
             self._open = None
+
+
+def _sizes(rows: pa.RecordBatch) -> list[int]:
+    """Bytes of each image file that is kept."""
+    sizes: list[int] = compute.fill_null(compute.binary_length(rows["encoded"]), 0).to_pylist()
+    return sizes
 
 
 class _OpenShard:

@@ -58,6 +58,7 @@ ROWS = (
             "gnp\u202egpj": CONTROL,
             "\u2066isolated": CONTROL,
             "\ufeffcat": CONTROL,
+            " cat ": ("class-respelled", "there is a class cat"),
             "x" * 256: ("label-unusable", "256 characters"),
         }.items()
     ),
@@ -80,7 +81,6 @@ ROWS = (
             "None",
             "0",
             "1e5",
-            " cat ",
             "x" * 255,
             "日本語",
             "کتاب\u200cخانه",
@@ -89,7 +89,7 @@ ROWS = (
             unicodedata.normalize("NFD", "Käse"),
             "True",
             "a,b",
-            'a"b',
+            'x"y',
         )
     ),
     *(

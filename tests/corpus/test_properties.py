@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from records.errors import UnreadableBatch
-from tasks.gate.report import plain
+from tasks.gate.words import plain
 from tasks.intake.deliveries import LONGEST_LABEL, label_of, label_problem, read_delivery
 from tasks.intake.ingest import ingest
 from tasks.intake.manifests import REQUIRED, read_manifest

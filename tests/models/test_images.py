@@ -8,13 +8,26 @@ import zlib
 import numpy as np
 import pytest
 from PIL import Image as Pillow
+from scipy.fft import dctn
 
-from models.codecs import BadImage
-from models.images import SHARD_SCHEMA, ImageLimits, content_id, decode, facts, fit, split_of
+from models.codecs import BadImage, plain_png
+from models.images import (
+    SHARD_SCHEMA,
+    Facts,
+    ImageLimits,
+    Look,
+    content_id,
+    decode,
+    facts,
+    facts_of,
+    fit,
+    split_of,
+)
 
 LIMITS = ImageLimits()
 GREY = np.array([[1, 2, 3], [4, 5, 6]], dtype=np.uint8)
-NOISE = np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8)
+DICE = np.random.default_rng(0)
+NOISE = DICE.integers(0, 256, (40, 50, 3), dtype=np.uint8)
 
 
 def save(picture, kind, **options):
@@ -23,6 +36,9 @@ def save(picture, kind, **options):
     file = io.BytesIO()
     picture.save(file, kind, **options)
     return file.getvalue()
+
+
+WHOLE_PNG = save(NOISE, "PNG")
 
 
 def one_pixel(mode, colour, kind, **options):
@@ -191,6 +207,67 @@ def test_first_frame_of_several(kind):
     assert image.pixels.max() == 0
 
 
+def gif_of_frames(number, between=b""):
+    """A GIF file of as many frames of one pixel."""
+    frame = b",\0\0\0\0\1\0\1\0\0\2\2L\1\0"
+    return b"GIF89a\1\0\1\0\x80\0\0" + b"\0\0\0\xff\xff\xff" + between.join([frame] * number) + b";"
+
+
+def tiff_of_pages(number):
+    """A TIFF file of as many pages that show the same pixel."""
+    pages = b""
+    for page in range(number):
+        tags = [(256, 1), (257, 1), (258, 8), (262, 1), (273, 8), (277, 1), (278, 1), (279, 1)]
+        entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags)
+        following = 10 + (page + 1) * (len(entries) + 6) if page + 1 < number else 0
+        pages += struct.pack("<H", len(tags)) + entries + struct.pack("<I", following)
+    return b"II*\0" + struct.pack("<I", 10) + b"\7\7" + pages
+
+
+@pytest.mark.parametrize(
+    ("encoded", "frames"),
+    [
+        (gif_of_frames(1), 1),
+        (gif_of_frames(999), 999),
+        (gif_of_frames(1000), 1000),
+        (gif_of_frames(100_000), 1000),
+        (gif_of_frames(100_000, between=b"!\xfe\1,\0"), 1000),
+        (tiff_of_pages(1), 1),
+        (tiff_of_pages(999), 999),
+        (tiff_of_pages(20_000), 1000),
+        (WHOLE_PNG[:33] + chunk(b"acTL", struct.pack(">II", 2**31, 0)) + WHOLE_PNG[33:], 1000),
+    ],
+    ids=["GIF", "GIF 999", "GIF 1000", "GIF many", "GIF comments", "TIFF", "TIFF 999", "TIFF many", "PNG"],
+)
+def test_frames_are_counted_no_further_than_a_thousand(encoded, frames):
+    found = facts(encoded, LIMITS)
+    assert (found.problem, found.frames) == ("", frames)
+
+
+@pytest.mark.parametrize("colour", ["grey", "colour"])
+def test_plain_png_files_are_read_as_pillow_reads_them(colour):
+    picture = Pillow.fromarray(NOISE if colour == "colour" else NOISE[:, :, 0])
+    whole = save(picture, "PNG")
+    assert plain_png(whole, 2000).pixels.tolist() == np.atleast_3d(np.asarray(picture)).tolist()
+    assert plain_png(whole, 1999) is None
+    dice, taken = random.Random(colour), 0
+    for _ in range(400):
+        damaged = bytearray(whole)
+        damaged[dice.randrange(dice.choice([64, len(whole)]))] = dice.randrange(256)
+        found = plain_png(bytes(damaged), 10_000)
+        if found is not None:
+            taken += 1
+            with Pillow.open(io.BytesIO(damaged)) as file:
+                assert np.atleast_3d(np.asarray(file)).tolist() == found.pixels.tolist()
+    assert 0 < taken < 400
+
+
+def test_sizes_that_no_column_can_hold_are_cut():
+    header = struct.pack("<2sIHHIIiiHHIIiiII", b"BM", 200, 0, 0, 54, 40, -(2**31), 7, 1, 24, 0, 0, 0, 0, 0, 0)
+    found = facts(header + b"\0" * 200, LIMITS)
+    assert (found.problem, found.width, found.height) == ("too-many-pixels", 2**31 - 1, 7)
+
+
 def test_a_camera_file_with_a_preview_is_one_picture():
     picture = Pillow.fromarray(NOISE)
     image = decode(save(picture, "MPO", save_all=True, append_images=[picture.reduce(2)]), LIMITS)
@@ -328,24 +405,56 @@ def test_sharpness_is_the_variance_of_the_laplacian():
     assert facts(save([[0, 0, 0, 0], [0, 10, 0, 0], [0, 0, 0, 0]], "PNG"), LIMITS).sharpness == 625
 
 
-def test_difference_hash_asks_whether_the_right_neighbour_is_brighter():
-    brighter = np.tile(np.arange(9) * 20, (8, 1))
-    assert facts(save(brighter, "PNG"), LIMITS).phash == "f" * 16
-    assert facts(save(brighter[:, ::-1], "PNG"), LIMITS).phash == "0" * 16
-    brighter[0] = brighter[0, ::-1]
-    assert facts(save(brighter, "PNG"), LIMITS).phash == "00" + "f" * 14
+def test_perceptual_hash_has_the_signs_of_the_lowest_waves():
+    """As SciPy transforms a copy of 32 x 32; waves without strength, whose sign is chance, are not compared."""
+    for shape in ((32, 32), (45, 70), (28, 28), (300, 200)):
+        picture = Pillow.fromarray(DICE.integers(0, 256, (6, 5), dtype=np.uint8)).resize(shape[::-1])
+        copy = np.asarray(picture.resize((32, 32), Pillow.Resampling.BILINEAR), dtype=float)
+        waves = dctn(copy, norm="ortho")[1:9, 1:9].T.ravel()
+        bits = np.unpackbits(np.frombuffer(bytes.fromhex(facts(save(picture, "PNG"), LIMITS).phash), dtype=np.uint8))
+        strong = np.abs(waves) > 5
+        assert strong.sum() > 30
+        assert (bits[strong] == (waves > 0)[strong]).all()
 
 
-def test_difference_hash_survives_another_size_and_format():
+def test_perceptual_hash_of_plain_surfaces_says_nothing():
+    assert facts(save(Pillow.new("L", (40, 30), 77), "PNG"), LIMITS).phash == "0" * 16
+
+
+def test_perceptual_hash_survives_another_size_and_format():
     rows, columns = np.mgrid[0:300, 0:400]
-    picture = Pillow.fromarray((127 + 60 * np.sin(columns / 40) + 60 * np.cos(rows / 35)).astype(np.uint8))
+    picture = Pillow.fromarray((127 + 60 * np.sin(columns / 40) * np.cos(rows / 35) + rows / 6).astype(np.uint8))
     first = int(facts(save(picture, "PNG"), LIMITS).phash, 16)
     second = int(facts(save(picture.resize((200, 150)), "JPEG", quality=60), LIMITS).phash, 16)
     assert (first ^ second).bit_count() <= 3
 
 
+def test_low_and_high_are_the_levels_of_the_darkest_and_brightest_twentieth():
+    # Of 20 pixels the darkest one is 5%, and 19 are 95%.
+    found = facts(save([[10, *[20] * 17, 30, 250]], "PNG"), LIMITS)
+    assert (found.low, found.high) == (10 / 255, 30 / 255)
+
+
+@pytest.mark.parametrize(
+    ("levels", "bits"), [([[7]], 0.0), ([[0, 255]], 1.0), ([[1, 1, 2, 3]], 1.5), ([list(range(256))], 8.0)]
+)
+def test_entropy_is_that_of_the_levels(levels, bits):
+    assert facts(save(levels, "PNG"), LIMITS).entropy == bits
+
+
+def test_facts_of_many_are_those_of_each():
+    sizes = [(28, 28), (1, 1), (2, 9), (300, 200), (700, 500), (28, 28), (1, 600)]
+    pictures = [DICE.integers(0, 256, (*sizes[n % 7], 3), dtype=np.uint8) for n in range(30)]
+    pictures = [picture[:, :, 0] if n % 2 else picture for n, picture in enumerate(pictures)]
+    files = [*(save(picture, "PNG") for picture in pictures), b"", WHOLE["JPEG"], WHOLE["GIF"][:99], WHOLE["TIFF"]]
+    together = facts_of(files, LIMITS)
+    assert together == [facts(file, LIMITS) for file in files]
+    assert [found.problem for found in together[30:]] == ["empty", "", "truncated", ""]
+
+
 def test_facts_are_columns_of_the_schema():
-    assert set(vars(facts(WHOLE["PNG"], LIMITS))) < set(SHARD_SCHEMA.names)
+    assert Facts._fields[-len(Look._fields) :] == Look._fields
+    assert set(Facts._fields) < set(SHARD_SCHEMA.names)
 
 
 # Splits

@@ -54,7 +54,7 @@ def manifest(folder, rows, header=("path", "label")):
 def take(tmp_path):
     """Ingest into a workspace of its own."""
 
-    def take(source, day=DAY, params=PARAMS, workers=1, where="workspace", progress=None):
+    def take(source, day=DAY, params=PARAMS, workers=0, where="workspace", progress=None):
         home = tmp_path / where
         return ingest(home / "batches", home / "staging", source, day, params, workers, progress)
 
@@ -424,6 +424,49 @@ def test_sources_of_the_wrong_kind(tmp_path, take):
     }.items():
         with pytest.raises(UnreadableBatch, match=sentence):
             take(tmp_path / name)
+
+
+# Decoders that crash
+
+CRASHING = """
+import os, sys
+from datetime import date
+from pathlib import Path
+from PIL import Image
+from tasks.intake.ingest import IngestParams, ingest
+
+sound = Image.open
+
+def crash(file, **options):
+    if b"hostile" in file.getvalue():
+        os.abort()
+    return sound(file, **options)
+
+Image.open = crash
+if __name__ == "__main__":
+    home, source, workers = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
+    ingest(home / "batches", home / "staging", source, date(2026, 1, 5), IngestParams(), workers)
+"""
+
+
+def test_an_image_that_crashes_its_decoder_is_a_row_and_all_others_are_taken(tmp_path):
+    files = {f"c/{n:04d}.png": png(n % 256, n // 256) for n in range(600)}
+    hostile = {"c/0003.png": b"GIF89a hostile", "c/0300.png": b"GIF89a hostile, too", "c/0301.png": b"BM hostile"}
+    source = lay_out(tmp_path / "delivery", files | hostile)
+    (tmp_path / "crashing.py").write_text(CRASHING)
+    for workers in ("1", "2"):
+        home = tmp_path / workers
+        subprocess.run([sys.executable, tmp_path / "crashing.py", home, source, workers], check=True, timeout=120)
+    assert everything_below(tmp_path / "1" / "batches") == everything_below(tmp_path / "2" / "batches")
+    batches = tmp_path / "1" / "batches"
+    (batch,) = list_batches(batches)
+    rows = {row["path"]: row for row in rows_of(batches, read_batch(batches, batch))}
+    assert list(rows) == sorted(files)
+    assert {path for path, row in rows.items() if row["problem"]} == set(hostile)
+    row = rows["c/0300.png"]
+    assert (row["problem"], row["detail"]) == ("crash", "its decoder crashed or took too much memory")
+    assert (row["encoded"], row["sha256"], row["bytes"]) == (None, "", 19)
+    assert len({row["image"] for row in rows.values()}) == 600
 
 
 # Kills and full disks

@@ -1,0 +1,39 @@
+"""Every check of the data gate, in the order in which the main reason of an image is looked for.
+
+A new check is a family in a file of its own below `checks/` and a line here; docs/checks.md is made from this list.
+"""
+
+from collections.abc import Mapping
+
+from tasks.gate.checks.base import BatchCheck, Check, Family, ImageCheck
+from tasks.gate.checks.drift import DRIFT
+from tasks.gate.checks.files import FILES
+from tasks.gate.checks.identity import IDENTITY
+from tasks.gate.checks.labels import LABELS
+from tasks.gate.checks.quality import QUALITY
+from tasks.gate.checks.whole import WHOLE
+
+FAMILIES: tuple[Family, ...] = (WHOLE, FILES, LABELS, QUALITY, IDENTITY, DRIFT)
+
+CHECKS: tuple[Check, ...] = tuple(check for family in FAMILIES for check in family.checks)
+IMAGE_CHECKS = tuple(check for check in CHECKS if isinstance(check, ImageCheck))
+BATCH_CHECKS = tuple(check for check in CHECKS if isinstance(check, BatchCheck))
+
+
+def problem_with(severity: Mapping[str, str]) -> str:
+    """What is wrong with `params.validate.severity`, in words; nothing if it is right."""
+    kinds = {check.name: check for check in CHECKS}
+    for name, chosen in severity.items():
+        if name not in kinds:
+            return f"`{name}` is no check; docs/checks.md and `retain checks` list them"
+        allowed = ALLOWED[isinstance(kinds[name], ImageCheck)]
+        if chosen not in allowed:
+            return f"`{name}` can be {', '.join(allowed)}, not `{chosen}`"
+    return ""
+
+
+ALLOWED = {
+    True: ("refuse batch", "refuse image", "drop", "warn", "off"),
+    False: ("refuse batch", "warn", "off"),
+}
+"""What may follow from a check of images (True) and of the batch (False)."""

@@ -1,0 +1,95 @@
+"""Labels that a classifier doubts: confident learning over the champion's features.
+
+Every image is judged by a classifier that was trained on the rest of the batch without it (five folds), so no label
+vouches for itself; cleanlab then finds those that contradict it (Northcutt, Jiang and Chuang, "Confident Learning",
+2021). The classifier is linear discriminant analysis: closed form, so it costs next to nothing. Where it is poor, its
+doubts are worth nothing, and none are told.
+"""
+
+import warnings
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from tasks.gate.checks.base import Left
+
+FOLDS = 5
+LEAST_PER_CLASS = 2 * FOLDS
+"""Classes with fewer images are not judged: each fold should hold two of them."""
+LEAST_RIGHT = 0.6
+"""Share of the labels that the classifier must foretell for its doubts to be told."""
+WIDEST = 128
+"""Features beyond so many are brought down to their principal components: the rest is noise, and costs its square."""
+
+
+@dataclass(frozen=True)
+class Doubts:
+    """What the classifier says of the labels."""
+
+    looked_at: int
+    told: dict[int, str]
+    """Row to what is told, worst first."""
+    note: str
+
+    @property
+    def share(self) -> float:
+        """Of the labels looked at, those in doubt."""
+        return len(self.told) / self.looked_at
+
+
+@lru_cache(maxsize=1)  # Two checks ask for the same.
+def doubts(left: Left) -> Doubts | None:
+    """Labels of a batch that look wrong; None if there is too little to judge by."""
+    # By content, so that the same images are looked at wherever it is done.
+    judged = _common(left.learned).sort_values("image").head(left.arriving.params.label_images)
+    judged = _common(judged).sort_index()
+    if judged["label"].nunique() < 2:
+        return None
+    seen = left.arriving.champion.see(left.arriving.batch.id, judged.index.tolist())
+    if seen.features.shape[1] == 0:
+        return None
+    names, code = np.unique(judged["label"].to_numpy(dtype=str), return_inverse=True)
+    chances = foretold(seen.features, code)
+    right = float((chances.argmax(axis=1) == code).mean())
+    if right < LEAST_RIGHT:
+        return None
+    rows = judged.index.to_numpy()
+    likely, sure = names[chances.argmax(axis=1)], chances.max(axis=1)
+    told = {
+        int(rows[i]): f"labelled {names[code[i]]}, looks like {likely[i]} ({sure[i]:.0%} sure)"
+        for i in _issues(code, chances)
+    }
+    note = f"{len(told)} of {len(rows):,} labels looked at; the classifier foretells {right:.0%} of them"
+    return Doubts(len(rows), told, note)
+
+
+def foretold(features: NDArray[np.float32], code: NDArray[np.int64]) -> NDArray[np.float64]:
+    """[n, classes] probabilities, each row by a classifier that was trained without it. `code` [n]: 0..classes-1."""
+    from sklearn.decomposition import PCA
+    from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+    from sklearn.model_selection import StratifiedKFold, cross_val_predict
+
+    if features.shape[1] > WIDEST and len(features) > WIDEST:
+        features = PCA(WIDEST, svd_solver="covariance_eigh").fit_transform(features)
+    judge = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=0.05)
+    folds = StratifiedKFold(FOLDS, shuffle=True, random_state=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        chances: NDArray[np.float64] = cross_val_predict(judge, features, code, cv=folds, method="predict_proba")
+    return chances
+
+
+def _common(images: pd.DataFrame) -> pd.DataFrame:
+    counts = images["label"].value_counts()
+    return images[images["label"].isin(counts.index[counts >= LEAST_PER_CLASS])]
+
+
+def _issues(code: NDArray[np.int64], chances: NDArray[np.float64]) -> list[int]:
+    """Positions of labels that are likely wrong, worst first."""
+    from cleanlab.filter import find_label_issues
+
+    found = find_label_issues(code, chances, return_indices_ranked_by="self_confidence", n_jobs=1)
+    return [int(position) for position in found]
