@@ -16,7 +16,7 @@ export DVC_NO_ANALYTICS := 1
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo ui test fuzz lint check format data bench bench-quick lock clean
+.PHONY: help setup demo ui test fuzz lint check format data docs bench bench-quick lock clean
 
 help:  ## say what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1	\2/' | expand -t 20
@@ -68,6 +68,9 @@ $(AVALANCHE)/.ready: $(READY) benchmarks/avalanche/requirements.txt
 	$(PYTHON) -m venv $(AVALANCHE)
 	$(BIN)/uv pip install --quiet --python $(AVALANCHE)/bin/python --compile-bytecode -r benchmarks/avalanche/requirements.txt
 	@touch $@
+
+docs: $(READY)  ## make docs/checks.md anew from the checks themselves
+	$(BIN)/python -m tasks.gate.handbook > docs/checks.md
 
 lock: $(READY)  ## resolve pyproject.toml anew into requirements.lock
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --extra dev pyproject.toml -o requirements.lock

@@ -58,18 +58,48 @@ class DataStore:
             self._run(*DVC, "remote", "add", "--force", "--default", "--", REMOTE, remote)
         self.commit_files([".dvc/config", ".dvc/.gitignore", ".dvcignore"], "Begin to version data with DVC")
 
-    def commit_data(self, message: str) -> str:
+    def commit_data(self, message: str, gone: Sequence[Path] = (), back: Sequence[Path] = ()) -> str:
         """Version what lies in `data/`, push it if there is a default remote, then commit. Gives Git's HEAD.
 
         Pushed first: no commit names data that nobody else can get, and what is committed need not be pushed again.
-        Nothing new is no error.
+        Nothing new is no error. `gone`: files that leave the repository in the same commit, removed last of all.
+        `back`: files that `bring_back` put into their places.
         """
         self._require()
         self._run(*DVC, "add", DATA)
         names = (f"{DATA}.dvc", ".gitignore")
         if self.has_remote() and self._run(*GIT, "status", "--porcelain", "--", *names).stdout:
             self.push()
-        return self.commit_files(names, message)
+        leaving = self.tracked(gone)
+        for path in gone:
+            path.unlink(missing_ok=True)
+        return self.commit_files((*names, *leaving, *back), message)
+
+    def bring_back(self, paths: Sequence[Path]) -> tuple[Path, ...]:
+        """Put files that were once committed and then removed into their places, as they last were; gives those found.
+
+        Nothing is committed.
+        """
+        self._require()
+        found = []
+        for path in paths:
+            name = os.path.relpath(path, self.root)
+            removed = self._run(*GIT, "log", "-1", "--diff-filter=D", "--format=%H", "--", name).stdout.strip()
+            if removed:
+                self._run(*GIT, "checkout", "--quiet", f"{removed}^", "--", name)
+                found.append(path)
+        return tuple(found)
+
+    def uncommitted(self, *paths: Path | str) -> tuple[str, ...]:
+        """Names, relative to `root`, below these paths that are new, changed or gone since the last commit."""
+        self._require()
+        names = [os.path.relpath(self.root / path, self.root) for path in paths]
+        lines = self._run(*GIT, "status", "--porcelain", "--", *names).stdout.splitlines()
+        return tuple(line[3:] for line in lines)
+
+    def tracked(self, paths: Sequence[Path]) -> tuple[Path, ...]:
+        """Those of the paths that Git knows."""
+        return tuple(p for p in paths if self._run(*GIT, "ls-files", "--", os.path.relpath(p, self.root)).stdout)
 
     def commit_files(self, paths: Sequence[Path | str], message: str) -> str:
         """Commit small files or folders, new, changed or deleted, and nothing else. Gives Git's HEAD.

@@ -4,12 +4,13 @@ MLflow's compare page shows metrics and parameters, but no tags and no pictures;
 be compared by is a metric, and what they were made from is a parameter as well as a tag.
 """
 
+import hashlib
 import json
 import re
 import tempfile
 import time
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import islice
@@ -113,7 +114,8 @@ def metrics(night: JudgedNight) -> dict[str, float]:
     }
     if matrix.measures is not None:
         measures |= matrix.measures.model_dump(exclude={"per_class"})
-        measures |= {f"class/{_label(name)}": share for name, share in matrix.measures.per_class.items()}
+        shares = matrix.measures.per_class
+        measures |= {f"class/{name}": shares[label] for label, name in label_names(shares).items()}
     scores = matrix.candidate.scores
     measures |= {f"score/{name}": scores[name].overall for name in matrix.experiences}
     measures |= {f"score_among_known/{name}": scores[name].among_known for name in matrix.experiences}
@@ -212,9 +214,20 @@ def _table(matrix: ScoreMatrix) -> dict[str, list[Any]]:
     return columns
 
 
-def _label(name: str) -> str:
-    """A label as the last part of a metric's name: MLflow takes neither `..` nor more than 250 characters."""
-    return "_" if name in (".", "..") else name[:LABEL_LENGTH]
+def label_names(labels: Iterable[str]) -> dict[str, str]:
+    """Each label as the last part of a metric's name. MLflow takes few characters, no `..`, and 250 of them at most.
+
+    A label that has to be changed for it ends with a digest of what it was, so no two get the same name.
+    """
+    plain = {label: _safe(label).replace("/", "_")[:LABEL_LENGTH] for label in labels}
+    return {
+        label: label if name == label and label not in (".", "..") else f"{name}-{_digest(label)}"
+        for label, name in plain.items()
+    }
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:8]
 
 
 def _safe(name: str) -> str:

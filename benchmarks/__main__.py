@@ -83,7 +83,7 @@ def _play_avalanche(case: AvalancheCase, seeds: list[int], python: Path, place: 
     command = [
         str(python), str(HERE / "avalanche" / "run.py"), "--data", str(data), "--stream", "fashion-classes",
         "--strategy", case.strategy, "--memory", str(case.memory), "--rate", str(case.rate),
-        "--optimiser", case.optimiser, "--seeds", ",".join(map(str, seeds)),
+        "--seeds", ",".join(map(str, seeds)),
     ]  # fmt: skip
     return [{**line, "case": case.model_dump(), "forgetting": line["forgetting_from_best"]} for line in _lines(command)]
 

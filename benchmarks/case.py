@@ -20,8 +20,6 @@ def run(case: Case, seed: int) -> dict[str, object]:
         "case": case.model_dump(),
         "seed": seed,
         "system": "retain",
-        "average": played.average,
-        "forgetting": played.forgetting,
         **played.model_dump(),
     }
     if case.bare:

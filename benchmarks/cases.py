@@ -45,7 +45,6 @@ class AvalancheCase(Record):
     strategy: str
     memory: int
     rate: float
-    optimiser: str = "sgd"
 
 
 def cases() -> list[Case]:

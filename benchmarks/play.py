@@ -3,17 +3,16 @@
 import shutil
 import tempfile
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from benchmarks.memory_archive import MemoryArchive
 from benchmarks.streams import Stream
 from models.compute import Compute
-from models.knowledge import Knowledge
 from records.record import Record
+from records.scores import ScoreMatrix, ScoreRow
+from tasks.evaluate import examine, scores
 from tasks.update import UpdateParams, learn
 
 Matrix = tuple[tuple[float, ...], ...]
@@ -22,6 +21,10 @@ Matrix = tuple[tuple[float, ...], ...]
 class Played(Record):
     """What came of it. Scores are shares, 0..1."""
 
+    average: float
+    """Mean accuracy over all experiences after the last night."""
+    forgetting: float | None
+    """Mean over past experiences of the best earlier accuracy minus the last; None without a past."""
     matrix: Matrix
     """Row i: accuracy on each experience up to i, after night i."""
     known: Matrix
@@ -37,18 +40,6 @@ class Played(Record):
     peak_bytes: int
     """Peak resident memory above that before the first night, with libraries imported and data in place."""
 
-    @property
-    def average(self) -> float:
-        """Mean accuracy over all experiences after the last night."""
-        return sum(self.matrix[-1]) / len(self.matrix[-1])
-
-    @property
-    def forgetting(self) -> float:
-        """Mean over past experiences of the best earlier accuracy minus the last."""
-        past = range(len(self.matrix) - 1)
-        drops = [max(row[j] for row in self.matrix[j:-1]) - self.matrix[-1][j] for j in past]
-        return sum(drops) / len(drops)
-
 
 def play(stream: Stream, params: UpdateParams, nights: int | None = None) -> Played:
     """Learn the nights one after the other with equal params."""
@@ -57,7 +48,8 @@ def play(stream: Stream, params: UpdateParams, nights: int | None = None) -> Pla
     place = Path(tempfile.mkdtemp(prefix="retain-benchmark-"))
     before = _resident("VmRSS")
     _forget_peak()
-    matrix, known, seconds, images = [], [], [], []
+    rows: list[ScoreRow] = []
+    seconds, images = [], []
     parent: Path | None = None
     try:
         for number, experience in enumerate(experiences):
@@ -69,15 +61,20 @@ def play(stream: Stream, params: UpdateParams, nights: int | None = None) -> Pla
             knowledge.write(parent)
             seconds.append(time.process_time() - started)
             images.append(log.images)
-            scores = ask(knowledge, archive)
-            matrix.append(tuple(overall for overall, _ in scores))
-            known.append(tuple(among_known for _, among_known in scores))
+            asked = experiences[: number + 1]
+            known_at = [knowledge.snapshot.known_at[e.batch] for e in asked]
+            examined = examine(knowledge.learner, asked, known_at, archive, params.problem)
+            rows.append(ScoreRow(version=f"v{number + 1}", scores=scores(examined, params.problem)))
         assert parent is not None
         pixels = int(np.prod(stream.nights[0].images.shape[1:]))
         remembered = stream.images if params.memory.size == "all" else len(knowledge.memory)
+        names = tuple(e.batch for e in experiences)
+        matrix = ScoreMatrix(experiences=names, new=names[-1:], rows=tuple(rows))
         return Played(
-            matrix=tuple(matrix),
-            known=tuple(known),
+            average=matrix.average(),
+            forgetting=matrix.forgetting_from_best(),
+            matrix=tuple(tuple(round(score.overall, 5) for score in row.scores.values()) for row in rows),
+            known=tuple(tuple(round(score.among_known, 5) for score in row.scores.values()) for row in rows),
             cpu_seconds=tuple(round(s, 3) for s in seconds),
             images=tuple(images),
             kept_bytes=sum(path.stat().st_size for path in parent.iterdir()),
@@ -96,15 +93,3 @@ def _resident(what: str) -> int:
 
 def _forget_peak() -> None:
     Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")
-
-
-def ask(knowledge: Knowledge, archive: MemoryArchive) -> Sequence[tuple[float, float]]:
-    """Accuracy on each experience learned so far: all classes competing, and those known when it was learned."""
-    learner, scores = knowledge.learner, []
-    for experience in knowledge.snapshot.experiences:
-        pool = archive.pool([experience], "test", learner.classes, learner.spec)
-        outputs = torch.cat([learner.outputs(images) for images, _ in pool.parts(torch.device("cpu"))])
-        right = outputs.argmax(dim=1) == pool.target
-        first = outputs[:, : knowledge.snapshot.known_at[experience.batch]].argmax(dim=1) == pool.target
-        scores.append((round(right.float().mean().item(), 5), round(first.float().mean().item(), 5)))
-    return scores

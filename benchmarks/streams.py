@@ -1,16 +1,18 @@
 """Streams to learn from, night by night, of real images. Each is made from its data set and a seed alone."""
 
-import gzip
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch.nn import functional
+
+import tasks.streams
 
 Images = NDArray[np.uint8]
 FASHION_MNIST = Path(os.environ.get("FASHION_MNIST", "/usr/share/datasets/fashion-mnist"))
@@ -48,7 +50,7 @@ class Stream:
 def fashion_classes(seed: int) -> Stream:
     """Class-incremental: Fashion-MNIST, all 70,000 images, five nights of two classes; official split."""
     del seed  # The official split and the order of labels leave nothing to draw.
-    train, test = fashion_mnist("train"), fashion_mnist("t10k")
+    train, test = fashion_mnist("train"), fashion_mnist("test")
     nights = []
     for n in range(5):
         parts = [(images[targets // 2 == n], targets[targets // 2 == n]) for images, targets in (train, test)]
@@ -59,7 +61,7 @@ def fashion_classes(seed: int) -> Stream:
 def fashion_rotated(seed: int) -> Stream:
     """Domain-incremental: five nights with all classes, 1,000 images a class and 2,000 test images, turned 0 to 72°."""
     generator = np.random.default_rng(seed)
-    (images, targets), (test_images, test_targets) = fashion_mnist("train"), fashion_mnist("t10k")
+    (images, targets), (test_images, test_targets) = fashion_mnist("train"), fashion_mnist("test")
     order = generator.permutation(len(targets))
     by_class = [order[targets[order] == c] for c in range(10)]
     test_order = generator.permutation(len(test_targets))
@@ -101,11 +103,8 @@ def fashion_mixed(seed: int) -> Stream:
 
 def digits(seed: int) -> Stream:
     """Class-incremental: scikit-learn's 1,797 digits of 8 x 8 pixels, five nights of two; a third held out."""
-    from sklearn.datasets import load_digits
-
-    data = load_digits()
-    images = (data.images * 255 / 16).round().astype(np.uint8)[:, None]
-    targets = data.target.astype(np.int64)
+    pictures = tasks.streams.digits()
+    images, targets = pictures.pixels[:, None], pictures.labels
     held_out = np.random.default_rng(seed).permutation(len(targets)) < len(targets) // 3
     nights = []
     for n in range(5):
@@ -123,11 +122,16 @@ STREAMS: dict[str, Callable[[int], Stream]] = {
 }
 
 
+def fashion_mnist(part: Literal["train", "test"]) -> tuple[Images, NDArray[np.int64]]:
+    """Images [n, 1, 28, 28] and labels of the official 60,000 for training, or of the 10,000 for testing."""
+    pictures = _fashion_mnist()
+    rows = slice(60_000) if part == "train" else slice(60_000, None)
+    return pictures.pixels[rows, None], pictures.labels[rows]
+
+
 @cache
-def fashion_mnist(part: str) -> tuple[Images, NDArray[np.int64]]:
-    """Images [n, 1, 28, 28] and labels of `train` or `t10k`."""
-    images = _read(f"{part}-images-idx3-ubyte.gz", 16).reshape(-1, 1, 28, 28)
-    return images, _read(f"{part}-labels-idx1-ubyte.gz", 8).astype(np.int64)
+def _fashion_mnist() -> tasks.streams.Pictures:
+    return tasks.streams.fashion_mnist(FASHION_MNIST)
 
 
 def turn(images: Images, degrees: float) -> Images:
@@ -139,13 +143,6 @@ def turn(images: Images, degrees: float) -> Images:
     grid = functional.affine_grid(turned.expand(len(images), 2, 3), list(images.shape), align_corners=False)
     sampled = functional.grid_sample(torch.from_numpy(images.copy()).float(), grid, align_corners=False)
     return np.asarray(sampled.round().clamp(0, 255).byte().numpy())
-
-
-def _read(name: str, header: int) -> NDArray[np.uint8]:
-    path = FASHION_MNIST / name
-    if not path.exists():
-        raise SystemExit(f"{path} is missing: install Debian's package dataset-fashion-mnist, or set FASHION_MNIST.")
-    return np.frombuffer(gzip.decompress(path.read_bytes()), np.uint8, offset=header)
 
 
 def _night(number: int, train: tuple[Images, NDArray[np.int64]], test: tuple[Images, NDArray[np.int64]]) -> Night:

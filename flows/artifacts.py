@@ -69,11 +69,12 @@ def progress(what: str) -> "Iterator[Progress]":
 
 
 def show_report(report: Report) -> None:
-    """What the data gate says of a batch: a table of its checks."""
+    """What the data gate says of a batch: a table of its checks. Pictures are in the page of its quarantine."""
     rows = [
-        {"check": c.name, "passed": c.passed, "found": c.found, "severity": c.severity, "meaning": c.meaning}
+        {"check": c.name, "passed": c.passed, "found": c.found, "note": c.note, "severity": c.severity,
+         "meaning": c.meaning, "remedy": "" if c.passed else c.remedy}
         for c in report.checks
-    ]
+    ]  # fmt: skip
     create_table_artifact(table=rows, key=_key("checks", report.batch), description=report.summary)
 
 
@@ -104,7 +105,11 @@ def show_night(night: Night) -> None:
     """The night in a few sentences."""
     lines = [f"# {night.outcome.capitalize()}", "", night.sentence()]
     lines += [f"- {_text(name)} stays in the inbox: {_text(reason)}" for name, reason in night.unreadable.items()]
-    lines += [f"- {_text(report.source)}: {_text(report.summary)}" for report in night.quarantined]
+    lines += [f"- {_text(name)} is left to the next night: it {_text(seen)}" for name, seen in night.waiting.items()]
+    kept = (*night.quarantined, *night.refusals)
+    lines += [f"- {_text(report.source)}: {_text(report.summary)}" for report in kept]
+    if kept:
+        lines += ["", "`retain quarantine list` shows what waits for a person."]
     create_markdown_artifact("\n".join(lines), key="night", description=night.sentence())
 
 

@@ -3,7 +3,6 @@
 Heavy libraries are imported inside the commands that need them, so that `--help` answers at once.
 """
 
-import json
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -15,12 +14,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 import typer.rich_utils
 
-from flows import options, screen, tables, views
+from flows import options, quarantine, screen, tables, views
 from flows.failures import INTERRUPTED, explain
 from flows.options import Arrived, AsJson, Choice, Root, Stream, Where
 from flows.servers import switch_off_telemetry
 from records.errors import Unavailable, WrongInput
-from records.record import Record
 
 if TYPE_CHECKING:
     from flows.night import Request
@@ -114,17 +112,27 @@ def init(
 
 @app.command(rich_help_panel=WORK)
 def ingest(
-    source: Annotated[Path, typer.Argument(help="A folder or a manifest.", metavar="SOURCE", show_default=False)],
+    source: Annotated[
+        Path, typer.Argument(help="A folder, or a .csv, .tar or .parquet file.", metavar="SOURCE", show_default=False)
+    ],
     workspace: Where = Path(),
     arrived: Arrived = None,
     as_json: AsJson = False,
 ) -> None:
-    """Make an immutable batch of a folder or manifest. The next night learns it.
+    """Make an immutable batch of a delivery. The next night learns it.
 
-    SOURCE is a folder <delivery>/<class>/<image>, or a manifest: a CSV or
-    Parquet file with the columns path (relative to the manifest) and label.
-    It stays as it is, unless it lies in the inbox. The same content twice
-    adds nothing. What lies in the inbox needs no ingest: a night takes it.
+    SOURCE is one of
+      a folder <delivery>/<class>/<image>;
+      a manifest: a CSV or Parquet file with the columns path (relative to the
+      manifest) and label;
+      a .tar of samples (0001.jpg with 0001.cls or 0001.json), or a folder of
+      such shards;
+      a .parquet with the images in it, as Hugging Face writes them, or a
+      folder of such files.
+
+    It is taken at once, and stays as it is, unless it lies in the inbox. The
+    same content twice adds nothing. What lies in the inbox needs no ingest: a
+    night takes it once it is whole.
 
     Examples:
       retain ingest photos/monday -w shop
@@ -135,12 +143,12 @@ def ingest(
 
     place, day = _open(workspace), options.day(arrived)
     if not os.path.lexists(source):
-        raise WrongInput(f"{source} does not exist. Name a folder of class folders, or a manifest.")
+        raise WrongInput(f"{source} does not exist. Name a folder of class folders, or a .csv, .tar or .parquet file.")
     with screen.at_work(f"ingest {source}"):
         arrival = take(place, source.absolute(), day, params_of(place).ingest)
     batch = arrival.batch
     if as_json:
-        _print_json(arrival)
+        screen.print_json(arrival)
     elif arrival.known:
         screen.say(f"Nothing added: the same content was ingested before, as {batch.id}.")
     else:
@@ -186,7 +194,7 @@ def night(
             place, lambda: _request(strategy=strategy.value, epochs=epochs, memory=memory, hold=hold), day
         )
     if as_json:
-        _print_json(told)
+        screen.print_json(told)
     else:
         views.show_night(told, place.root)
 
@@ -219,7 +227,7 @@ def status(workspace: Where = Path(), as_json: AsJson = False) -> None:
     place = _open(workspace)
     with screen.at_work("looking"):
         told = status_of(place)
-    _print_json(told) if as_json else views.show_status(told, place.root)
+    screen.print_json(told) if as_json else views.show_status(told, place.root)
 
 
 @app.command(rich_help_panel=LOOK)
@@ -235,7 +243,7 @@ def history(
     with screen.at_work("looking"):
         registry = registry_of(place)
         runs, champion = registry.runs(limit), registry.champion()
-    _print_json(runs) if as_json else tables.show_history(runs, champion)
+    screen.print_json(runs) if as_json else tables.show_history(runs, champion)
 
 
 @app.command(rich_help_panel=LOOK)
@@ -243,24 +251,35 @@ def compare(
     first: Annotated[str, typer.Argument(help="A registered version: 3 or v3.", metavar="V1", show_default=False)],
     second: Annotated[str, typer.Argument(help="Another one.", metavar="V2", show_default=False)],
     workspace: Where = Path(),
+    by: Annotated[
+        str | None, typer.Option(help="Compare value by value of a column, such as source.", metavar="COLUMN")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """What did V2 learn, and what did it lose against V1?
 
     Image by image, from the answers stored with both versions; no model is
     run. `lost`: images that V1 answers rightly and V2 does not; `gained`: the
-    other way round.
+    other way round. COLUMN is any column of a manifest, or source (the
+    delivery), label, format or mode; images without a value are `(none)`.
 
     Examples:
       retain compare 3 4 -w shop
       retain compare v1 v4 -w shop --json | jq .total.lost
+      retain compare 3 4 -w shop --by camera
     """
     from tasks.overview import compare_versions
+    from tasks.slices import compare_by
 
     place, versions = _open(workspace), (options.version(first), options.version(second))
+    if by is not None:
+        with screen.at_work("comparing"):
+            slices = compare_by(place, *versions, by)
+        screen.print_json(slices) if as_json else tables.show_slices(slices)
+        return
     with screen.at_work("comparing"):
         told = compare_versions(place, *versions)
-    _print_json(told) if as_json else tables.show_comparison(told)
+    screen.print_json(told) if as_json else tables.show_comparison(told)
 
 
 @app.command(rich_help_panel=LOOK)
@@ -269,7 +288,21 @@ def params(workspace: Where = Path(), as_json: AsJson = False) -> None:
     from tasks.params import Params, read_params
 
     values = read_params(_open(workspace).params)
-    _print_json(values) if as_json else tables.show_params(values.flat(), Params().flat())
+    screen.print_json(values) if as_json else tables.show_params(values.flat(), Params().flat())
+
+
+@app.command(rich_help_panel=LOOK)
+def checks(workspace: Where = Path(), as_json: AsJson = False) -> None:
+    """Every question that the data gate asks, with its limit and what follows, as this workspace has them.
+
+    Limits and consequences are set in params.yaml, section validate; what
+    each check means is in docs/checks.md and in every report.
+    """
+    from tasks.gate.handbook import asked_of
+    from tasks.params import read_params
+
+    told = asked_of(read_params(_open(workspace).params).validation)
+    screen.print_json(told) if as_json else tables.show_checks(told)
 
 
 @app.command(rich_help_panel=LOOK)
@@ -314,7 +347,7 @@ def approve(
     with screen.at_work("approving"):
         registration = approve_run(place, run, by, note, overrule)
     if as_json:
-        _print_json(registration)
+        screen.print_json(registration)
     else:
         screen.say(f"Approved: v{registration.version} is the champion.", "green")
 
@@ -334,12 +367,15 @@ def rollback(
         before = registry.champion()
         registry.rollback(number)
     if as_json:
-        _print_json({"model": registry.model, "champion": number, "before": before})
+        screen.print_json({"model": registry.model, "champion": number, "before": before})
     elif number == before:
         screen.say(f"v{number} is the champion already; nothing was changed.")
     else:
         screen.say(f"v{number} is the champion, v{before} no longer. What v{number} has not learned is pending.",
                    "green")  # fmt: skip
+
+
+app.add_typer(quarantine.app, name="quarantine", rich_help_panel=DECIDE)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -400,15 +436,6 @@ def _request(**chosen: object) -> "Request":
         return Request.model_validate(chosen)
     except ValidationError as error:
         raise WrongInput(f"--{first_problem(error)}.") from None
-
-
-def _print_json(content: Record | Sequence[Record] | dict[str, object]) -> None:
-    """One document on standard output; all but ASCII is escaped, so that it survives any terminal and pipe."""
-    if isinstance(content, Record):
-        plain: object = content.model_dump(mode="json", by_alias=True)
-    else:
-        plain = [r.model_dump(mode="json") for r in content] if isinstance(content, Sequence) else content
-    print(json.dumps(plain, indent=2))
 
 
 if __name__ == "__main__":

@@ -64,6 +64,7 @@ def watch(workspace: Workspace, stream: "StreamName", root: Path | None) -> Iter
     """Run the stream's nights one after the other, giving each as it ends."""
     with prefect_api(workspace.prefect_home, import_libraries):
         from flows.night import Request, night
+        from tasks.intake.readiness import mark
         from tasks.params import read_params
         from tasks.streams import deliveries
 
@@ -71,6 +72,7 @@ def watch(workspace: Workspace, stream: "StreamName", root: Path | None) -> Iter
         for number, delivery in enumerate(plan, start=1):
             log.info("night %d of %d, %s", number, len(plan), delivery.story, extra={"chapter": True})
             delivery.write(workspace.inbox / delivery.name, _tell("deliver", delivery.name))
+            mark(workspace.inbox / delivery.name)
             request = Request.model_validate(delivery.request)
             yield Watched(number, delivery, night(request, str(workspace.root), delivery.day))
 

@@ -8,19 +8,16 @@ person sees of them in Prefect.
 import logging
 import os
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
 from typing import Literal
 
-from filelock import FileLock, Timeout
 from prefect import flow, runtime, task
 from pydantic import BaseModel, ConfigDict, Field
 
 from flows import artifacts
 from records.batch import Arrival
-from records.errors import Busy, UnreadableBatch
+from records.errors import UnreadableBatch
 from records.experience import Experience, Report
 from records.registration import Night, Registration, RunFile
 from records.scores import ScoreMatrix
@@ -31,7 +28,8 @@ from tasks import stages
 from tasks.gate import quarantine
 from tasks.intake import inbox
 from tasks.intake.deliveries import printable
-from tasks.workspace import Workspace
+from tasks.intake.readiness import CLOCK, Clock, settle
+from tasks.workspace import Workspace, alone
 
 log = logging.getLogger("retain")
 
@@ -81,8 +79,8 @@ def night(request: Request = AS_CONFIGURED, workspace: str = "", arrived: date |
     log.setLevel(logging.INFO)  # Else nothing but warnings would reach Prefect's pages.
     day, watch = arrived or date.today(), Stopwatch()
     place = Workspace.open(Path(workspace or os.environ.get("RETAIN_WORKSPACE") or "."))
-    with alone(place):
-        arrivals, unreadable = take_all(place, day)
+    with alone(place), stages.bounded_cache(place):
+        arrivals, unreadable, waiting = take_all(place, day)
         watch.lap("ingest")
         parent = champion_step(place)
         experiences, reports = admit(place, parent, request)
@@ -92,7 +90,9 @@ def night(request: Request = AS_CONFIGURED, workspace: str = "", arrived: date |
         update={
             "arrivals": arrivals,
             "unreadable": unreadable,
+            "waiting": waiting,
             "quarantined": tuple(report for report in reports if not report.admitted),
+            "refusals": tuple(report for report in reports if report.admitted and report.faulty_rows()),
             "parent": parent,
             "day": day,
             "seconds": watch.total(),
@@ -141,32 +141,26 @@ class Stopwatch:
         return round(time.monotonic() - self.began, 1)
 
 
-@contextmanager
-def alone(place: Workspace) -> Iterator[None]:
-    """One night at a time in a workspace, also when two are started by hand."""
-    place.state.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(place.lock, timeout=0)
-    try:
-        lock.acquire()
-    except Timeout:
-        raise Busy(f"Another night is at work in {place.root}. Wait for it to end, then start again.") from None
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-def take_all(place: Workspace, day: date) -> tuple[tuple[Arrival, ...], dict[str, str]]:
-    """Ingest every delivery in the inbox; those that cannot become a batch stay there, each with its reason."""
+def take_all(
+    place: Workspace, day: date, clock: Clock = CLOCK
+) -> tuple[tuple[Arrival, ...], dict[str, str], dict[str, str]]:
+    """Ingest every delivery in the inbox that is ready. The others stay there, each with its reason: those that cannot
+    become a batch, and those that still change.
+    """
     arrivals, unreadable = [], {}
+    quarantine.finish(place)
     inbox.finish_taking(place)
-    for delivery in inbox.waiting(place):
+    ready, left = settle(inbox.waiting(place), stages.params_of(place).ingest.settle_seconds, clock, log.info)
+    waiting = {printable(delivery.name): why.sentence() for delivery, why in left.items()}
+    for name, sentence in waiting.items():
+        log.warning("%s is left to the next night: it %s", name, sentence)
+    for delivery in ready:
         try:
             arrivals.append(ingest_step(place, delivery, day))
         except UnreadableBatch as reason:
             log.warning("%s stays in the inbox: %s", printable(delivery.name), printable(str(reason)))
             unreadable[printable(delivery.name)] = printable(str(reason))
-    return tuple(arrivals), unreadable
+    return tuple(arrivals), unreadable, waiting
 
 
 def admit(place: Workspace, parent: int, request: Request) -> tuple[tuple[Experience, ...], tuple[Report, ...]]:
@@ -204,13 +198,12 @@ def champion_step(place: Workspace) -> int:
 
 @task(name="validate", task_run_name="validate")
 def validate_step(place: Workspace, run: RunFile) -> tuple[tuple[Experience, ...], tuple[Report, ...]]:
-    """Each pending batch passes the data gate or goes to quarantine."""
+    """Each pending batch passes the data gate or goes to quarantine; of one that passes, images may stay behind."""
     log.info("validate %s", ", ".join(run.batches))
     experiences, reports = stages.run_validate(place, run)
     for report in reports:
         artifacts.show_report(report)
-        if not report.admitted:
-            quarantine.set_aside(place, report)
+    quarantine.file(place, reports)
     return experiences, reports
 
 

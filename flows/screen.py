@@ -4,6 +4,7 @@ Names that come from outside are text: no markup in them is drawn and no control
 is as long as what it says, and progress is a plain line for each step, for logs.
 """
 
+import json
 import logging
 import os
 import shlex
@@ -16,6 +17,8 @@ from rich.console import Console, RenderableType
 from rich.status import Status
 from rich.table import Table
 from rich.text import Text
+
+from records.record import Record
 
 LABEL = 12
 """Width of the column that names what a line is about."""
@@ -65,6 +68,15 @@ def fail(sentence: str) -> None:
     """A line on standard error."""
     console = paper(error=True)
     console.print(Text(visible(sentence), style="red"), soft_wrap=not console.is_terminal)
+
+
+def print_json(content: Record | Sequence[Record] | dict[str, object]) -> None:
+    """One document on standard output; all but ASCII is escaped, so that it survives any terminal and pipe."""
+    if isinstance(content, Record):
+        plain: object = content.model_dump(mode="json", by_alias=True)
+    else:
+        plain = [r.model_dump(mode="json") for r in content] if isinstance(content, Sequence) else content
+    print(json.dumps(plain, indent=2))
 
 
 def listed(names: Sequence[str], most: int = 20) -> str:

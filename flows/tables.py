@@ -1,6 +1,7 @@
 """Tables: scores, history, comparison, parameters; and the words and colours of a verdict. Shares are in percent."""
 
 from collections.abc import Sequence
+from datetime import date
 from typing import TYPE_CHECKING
 
 from rich.table import Table
@@ -11,18 +12,24 @@ from records.scores import ScoreMatrix, ScoreRow
 
 if TYPE_CHECKING:
     from records.runs import RunFacts
+    from tasks.gate.handbook import Asked
+    from tasks.gate.quarantine import Entry
     from tasks.overview import Change, Comparison
+    from tasks.slices import Slices
 
 COLOURS = {
     "accept": "green", "approved": "green", "refuse": "red", "inconclusive": "yellow", "held": "yellow",
     "quarantined": "magenta", "nothing to learn": "dim",
 }  # fmt: skip
+SEVERITIES = {"refuse batch": "red", "refuse image": "magenta", "drop": "cyan", "warn": "yellow"}
 WORDS = {"accept": "accepted", "refuse": "refused"}
 NONE = "–"
 SHORT = 8
 """Characters of a run's id that are shown; the beginning is enough to name it."""
 MOST = 20
 """Classes that a comparison shows."""
+MOST_VALUES = 30
+"""Values of a column that a comparison shows."""
 
 
 def percent(value: float | None) -> str:
@@ -129,6 +136,28 @@ def show_comparison(told: "Comparison") -> None:
         screen.tell("lost as", screen.listed(pairs, 10))
 
 
+def show_checks(checks: "Sequence[Asked]") -> None:
+    """A row a check of the data gate; severities that params.yaml changes stand out."""
+    table = _table(("check", "if not", "limits"), left=("check", "if not", "limits"))
+    table.columns[-1].no_wrap = False
+    for check in checks:
+        limits = ", ".join(f"{name} {value}".strip() for name, value in check.limits.items())
+        colour = SEVERITIES.get(check.severity, "dim") + (" bold" if check.changed else "")
+        table.add_row(check.name, Text(check.severity, colour), Text(screen.visible(limits)))
+    screen.draw(table)
+    screen.say(f"{len(checks)} checks; what each means is in docs/checks.md, or here with --json.", "dim")
+
+
+def show_slices(told: "Slices") -> None:
+    """How the second version differs from the first, a row a value of a column."""
+    first, second = f"v{told.first}", f"v{told.second}"
+    shared = screen.count(sum(c.images for c in told.values), "test image")
+    screen.say(f"{second} against {first} by {told.by}, on the {shared} that both were examined on", "bold")
+    screen.draw(_change_table(screen.visible(told.by), told.values[:MOST_VALUES], first, second))
+    if (more := len(told.values) - MOST_VALUES) > 0:
+        screen.say(f"and {more} more; --json has all.", "dim")
+
+
 def show_params(values: dict[str, str], defaults: dict[str, str]) -> None:
     """A line a parameter; those that differ from the default stand out."""
     longest = max(map(len, values))
@@ -139,6 +168,22 @@ def show_params(values: dict[str, str], defaults: dict[str, str]) -> None:
         if changed:
             line.append(f"  (default {_as_yaml(str(default))})", "dim")
         screen.draw(line)
+
+
+def show_entries(entries: "Sequence[Entry]", today: date) -> None:
+    """A row an entry of the quarantine. What was held back as a whole stands out."""
+    if not entries:
+        screen.say("Nothing is in quarantine.")
+        return
+    names = ("batch", "delivered as", "images", "refused", "age", "why")
+    table = _table(names, left=("batch", "delivered as", "why"))
+    table.columns[1].no_wrap = table.columns[-1].no_wrap = False
+    for entry in entries:
+        name = Text(entry.batch, style="" if entry.admitted else COLOURS["quarantined"])
+        age = screen.count((today - entry.arrived).days, "day")
+        source, why = Text(screen.visible(entry.source)), Text(screen.visible(entry.summary))
+        table.add_row(name, source, f"{entry.images:,}", f"{entry.refused:,}", age, why)
+    screen.draw(table)
 
 
 def _as_yaml(value: str) -> str:

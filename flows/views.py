@@ -1,5 +1,6 @@
 """What a person sees of a night and of a workspace, in words."""
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +15,12 @@ from records.verdict import Finding, Verdict
 
 if TYPE_CHECKING:
     from records.runs import RunFacts
+    from tasks.gate.files import Written
+    from tasks.gate.release import Dropped, Released
     from tasks.overview import Status
+
+FIRST = 3
+"""Images of a check that the terminal names."""
 
 
 def lost(finding: Finding | None) -> str:
@@ -90,11 +96,18 @@ def show_night(night: Night, workspace: Path) -> None:
     for arrival in night.arrivals:
         known = " (known already: nothing was added)" if arrival.known else ""
         images = screen.count(arrival.batch.images, "image")
-        screen.tell("ingested", f"{arrival.batch.id}: {images} of {arrival.batch.source}{known}")
+        screen.tell("ingested", f"{arrival.batch.id}: {images} of {arrival.delivery or arrival.batch.source}{known}")
+        aside = workspace / "quarantine" / arrival.batch.id / "files"
+        if aside.exists():
+            screen.tell("", f"Files that were sent with it and are in no batch: {screen.place(aside)}")
     for name, reason in night.unreadable.items():
         screen.tell("not taken", f"{name} stays in the inbox: {reason}", "yellow")
+    for name, sentence in night.waiting.items():
+        screen.tell("waits", f"{name} {sentence}", "yellow")
     for report in night.quarantined:
         _tell_quarantine("quarantined", report, workspace)
+    for report in night.refusals:
+        _tell_quarantine("refused", report, workspace)
     for batch in night.learned:
         screen.tell("learned", batch)
     if night.scores is not None:
@@ -108,15 +121,21 @@ def show_night(night: Night, workspace: Path) -> None:
 
 
 def _tell_quarantine(label: str, report: Report, workspace: Path) -> None:
-    screen.tell(label, f"{report.batch} ({report.source})", COLOURS["quarantined"])
+    part = f": {_images(report)} of {report.images:,}" if report.admitted else ""
+    screen.tell(label, f"{report.batch} ({report.source}){part}", "" if report.admitted else COLOURS["quarantined"])
     screen.tell("", report.summary)
     screen.tell("", screen.place(workspace / "quarantine" / report.batch / "report.html"))
+
+
+def _images(report: Report) -> str:
+    return screen.count(len(report.faulty_rows()), "image")
 
 
 def tell_reasons(label: str, night: Night) -> None:
     """Why a night made no version, as a line under `label`."""
     reasons = [report.summary for report in night.quarantined] + ([night.sentence()] if night.verdict else [])
-    for reason in reasons + [f"{name}: {why}" for name, why in night.unreadable.items()]:
+    reasons += [f"{name}: {why}" for name, why in night.unreadable.items()]
+    for reason in reasons + [f"{name} {sentence}" for name, sentence in night.waiting.items()]:
         screen.tell(label, reason, COLOURS.get(outcome(night), ""))
 
 
@@ -148,12 +167,18 @@ def show_status(told: "Status", workspace: Path) -> None:
     if told.last is not None:
         _tell_last(told.last)
     screen.tell("inbox", screen.listed(told.inbox))
+    for name, sentence in told.waiting.items():
+        screen.tell("", f"{name} {sentence}", "yellow")
     screen.tell("pending", screen.listed(told.pending))
     if not told.quarantine:
         screen.tell("quarantine", "nothing")
     for number, report in enumerate(told.quarantine):
         _tell_quarantine("" if number else "quarantine", report, workspace)
+    for number, report in enumerate(told.refused):
+        _tell_quarantine("" if number else "refused", report, workspace)
     screen.say()
+    if told.quarantine or told.refused:
+        screen.say(f"To look at what was refused, and decide: {screen.command('quarantine list', workspace)}")
     if told.last is not None and told.last.version is None and word(told.last) in ("held", "inconclusive"):
         say_approve(told.last.run, workspace)
     screen.say(_next(told, workspace))
@@ -180,3 +205,83 @@ def _next(told: "Status", workspace: Path) -> str:
     if told.pending:
         parts.append(f"learn {screen.count(len(told.pending), 'pending batch', 'pending batches')}")
     return f"The next night will {' and '.join(parts)}: {screen.command('night', workspace)}"
+
+
+# Quarantine
+
+
+def show_report(report: Report, workspace: Path) -> None:
+    """What did not pass, the first images of each check, and what can be done."""
+    screen.say(f"{report.batch} ({report.source})", "bold")
+    screen.say(report.summary)
+    for check in report.checks:
+        if check.passed:
+            continue
+        screen.say()
+        line = Text(check.name, style="bold").append(f"  {SEVERITIES[check.severity]}", style="dim")
+        number = check.note or screen.count(check.found, "image")
+        screen.draw(line.append(f"  {screen.visible(number)}", style=""))
+        screen.say(f"  {check.remedy}")
+        for complaint in check.complaints[:FIRST]:
+            screen.say(f"  - {complaint.path}{f': {complaint.detail}' if complaint.detail else ''}", "dim")
+        if check.complaints and check.found > FIRST:
+            screen.say(f"    and {check.found - FIRST:,} more", "dim")
+    screen.say()
+    screen.tell("pictures", screen.place(workspace / "quarantine" / report.batch / "report.html"))
+    if not report.admitted:
+        choice = " --leave-out refused" if report.faulty_rows() else ""
+        screen.tell("release", screen.command(f"quarantine release {report.batch}{choice}", workspace))
+    else:
+        screen.tell("correct", screen.command(f"quarantine show {report.batch} --files DIR", workspace))
+    screen.tell("give up", screen.command(f"quarantine drop {report.batch}", workspace))
+
+
+SEVERITIES = {
+    "refuse batch": "stops the batch", "refuse image": "refused", "drop": "left out", "warn": "worth a look",
+}  # fmt: skip
+
+
+def say_written(report: Report, workspace: Path, folder: Path, written: "Written") -> None:
+    """What lies in the folder now, and the way back."""
+    manifest = folder / "manifest.csv"
+    screen.say()
+    screen.say(f"Wrote {screen.count(written.images, 'image')} and their manifest.csv to {screen.place(folder)}.")
+    if written.without:
+        one = written.without == 1
+        screen.say(
+            f"{screen.count(written.without, 'image')} {'is' if one else 'are'} not there: no bytes of "
+            f"{'it' if one else 'them'} were ever taken. Deliver {'it' if one else 'them'} again."
+        )
+    if written.images:
+        words = f"quarantine release {report.batch} --manifest {shlex.quote(screen.place(manifest))}"
+        screen.say("Delete lines, change labels, then: " + screen.command(words, workspace))
+
+
+def show_release(told: "Released", workspace: Path) -> None:
+    """Whether what was released is pending now."""
+    corrected = told.batch != told.entry
+    if told.finished:
+        screen.say(f"An interrupted release had corrected {told.entry} already; it is finished, and nothing else done.")
+    if corrected:
+        screen.say(f"{told.entry} is corrected as {told.batch}: {screen.count(told.report.images, 'image')}.")
+    if told.report.admitted:
+        without = f", without {_images(told.report)} that stay here" if told.report.faulty_rows() else ""
+        screen.say(f"Released: the next night learns {told.batch}{without}.", "green")
+        screen.say(told.report.summary)
+        return
+    screen.say(f"{told.batch} {'is in' if corrected else 'stays in'} quarantine.", COLOURS["quarantined"])
+    screen.say(told.report.summary)
+    screen.say(f"Why: {screen.command(f'quarantine show {told.batch}', workspace)}")
+
+
+def show_drop(told: "Dropped", workspace: Path) -> None:
+    """What is gone, and how to get it back."""
+    if not told.left:
+        screen.say(f"Dropped the entry of {told.batch}. Its refused images stay in the batch, unlearned.")
+        return
+    screen.say(f"Dropped {told.batch}.")
+    if told.back:
+        screen.say(f"What it corrected, {told.back}, is in quarantine again.")
+    batch = f"data/batches/{told.batch}"
+    where = "" if workspace == Path.cwd() else f"cd {shlex.quote(screen.place(workspace))} && "
+    screen.say(f"To get it back: {where}dvc get . {batch} --rev {told.commit[:12]} --out {batch}")

@@ -2,12 +2,15 @@
 
 Decoding happens once. The decoded images are a cache, one memory-mapped file a batch and input size, outside version
 control and rebuilt at will; a night therefore pays for decoding its own batch, not the archive. The labels have such a
-file a batch beside them, so that what was learned long ago is not looked up in its shards every night.
+file a batch beside them, so that what was learned long ago is not looked up in its shards every night. What no night
+used for longest goes when the cache grows too large.
 """
 
+import contextlib
 import hashlib
 import json
 import os
+import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -183,6 +186,7 @@ class Archive:
         path = self.cache / f"{batch_id}-{hashlib.sha256(record.read_bytes()).hexdigest()[:16]}.safetensors"
         if not path.exists():
             Labels.of(self._shards(batch_id)).write(path)
+        _mark_used(path)
         return Labels.read(path)
 
     def pool(self, experiences: Sequence[Experience], split: Split, classes: Sequence[str], spec: InputSpec) -> Pool:
@@ -210,6 +214,7 @@ class Archive:
         path = self._pixels_path(batch_id, spec)
         if not path.exists():
             self._decode(batch_id, spec, path)
+        _mark_used(path)
         return np.load(path, mmap_mode="r", allow_pickle=False)  # type: ignore[no-any-return]
 
     def some(self, batch_id: str, rows: Sequence[int], spec: InputSpec) -> NDArray[np.uint8]:
@@ -226,6 +231,20 @@ class Archive:
 
     def _pixels_path(self, batch_id: str, spec: InputSpec) -> Path:
         return self.cache / f"{batch_id}-{spec.channels}x{spec.height}x{spec.width}.npy"
+
+    def trim(self, limit: int, began: int) -> None:
+        """Remove files of the cache, those used longest ago first, until it holds at most `limit` bytes.
+
+        What was used since `began`, in nanoseconds since 1970, stays, whatever the limit.
+        """
+        found = [(path, path.stat()) for path in self.cache.glob("*") if path.is_file()]
+        excess = sum(facts.st_size for _, facts in found) - limit
+        for path, facts in sorted(found, key=lambda file: _last_used(file[1])):
+            if excess <= 0 or _last_used(facts) >= began:
+                return
+            with contextlib.suppress(OSError):  # It is only a cache; no night shall fail for it.
+                path.unlink()
+            excess -= facts.st_size
 
     def _decode(self, batch_id: str, spec: InputSpec, path: Path) -> None:
         self.cache.mkdir(parents=True, exist_ok=True)
@@ -314,6 +333,16 @@ class Archive:
     def _table(path: Path, columns: list[str]) -> dict[str, NDArray[np.generic]]:
         table = parquet.read_table(path, columns=columns)
         return {name: table[name].to_numpy(zero_copy_only=False) for name in columns}
+
+
+def _mark_used(path: Path) -> None:
+    """Set the time of the last access, which many file systems do not keep by themselves."""
+    with contextlib.suppress(OSError):  # A cache that may only be read is as good.
+        os.utime(path, ns=(time.time_ns(), path.stat().st_mtime_ns))
+
+
+def _last_used(facts: os.stat_result) -> int:
+    return max(facts.st_atime_ns, facts.st_mtime_ns)
 
 
 def admitted_rows(labels: Labels, experience: Experience, split: Split) -> NDArray[np.int64]:

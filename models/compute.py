@@ -98,8 +98,26 @@ ONE_CPU = Compute()
 
 
 def default_device() -> torch.device:
-    """The GPU of this process if there is one; `RETAIN_DEVICE=cpu` does without."""
-    wanted = torch.device(os.environ.get("RETAIN_DEVICE") or ("cuda" if torch.cuda.is_available() else "cpu"))
-    if wanted.type == "cuda" and wanted.index is None:
-        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
-    return wanted
+    """The GPU of this process if there is one; `RETAIN_DEVICE` names another of `devices`, `cpu` among them.
+
+    Raises `WrongInput` if it names one that is not there.
+    """
+    there = devices()
+    named = os.environ.get("RETAIN_DEVICE")
+    wanted = named or ("cuda" if len(there) > 1 else "cpu")
+    mine = f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if wanted == "cuda" else wanted
+    if mine in there:
+        return torch.device(mine)
+    told = f"`{named}`" if named else "not set"
+    meant = f", which means {mine} for this process" if mine != wanted else ""
+    here = ", ".join(there) if len(there) > 1 else "the CPU alone"
+    raise WrongInput(
+        f"RETAIN_DEVICE is {told}{meant}; it must be `cpu`, `cuda`, or one GPU such as `cuda:0`, and what torch finds "
+        f"here is {here}."
+    )
+
+
+def devices() -> tuple[str, ...]:
+    """What this machine can compute on: `cpu`, `cuda:0`, `cuda:1`, ..."""
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    return ("cpu", *(f"cuda:{number}" for number in range(gpus)))

@@ -90,7 +90,7 @@ class Memory:
         return sorted_._take(np.concatenate(kept).astype(np.int64)) if kept else self
 
     def forget(self, images: Sequence[str]) -> "Memory":
-        """Without the given images."""
+        """Without the given images. No command calls it yet."""
         return self._take(np.flatnonzero(~np.isin(self.image, list(images))))
 
     def like(self, other: "Memory") -> "Memory":
@@ -103,11 +103,21 @@ class Memory:
             outputs[here] = other.outputs[there]
         return replace(self, weight=weight, outputs=outputs)._take(np.arange(len(self)))
 
+    def unanswered(self) -> "Memory":
+        """The images that no outputs are stored with, in the same order."""
+        positions = self._without_outputs()
+        return Memory(**{c: getattr(self, c)[positions] for c in COLUMNS})
+
     def answered(self, outputs: Outputs) -> "Memory":
-        """With `outputs` [n, classes] for those images that have none yet; what was stored earlier stays."""
+        """With `outputs` [k, classes] for the images that `unanswered` gives; what was stored earlier stays."""
         stored = _widened(self.outputs, len(self), outputs.shape[1])
-        stored[np.isnan(stored).all(axis=1)] = outputs[np.isnan(stored).all(axis=1)]
+        stored[self._without_outputs()] = outputs
         return replace(self, outputs=stored)
+
+    def _without_outputs(self) -> NDArray[np.int64]:
+        if self.outputs is None:
+            return np.arange(len(self))
+        return np.flatnonzero(np.isnan(self.outputs).all(axis=1))
 
     def _by_rank(self) -> NDArray[np.int64]:
         """Positions by time of an exponential clock that runs at the image's weight; equal weights leave the ranks."""

@@ -97,7 +97,10 @@ def adapted_rate(novelty: float, images: int, usual: int) -> float:
 
 
 class MovingAverage:
-    """The exponential moving average of weights (Polyak and Juditsky, 1992; Tarvainen and Valpola, 2017)."""
+    """The exponential moving average of weights (Polyak and Juditsky, 1992; Tarvainen and Valpola, 2017).
+
+    `weights` may hold the statistics of batch normalisation too: those of the last weights would not fit the average.
+    """
 
     def __init__(self, weights: Iterable[torch.Tensor], decay: float) -> None:
         self.weights = list(weights)

@@ -80,7 +80,7 @@ class _Descent:
         self.optimisers = plan.optimiser.start(course.network)
         self.average = None
         if plan.optimiser.average:
-            self.average = MovingAverage(course.network.parameters(), plan.optimiser.average)
+            self.average = MovingAverage(course.network.floats(), plan.optimiser.average)
         self.losses: dict[str, list[Tensor]] = {}
         self.done, self.seen, self.seconds = 0, 0, 0.0
 

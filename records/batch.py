@@ -26,7 +26,11 @@ class Batch(Record):
     id: str
     """The day it arrived and the first eight digits of its digest, for example 2026-01-05-3f2a9c1b."""
     digest: str
-    """SHA-256 over every image's path, label, further columns and bytes, in the order of the paths."""
+    """SHA-256 over every image's path, label, further columns and bytes, in the order of the paths.
+
+    Of a correction also over what it corrects and what was accepted: the same images, judged otherwise, are another
+    batch.
+    """
     arrived: date
     source: str
     """Name of the folder or manifest it was delivered as."""
@@ -39,6 +43,8 @@ class Batch(Record):
     shards: tuple[Shard, ...]
     corrects: str = ""
     """Id of the batch in quarantine whose images these are, corrected by a person; empty for a delivery."""
+    replaces: bool = False
+    """True if nothing of the batch that it corrects was admitted: that one is never learned, this one stands for it."""
     accepted: tuple[str, ...] = ()
     """Names of checks that a person has looked at and accepted for these images; they only warn."""
     note: str = ""
@@ -51,3 +57,5 @@ class Arrival(Record):
     batch: Batch
     known: bool
     """True if the same content had been ingested before; then nothing was written."""
+    delivery: str = ""
+    """Name of what was delivered now; a batch that was known may have come under another one."""

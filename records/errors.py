@@ -4,11 +4,11 @@
     ├── WrongInput           what was given cannot be used: a file, a name, a parameter
     │   ├── NotAWorkspace    the folder is not a retain workspace
     │   ├── WrongParameters  params.yaml, or a value that replaces one of it
-    │   └── UnreadableBatch  a folder or manifest that cannot become a batch; it stays where it is
+    │   └── UnreadableBatch  a delivery that cannot become a batch; it stays where it is
     ├── RejectedBatch        a batch that did not pass validation; carries its report (in experience.py)
     ├── Unavailable          an outside system does not answer, or the disk is full
     ├── UpdateFailed         one of several training processes ended early; what it reached is kept
-    ├── Busy                 another night is at work on the same model
+    ├── Busy                 another night or command is at work on the same workspace
     └── DamagedState         something that retain wrote is missing or changed
 
 A refused verdict is no error: it is a result, and it is kept.
@@ -32,7 +32,7 @@ class WrongParameters(WrongInput):
 
 
 class UnreadableBatch(WrongInput):
-    """A folder or manifest that cannot become a batch. Nothing was taken from it."""
+    """A delivery that cannot become a batch. Nothing was taken from it."""
 
 
 class Unavailable(RetainError):
@@ -44,7 +44,7 @@ class UpdateFailed(RetainError):
 
 
 class Busy(RetainError):
-    """Another night is at work on the same model."""
+    """Another night or command is at work on the same workspace."""
 
 
 class DamagedState(RetainError):

@@ -21,7 +21,7 @@ class Complaint(Record):
     detail: str
     """What was found, for this image."""
     like: str = ""
-    """Another image that it resembles, as `<batch>#<row>`; empty if there is none."""
+    """The image that it resembles or contradicts, as `<batch id>#<row>`: an earlier one, or one of the same batch."""
 
 
 class Comparison(Record):
@@ -72,6 +72,10 @@ class Report(Record):
         """Rows that are not learned, sorted, each once."""
         leaving_out = ("refuse image", "drop")
         return tuple(sorted({c.row for k in self.checks if k.severity in leaving_out for c in k.complaints}))
+
+    def faulty_rows(self) -> tuple[int, ...]:
+        """Rows that a check refused, sorted, each once; a copy that was merely dropped is none of them."""
+        return tuple(sorted({c.row for k in self.checks if k.severity == "refuse image" for c in k.complaints}))
 
 
 class RejectedBatch(RetainError):

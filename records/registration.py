@@ -40,7 +40,11 @@ class Night(Record):
     arrivals: tuple[Arrival, ...] = ()
     unreadable: dict[str, str] = {}
     """Deliveries that could not become a batch, by name, with the reason. They stay in the inbox."""
+    waiting: dict[str, str] = {}
+    """Deliveries that are not ready, by name, with what was seen and what they wait for. The next night takes them."""
     quarantined: tuple[Report, ...] = ()
+    refusals: tuple[Report, ...] = ()
+    """Of batches that were admitted, but not with all their images."""
     learned: tuple[str, ...] = ()
     """Experiences that the candidate learned."""
     parent: int = 0
@@ -55,6 +59,8 @@ class Night(Record):
             return f"{self.verdict.reason} {self._kept()}"
         if self.quarantined:
             return f"Nothing to learn: {len(self.quarantined)} batch(es) went to quarantine."
+        if self.waiting:
+            return "Nothing to learn: no batch is pending, and what is in the inbox still changes."
         return "Nothing to learn: no batch is pending."
 
     def _kept(self) -> str:

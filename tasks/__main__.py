@@ -34,7 +34,7 @@ def _run(step: str, workspace: Workspace) -> str:
     if step == "validate":
         return "\n".join(report.summary for report in stages.run_validate(workspace)[1])
     if step == "update":
-        snapshot, _ = stages.run_update(workspace)
+        snapshot, _ = stages.run_update(workspace, launch.say_progress())
         return f"Learned {len(snapshot.experiences)} experiences, {len(snapshot.classes)} classes."
     if step == "evaluate":
         return f"Average score {stages.run_evaluate(workspace).average():.4f}."

@@ -5,6 +5,7 @@ RETAIN_PROCESSES.
 """
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ import torch
 import torch.distributed as distributed
 
 from models.compute import default_device
+from models.training import Progress
 from records.errors import UpdateFailed, WrongInput
 
 
@@ -53,18 +55,44 @@ def joined() -> Iterator[None]:
         distributed.destroy_process_group()
 
 
-def update_together(root: Path) -> None:
+def update_together(root: Path, progress: Progress = lambda done, total: None) -> None:
     """Run the update step of the workspace `root` in several processes. Raises `UpdateFailed` if one fails."""
     cores = max(1, (os.cpu_count() or 1) // processes())
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes()}"]
-    done = subprocess.run(
+    with subprocess.Popen(
         [*command, "-m", "tasks", "update"],
         cwd=root,
         env={"OMP_NUM_THREADS": str(cores), **os.environ},
-        stdout=subprocess.DEVNULL,
-        check=False,
-    )
-    if done.returncode:
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as running:
+        assert running.stdout is not None
+        try:
+            for line in running.stdout:
+                if said := SAID.fullmatch(line.strip()):
+                    progress(int(said[1]), int(said[2]))
+        except BaseException:
+            running.terminate()  # It takes the processes that it started along.
+            raise
+    if running.returncode:
         raise UpdateFailed(
-            f"The update in {processes()} processes ended with status {done.returncode}; see its output."
+            f"The update in {processes()} processes ended with status {running.returncode}; see its output."
         )
+
+
+SAID = re.compile(r"(\d+) of (\d+) steps")
+"""How the first of several processes tells the one that started them how far they are."""
+
+
+def say_progress() -> Progress:
+    """A progress function that says so on standard output, once a percent; only of the first of several processes."""
+    last = -1
+
+    def say(done: int, total: int) -> None:
+        nonlocal last
+        percent = 100 * done // max(total, 1)
+        if first() and together() and percent != last:
+            last = percent
+            print(f"{done} of {total} steps", flush=True)
+
+    return say

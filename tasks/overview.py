@@ -1,5 +1,6 @@
 """What a person asks between nights: where do we stand, what is different between two versions, let this one in."""
 
+import time
 from collections.abc import Sequence
 
 import pandas as pd
@@ -10,9 +11,10 @@ from records.record import Record
 from records.registration import Registration
 from records.runs import RunFacts, VersionFacts
 from tasks.evaluate import OUTCOMES
-from tasks.gate.quarantine import pending, quarantined
+from tasks.gate.quarantine import pending, reports
 from tasks.intake.deliveries import printable
 from tasks.intake.inbox import waiting
+from tasks.intake.readiness import unready
 from tasks.register import approve
 from tasks.stages import archive_of, params_of, registry_of, snapshot_of, version_folder
 from tasks.workspace import Workspace
@@ -31,7 +33,12 @@ class Status(Record):
     """Batches that the next night will validate and learn."""
     inbox: tuple[str, ...]
     """Deliveries that wait."""
+    waiting: dict[str, str] = {}
+    """Those of them that are not ready yet, with what was seen and what they wait for."""
     quarantine: tuple[Report, ...]
+    """Of batches that are held back."""
+    refused: tuple[Report, ...]
+    """Of admitted batches, of which images were refused that wait for a person."""
     last: RunFacts | None
     """The last judged night."""
 
@@ -71,15 +78,19 @@ def status_of(workspace: Workspace) -> Status:
     champion = registry.champion()
     snapshot = snapshot_of(workspace, champion)
     learned = tuple(e.batch for e in snapshot.experiences)
-    runs = registry.runs(1)
+    runs, kept = registry.runs(1), reports(workspace)
+    deliveries, seconds, now = waiting(workspace), params_of(workspace).ingest.settle_seconds, time.time()
+    seen = {delivery: unready(delivery, seconds, now) for delivery in deliveries}
     return Status(
         model=registry.model,
         champion=next((v for v in registry.versions() if v.number == champion), None),
         classes=snapshot.classes,
         learned=learned,
         pending=pending(workspace, learned),
-        inbox=tuple(printable(delivery.name) for delivery in waiting(workspace)),
-        quarantine=quarantined(workspace),
+        inbox=tuple(printable(delivery.name) for delivery in deliveries),
+        waiting={printable(delivery.name): why.sentence() for delivery, why in seen.items() if why is not None},
+        quarantine=tuple(report for report in kept if not report.admitted),
+        refused=tuple(report for report in kept if report.admitted),
         last=runs[0] if runs else None,
     )
 
@@ -89,25 +100,40 @@ def compare_versions(workspace: Workspace, first: int, second: int) -> Compariso
 
     Raises `WrongInput` if one of them does not exist.
     """
-    return compare_answers(first, second, _outcomes(workspace, first), _outcomes(workspace, second))
+    return compare_answers(first, second, outcomes_of(workspace, first), outcomes_of(workspace, second))
 
 
 def compare_answers(first: int, second: int, before: pd.DataFrame, after: pd.DataFrame) -> Comparison:
     """Compare two versions by their answers: a row an image, with columns experience, image, label, answer, overall."""
-    rows = before.merge(
-        after, on=["experience", "image", "label"], how="outer", suffixes=("_first", "_second"), indicator=True
-    )
+    rows = join_answers(before, after)
     both = rows[rows["_merge"] == "both"]
     lost = both[both["overall_first"] > both["overall_second"]]
     pairs = (lost["label"] + " → " + lost["answer_second"]).value_counts()
     return Comparison(
         first=first,
         second=second,
-        total=_change("all", both) if len(both) else None,
+        total=change_of("all", both) if len(both) else None,
         experiences=_changes(rows, "experience", (before, after)),
         classes=_changes(rows, "label", (before, after)),
         confused={str(pair): int(count) for pair, count in pairs.items()},
     )
+
+
+def join_answers(before: pd.DataFrame, after: pd.DataFrame) -> pd.DataFrame:
+    """A row an image that either version was examined on: answer_first, answer_second, ..., and which in `_merge`."""
+    keys = ["experience", "image", "label"]
+    return before.merge(after, on=keys, how="outer", suffixes=("_first", "_second"), indicator=True)
+
+
+def outcomes_of(workspace: Workspace, version: int) -> pd.DataFrame:
+    """What a registered version answered: experience, image, label, answer, overall. Raises `WrongInput` if there is no
+    such version.
+    """
+    folder = version_folder(workspace, version)
+    assert folder is not None, "version 0 is not registered"
+    columns = ["experience", "image", "label", "answer", "overall"]
+    table: pd.DataFrame = parquet.read_table(folder / "evaluation" / OUTCOMES, columns=columns).to_pandas()
+    return table
 
 
 def approve_run(workspace: Workspace, run: str, by: str, note: str, overrule: bool) -> Registration:
@@ -120,21 +146,14 @@ def approve_run(workspace: Workspace, run: str, by: str, note: str, overrule: bo
     )
 
 
-def _outcomes(workspace: Workspace, version: int) -> pd.DataFrame:
-    folder = version_folder(workspace, version)
-    assert folder is not None, "version 0 is not registered"
-    columns = ["experience", "image", "label", "answer", "overall"]
-    table: pd.DataFrame = parquet.read_table(folder / "evaluation" / OUTCOMES, columns=columns).to_pandas()
-    return table
-
-
 def _changes(rows: pd.DataFrame, by: str, tables: Sequence[pd.DataFrame]) -> tuple[Change, ...]:
     groups = dict(list(rows.groupby(by, sort=False)))
     in_order = pd.concat([table[by] for table in tables]).unique()
-    return tuple(_change(str(subject), groups[subject]) for subject in in_order)
+    return tuple(change_of(str(subject), groups[subject]) for subject in in_order)
 
 
-def _change(subject: str, rows: pd.DataFrame) -> Change:
+def change_of(subject: str, rows: pd.DataFrame) -> Change:
+    """How the versions differ on some rows of `join_answers`."""
     shared = rows[rows["_merge"] == "both"]
     counted = shared if len(shared) else rows
     return Change(

@@ -109,6 +109,8 @@ def _sentence(error: ValidationError, content: dict[str, Any]) -> str:
         return f"`{where}.name` is `{context['tag']}`, which is not known; known: {known_names}."
     if problem["type"] == "union_tag_not_found":
         return f"`{where}` must have a `name`, which chooses."
+    if problem["type"] == "value_error":  # A section as a whole: to print it would bury what is said of it.
+        return f"`{where}`: {problem['ctx']['error']}."
     given = "" if problem["type"] == "missing" else f" (given: {problem['input']!r})"
     wishes = dict.fromkeys(p["msg"] for p in error.errors() if _place(p, content) == where)
     told = " or ".join(wish[0].lower() + wish[1:] for wish in wishes)

@@ -5,8 +5,12 @@ same files give the same verdict whoever runs them.
 """
 
 import json
+import math
+import os
 import shutil
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
 
@@ -19,7 +23,7 @@ from models.archive import Archive
 from models.knowledge import Knowledge
 from models.training import Progress
 from records.batch import Batch
-from records.errors import DamagedState, UpdateFailed
+from records.errors import DamagedState, UpdateFailed, WrongInput
 from records.experience import Experience, RejectedBatch, Report
 from records.registration import Registration, RunFile
 from records.scores import ScoreMatrix
@@ -62,6 +66,29 @@ def archive_of(workspace: Workspace) -> Archive:
     return Archive(workspace.batches, workspace.cache)
 
 
+@contextmanager
+def bounded_cache(workspace: Workspace) -> Iterator[None]:
+    """Whatever is done in here, afterwards the cache of decoded images is within RETAIN_CACHE_GB, or holds only what
+    was used in here. Raises `WrongInput` beforehand if that is no number."""
+    limit, began = cache_limit(), time.time_ns()
+    try:
+        yield
+    finally:
+        archive_of(workspace).trim(limit, began)
+
+
+def cache_limit() -> int:
+    """RETAIN_CACHE_GB, or 20, in bytes. Raises `WrongInput` for what is no number."""
+    given = os.environ.get("RETAIN_CACHE_GB") or "20"
+    try:
+        limit = float(given)
+    except ValueError:
+        limit = math.nan
+    if not 0 <= limit < math.inf:
+        raise WrongInput(f"RETAIN_CACHE_GB is `{given}`; it must be a number of gigabytes, 0 or more.")
+    return int(limit * 10**9)
+
+
 def version_folder(workspace: Workspace, version: int) -> Path | None:
     """Where a registered version lies on this machine, fetched if it is not there yet; None for version 0."""
     if version == 0:
@@ -75,10 +102,13 @@ def snapshot_of(workspace: Workspace, version: int) -> Snapshot:
     return FRESH if folder is None else Snapshot.read(folder / "snapshot" / "snapshot.json")
 
 
-def run_validate(workspace: Workspace, run: RunFile | None = None) -> tuple[tuple[Experience, ...], tuple[Report, ...]]:
+def run_validate(
+    workspace: Workspace, run: RunFile | None = None, keep: bool = True
+) -> tuple[tuple[Experience, ...], tuple[Report, ...]]:
     """Validate each batch of `run` (default: run.json), on its own; write experiences and reports, and give both.
 
-    If none passes, the experiences of the run before stay: run.json still names them.
+    If none passes, the experiences of the run before stay: run.json still names them. Without `keep` nothing is
+    written: somebody only asks.
     """
     run = run or workspace.run_file()
     params = read_params(workspace.params, run.overrides)
@@ -100,8 +130,9 @@ def run_validate(workspace: Workspace, run: RunFile | None = None) -> tuple[tupl
                 experiences.append(experience)
                 earlier.add(experience, facts)
             reports.append(report)
-    _write_all(workspace.reports, reports)
-    if experiences:
+    if keep:
+        _write_all(workspace.reports, reports)
+    if keep and experiences:
         _write_all(workspace.experiences, experiences)
     return tuple(experiences), tuple(reports)
 
@@ -124,7 +155,7 @@ def run_update(workspace: Workspace, progress: Progress = lambda done, total: No
         return finished, _training_log(workspace, name)
     folder = version_folder(workspace, run.parent)
     if launch.processes() > 1 and not launch.together():
-        launch.update_together(workspace.root)
+        launch.update_together(workspace.root, progress)
         finished = _finished(workspace.candidate, name)
         if finished is None:
             raise UpdateFailed(f"The update in several processes ended without a candidate in {workspace.candidate}.")
@@ -140,8 +171,9 @@ def run_update(workspace: Workspace, progress: Progress = lambda done, total: No
         progress,
         workspace.unfinished,
     )
+    trained = trained.model_copy(update={"identity": name})
     if launch.first():
-        trained.model_copy(update={"identity": name}).write(workspace.training)
+        trained.write(workspace.training)
     return snapshot, trained
 
 

@@ -87,6 +87,11 @@ class UpdateParams(Record):
             raise ValueError(f"`augmentation.mix` makes no sense with the strategy {self.strategy.name}")
         if self.correction is not None and not self.strategy.corrected:
             raise ValueError(f"`correction` makes no sense with the strategy {self.strategy.name}")
+        if self.correction is not None and self.correction.needs_memory and self.memory.size == 0:
+            raise ValueError(
+                f"`memory.size: 0` makes no sense with the correction {self.correction.name}: it is fitted on "
+                "remembered images"
+            )
         if self.memory.size == "all" and self.strategy.remembers_outputs:
             raise ValueError(
                 f"`memory.size: all` makes no sense with the strategy {self.strategy.name}: no answers are stored"
@@ -165,10 +170,10 @@ def learn(
     if params.correction is not None:
         params.correction.apply(course, material)
     memory = _remember(remembered, course, params.strategy, material, params.memory)
-    if params.strategy.remembers_outputs and len(memory):
-        pool = memory.recall(archive, student.spec)
-        assert pool is not None
-        memory = memory.answered(student.outputs(pool.all_images(), compute.device).numpy())
+    if params.strategy.remembers_outputs:
+        asked = memory.unanswered().recall(archive, student.spec)
+        if asked is not None:
+            memory = memory.answered(student.outputs(asked.all_images(), compute.device).numpy())
     state = {f"{params.strategy.name}/{name}": tensor for name, tensor in course.state.items()}
     return known.after(student, memory, state, experiences, identity, version), log
 
@@ -247,4 +252,5 @@ def _material(
     params: MemoryParams,
 ) -> Material:
     new = archive.pool(experiences, "train", student.classes, student.spec)
-    return Material(new, past() if params.size == "all" else remembered.recall(archive, student.spec), past)
+    recall = past if params.size == "all" else partial(remembered.recall, archive, student.spec)
+    return Material(new, recall, past)

@@ -3,16 +3,20 @@
 params.yaml  run.json  dvc.yaml  data.dvc      in Git: what was decided, and which data exist
 inbox/<delivery>/                              images that arrive
 data/batches/<batch>/                          ingested batches, immutable, in DVC
-quarantine/<batch>/                            reports on batches that did not pass, in Git
+quarantine/<batch>/                            reports on batches and images that did not pass, in Git
 night/                                         what the steps of the last run made
 .retain/                                       this machine's databases, caches and locks; never in Git
 """
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from records.errors import NotAWorkspace, WrongInput
+from filelock import FileLock, Timeout
+
+from records.errors import Busy, NotAWorkspace, WrongInput
 from records.registration import RunFile
 
 
@@ -60,7 +64,7 @@ class Workspace:
 
     @property
     def quarantine(self) -> Path:
-        """Reports on batches that did not pass."""
+        """Reports on batches that did not pass, and on admitted ones of which images were refused."""
         return self.root / "quarantine"
 
     @property
@@ -130,7 +134,7 @@ class Workspace:
 
     @property
     def lock(self) -> Path:
-        """Held by the night that is at work."""
+        """Held by the night or command that is at work."""
         return self.state / "night.lock"
 
     @property
@@ -151,6 +155,23 @@ class Workspace:
     def run_file(self) -> RunFile:
         """`run.json`, or an empty one before the first night."""
         return RunFile.read(self.run) if self.run.exists() else RunFile()
+
+
+@contextmanager
+def alone(place: Workspace) -> Iterator[None]:
+    """One night or command at a time changes a workspace, also when two are started by hand. Raises `Busy`."""
+    place.state.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(place.lock, timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise Busy(
+            f"Another night or command is at work in {place.root}. Wait for it to end, then start again."
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def workers() -> int:

@@ -215,12 +215,12 @@ def test_a_night_with_nothing_but_a_bad_batch_leaves_the_last_run_as_it_was(week
 
 
 def test_two_nights_at_once_are_one_too_many(week, run_night):
-    from flows.night import alone
+    from tasks.workspace import alone
 
-    with alone(week.workspace), pytest.raises(Busy, match="Another night is at work"):
+    with alone(week.workspace), pytest.raises(Busy, match="Another night or command is at work"):
         run_night(week.workspace, 10)
     _, message = last_flow_run("Failed")
-    assert "Busy: Another night is at work in" in message
+    assert "Busy: Another night or command is at work in" in message
 
 
 def test_a_failing_step_fails_the_night_with_its_sentence(tmp_path, new_workspace, run_night):

@@ -64,9 +64,11 @@ def test_the_five_lines_work_on_ones_own_images(tmp_path: Path, deliver) -> None
     params = tmp_path / "shop" / "params.yaml"
     params.write_text(params.read_text().replace("test_share: 0.2", "test_share: 0.5"))
     deliver(tmp_path / "shop" / "inbox" / "monday", {"bar": 120, "column": 120}, 1)
+    (tmp_path / "shop" / "inbox" / "monday" / "_READY").touch()
     first = json.loads(run("retain", "night", "--workspace", "shop", "--json", cwd=tmp_path))
     assert first["outcome"] == "accept", first["verdict"]["reason"]
     deliver(tmp_path / "shop" / "inbox" / "tuesday", {"cross": 120, "square": 120}, 2)
+    (tmp_path / "shop" / "inbox" / "tuesday" / "_READY").touch()
     second = json.loads(run("retain", "night", "--workspace", "shop", "--json", cwd=tmp_path))
     assert second["outcome"] == "accept", second["verdict"]["reason"]
     assert "champion" in run("retain", "status", "--workspace", "shop", cwd=tmp_path)

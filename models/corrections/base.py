@@ -4,12 +4,19 @@ A night sees far more images of new classes than of old ones, and a head that is
 Balanced softmax takes that out of the loss (see `models/draws.py`); a correction repairs the head afterwards.
 """
 
+from typing import ClassVar
+
 from models.strategies.base import Course, Material
 from records.record import Record
 
 
 class Correction(Record):
     """A repair of the network. Nothing happens on the first night."""
+
+    name: str
+    """Tells it apart."""
+    needs_memory: ClassVar[bool] = False
+    """True if it is fitted on remembered images."""
 
     def apply(self, course: Course, material: Material) -> None:
         """Change the course's network in place."""

@@ -4,7 +4,7 @@ Wu et al. (2019), "Large Scale Incremental Learning", arXiv:1905.13260 (BiC). Th
 here they are remembered and new training images, so that none is lost to training.
 """
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -18,6 +18,7 @@ class BiasLayer(Correction):
     """Two numbers, folded into the head."""
 
     name: Literal["bias_layer"] = "bias_layer"
+    needs_memory: ClassVar[bool] = True
     steps: int = Field(default=100, ge=1)
     """Of the fit, all images at once."""
 

@@ -14,7 +14,7 @@ from models.strategies.base import Course, Material
 
 
 class Interpolation(Correction):
-    """Needs no images. Classes that the parent did not know keep their new rows."""
+    """Needs no images. Classes that the parent did not know keep their new rows; statistics go with the weights."""
 
     name: Literal["interpolation"] = "interpolation"
     parent: float = Field(default=0.3, gt=0, lt=1)
@@ -25,6 +25,6 @@ class Interpolation(Correction):
         """Move every weight towards the parent's."""
         if course.parent is None:
             return
-        for mine, its in zip(course.network.parameters(), course.parent.parameters(), strict=True):
+        for mine, its in zip(course.network.floats(), course.parent.floats(), strict=True):
             rows = mine[: len(its)] if its.dim() else mine
             rows.lerp_(its, self.parent)

@@ -59,6 +59,10 @@ class Network(nn.Module):
         """Logits [N, classes] of uint8 images [N, C, H, W]."""
         return self.head(self.features(images))  # type: ignore[no-any-return]
 
+    def floats(self) -> list[Tensor]:
+        """Weights, and statistics such as batch normalisation keeps: what a mean of networks is the mean of."""
+        return [*self.parameters(), *(buffer for buffer in self.buffers() if buffer.is_floating_point())]
+
     def grow(self, classes: int) -> None:
         """Give the head rows for `classes` classes; the rows it has stay as they are."""
         old = self.head

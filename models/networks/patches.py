@@ -94,7 +94,10 @@ class PatchFeatures(nn.Module):
         self.register_buffer("scale", torch.ones(self.width))
 
     def forward(self, images: Tensor) -> Tensor:
-        """Features [N, width] of normalised images [N, C, H, W]."""
+        """Features [N, width] of normalised images [N, C, H, W].
+
+        On a CPU those of an image are the same bit for bit whatever images are beside it; that is no claim for GPUs.
+        """
         with torch.no_grad():
             return ((self._answers(images) - self.centre) * self.scale).clamp(-FARTHEST, FARTHEST)
 

@@ -8,9 +8,9 @@ Hayes and Kanan, 2020, "Lifelong Machine Learning with Deep Streaming Linear Dis
 McDonnell et al., 2023, "RanPAC", arXiv:2307.02251).
 
 Features are rounded to whole numbers first, 16 to a standard deviation. So the sums are whole numbers, exact, and the
-same in any order, on any number of workers. What is not whole follows from the sums each night anew. The features of
-`patches` do not depend on the images beside; those of other bodies may in the last bit, by the libraries they call, and
-then now and then one is rounded to the next whole number.
+same in any order, on any number of workers. What is not whole follows from the sums each night anew. On a CPU
+the features of `patches` do not depend on the images beside; those of other bodies, and any on a GPU, may in the last
+bit, by the libraries they call, and then now and then one is rounded to the next whole number.
 """
 
 import hashlib
@@ -126,7 +126,7 @@ class Analytic(Strategy):
         state["body"] = body
 
     def forget(self, course: Course, pool: Pool) -> None:
-        """Take the images of `pool` out of what was learned, as if they had never been seen."""
+        """Take the images of `pool` out of what was learned, as if never seen. No command calls it yet."""
         sums = Sums.unpacked(course.state) - self.sums(course, pool)
         self._set_head(course, sums)
         course.state.update(sums.packed())

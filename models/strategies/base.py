@@ -50,11 +50,16 @@ class Step:
 
 @dataclass(frozen=True)
 class Material:
-    """The images that a night could learn from. The archive is only opened if a strategy asks for it."""
+    """The images that a night could learn from. Those of the past are only read if somebody asks for them."""
 
     new: Pool
-    memory: Pool | None
+    recall: Callable[[], Pool | None]
     open_archive: Callable[[], Pool | None]
+
+    @cached_property
+    def memory(self) -> Pool | None:
+        """What is remembered of past experiences; None if that is nothing."""
+        return self.recall()
 
     @cached_property
     def archive(self) -> Pool | None:

@@ -26,14 +26,16 @@ def problem_with(severity: Mapping[str, str]) -> str:
     for name, chosen in severity.items():
         if name not in kinds:
             return f"`{name}` is no check; docs/checks.md and `retain checks` list them"
-        allowed = ALLOWED[isinstance(kinds[name], ImageCheck)]
+        allowed = allowed_for(kinds[name])
         if chosen not in allowed:
             return f"`{name}` can be {', '.join(allowed)}, not `{chosen}`"
     return ""
 
 
-ALLOWED = {
-    True: ("refuse batch", "refuse image", "drop", "warn", "off"),
-    False: ("refuse batch", "warn", "off"),
-}
-"""What may follow from a check of images (True) and of the batch (False)."""
+def allowed_for(check: Check) -> tuple[str, ...]:
+    """What may follow from a check."""
+    if isinstance(check, BatchCheck):
+        return "refuse batch", "warn", "off"
+    if check.final:
+        return "refuse batch", "refuse image", "drop"
+    return "refuse batch", "refuse image", "drop", "warn", "off"

@@ -19,10 +19,11 @@ from tasks.gate.checks.base import Left
 FOLDS = 5
 LEAST_PER_CLASS = 2 * FOLDS
 """Classes with fewer images are not judged: each fold should hold two of them."""
-LEAST_RIGHT = 0.6
+LEAST_RIGHT = 0.7
 """Share of the labels that the classifier must foretell for its doubts to be told."""
-WIDEST = 128
-"""Features beyond so many are brought down to their principal components: the rest is noise, and costs its square."""
+WIDEST, IMAGES_PER_FEATURE = 128, 10
+"""Features are brought down to their principal components: at most so many, and with so many images for each, or the
+classifier would be sure of what it only learned by heart."""
 
 
 @dataclass(frozen=True)
@@ -72,8 +73,9 @@ def foretold(features: NDArray[np.float32], code: NDArray[np.int64]) -> NDArray[
     from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
     from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
-    if features.shape[1] > WIDEST and len(features) > WIDEST:
-        features = PCA(WIDEST, svd_solver="covariance_eigh").fit_transform(features)
+    width = max(2, min(WIDEST, len(features) // IMAGES_PER_FEATURE))
+    if features.shape[1] > width:
+        features = PCA(width, svd_solver="covariance_eigh").fit_transform(features)
     judge = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=0.05)
     folds = StratifiedKFold(FOLDS, shuffle=True, random_state=0)
     with warnings.catch_warnings():

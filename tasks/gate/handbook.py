@@ -1,7 +1,8 @@
 """docs/checks.md: every check of the data gate, from the catalogue, so that the page cannot say anything else."""
 
+from records.record import Record
 from tasks.gate.catalogue import CHECKS
-from tasks.gate.checks.base import Check, ImageCheck
+from tasks.gate.checks.base import ImageCheck
 from tasks.gate.settings import ValidateParams
 from tasks.gate.validate import with_limits
 
@@ -34,27 +35,55 @@ This page is made from the code: `make docs`.
 
 def handbook() -> str:
     """The page, in Markdown, with the default limits."""
-    parts = [HEAD]
+    parts, default = [HEAD], asked_of(ValidateParams())
     for group, title in GROUPS.items():
         parts.append(f"\n## {title}\n")
-        parts.extend(_entry(check) for check in CHECKS if check.group == group)
+        parts.extend(_entry(asked) for check, asked in zip(CHECKS, default, strict=True) if check.group == group)
     return "".join(parts)
 
 
-def limits_of(check: Check, params: ValidateParams) -> dict[str, str]:
-    """Name of a limit to its value as text; those of other sections have no value here."""
+class Asked(Record):
+    """A check, as a workspace has it."""
+
+    name: str
+    of: str
+    """`every image` or `the batch`."""
+    severity: str
+    changed: bool
+    """True if params.yaml sets another severity than the check's own."""
+    limits: dict[str, str]
+    """Name to value; those of other sections of params.yaml have no value here."""
+    meaning: str
+    remedy: str
+
+
+def asked_of(params: ValidateParams) -> tuple[Asked, ...]:
+    """Every check of the catalogue, with these parameters."""
     values = params.model_dump(mode="json")
-    return {name: str(values[name]) if name in values else "" for name in check.limits}
-
-
-def _entry(check: Check) -> str:
-    params = ValidateParams()
-    limits = ", ".join(
-        f"`{name}`" + (f" ({value})" if value else "") for name, value in limits_of(check, params).items()
+    return tuple(
+        Asked(
+            name=check.name,
+            of="every image" if isinstance(check, ImageCheck) else "the batch",
+            severity=params.severity.get(check.name, check.severity),
+            changed=check.name in params.severity,
+            limits={name: _text(values[name]) if name in values else "" for name in check.limits},
+            meaning=with_limits(check.meaning, params),
+            remedy=check.remedy,
+        )
+        for check in CHECKS
     )
-    asked = "every image" if isinstance(check, ImageCheck) else "the batch"
-    told = f"`{check.severity}`, asked of {asked}" + (f"; limit: {limits}" if limits else "")
-    return f"\n### {check.name}\n\n{told}\n\n{with_limits(check.meaning, params)}\n*What to do:* {check.remedy}\n"
+
+
+def _text(value: object) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or "none"
+    return "not set" if value is None else str(value)
+
+
+def _entry(asked: Asked) -> str:
+    limits = ", ".join(f"`{name}`" + (f" ({value})" if value else "") for name, value in asked.limits.items())
+    told = f"`{asked.severity}`, asked of {asked.of}" + (f"; limit: {limits}" if limits else "")
+    return f"\n### {asked.name}\n\n{told}\n\n{asked.meaning}\n*What to do:* {asked.remedy}\n"
 
 
 if __name__ == "__main__":

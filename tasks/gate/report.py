@@ -1,18 +1,27 @@
 """What the data gate says to people: one sentence, and a page with pictures.
 
 The page is a single file that needs nothing else: no script, no other host, styles and pictures inside. All that came
-with the batch (names, labels, details) is data: escaped here, and made printable where it entered the report.
+with the batch (names, labels, details) is data: escaped here, and made printable where it entered the report. It stays
+below three megabytes, whatever the batch: what it shows of images, classes and names is limited.
 """
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from html import escape
 
 from records.experience import Check, Complaint, Report
-from tasks.gate.words import count_of, percent
+from tasks.gate.chart import chart
+from tasks.gate.style import STYLE
+from tasks.gate.words import count_of, percent, plain
 
 THUMBNAILS = 24
 """Most images that the page shows for one reason."""
+MOST_IMAGES = 120
+"""Most images that it shows for all reasons together; each reason gets some before any gets more."""
+MOST_CLASSES = 200
+LONGEST = 160
+"""Characters of a name or detail that are shown under a picture."""
 
 STATES = {
     "refuse batch": ("stop", "Stops the batch"),
@@ -21,6 +30,48 @@ STATES = {
     "warn": ("warned", "Worth a look"),
 }
 """Severity of a check that did not pass, to class and words; in the order in which the page tells of them."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An image that the page shows or names."""
+
+    label: str
+    path: str
+    thumbnail: bytes = b""
+    """PNG (shown pixel by pixel) or JPEG; empty if it cannot be decoded, or if there was no room left."""
+
+
+@dataclass(frozen=True)
+class ClassCount:
+    """What became of the images of a class."""
+
+    label: str
+    images: int
+    admitted: int
+    refused: int
+    """By a check that found fault with them; what remains to `images` was left out without blame."""
+    train: int
+    validation: int
+    test: int
+    """Of the admitted ones."""
+
+
+@dataclass(frozen=True)
+class Exhibits:
+    """What the page shows besides the report."""
+
+    pictures: Mapping[str, Picture] = field(default_factory=dict)
+    """By `<batch id>#<row>`: images that are complained of, and those that they resemble."""
+    classes: tuple[ClassCount, ...] = ()
+    corrects: str = ""
+    """Of a correction: the batch whose images these are."""
+    accepted: tuple[str, ...] = ()
+    """Checks that a person accepted."""
+    note: str = ""
+
+
+NOTHING = Exhibits()
 
 
 def summary(
@@ -48,67 +99,211 @@ def summary(
     return f"Admitted: {'; '.join([f'all {whole}' if left == images else f'{left} of {whole}', *away])}."
 
 
-def report_html(report: Report, thumbnails: Mapping[int, bytes]) -> str:
-    """The report as one HTML page. `thumbnails` maps rows of the batch to PNG files; other rows are told in words.
-
-    At most `THUMBNAILS` images are shown for a reason, so no more than the first so many of each check are needed.
-    """
+def report_html(report: Report, exhibits: Exhibits = NOTHING) -> str:
+    """The report as one HTML page."""
     verdict = "Admitted" if report.admitted else "Quarantined"
-    checks = sorted(report.checks, key=_rank)
-    told = report.summary.removeprefix(f"{verdict}: ")
+    failed = sorted((check for check in report.checks if not check.passed), key=_rank)
+    grave = [check for check in failed if check.severity != "warn"]
+    mild = [check for check in failed if check.severity == "warn"]
+    shown = _shown(report)
+    sections = [_section(check, shown[check.name], report.batch, exhibits) for check in grave]
+    warnings = [_section(check, shown[check.name], report.batch, exhibits) for check in mild]
     body = [
-        f'<header class="{"admitted" if report.admitted else "stop"}"><p class="kind">Data gate</p>',
-        f'<h1>{verdict}</h1><p class="summary">{escape(told[:1].upper() + told[1:])}</p>',
-        _facts(report),
-        "</header>",
-        *(_section(check, thumbnails) for check in checks if not check.passed),
+        _header(report, verdict, exhibits),
+        *sections,
+        _classes(exhibits.classes),
+        *(["<h2>Worth a look</h2>", *warnings] if warnings else []),
         "<h2>All checks</h2>",
-        _table(checks),
+        _table(sorted(report.checks, key=_rank)),
     ]
     title = f"{verdict}: {escape(report.batch)}"
-    return f"{_HEAD.replace('TITLE', title)}<main>\n{chr(10).join(body)}\n</main>\n</body>\n</html>\n"
+    head = _HEAD.replace("STYLE", STYLE).replace("TITLE", title)
+    return f"{head}<main>\n{chr(10).join(body)}\n</main>\n</body>\n</html>\n"
+
+
+def shown_complaints(report: Report) -> Iterator[Complaint]:
+    """The images that the page shows, the first of every reason first."""
+    shown = _shown(report)
+    for place in range(THUMBNAILS):
+        yield from (c.complaints[place] for c in report.checks if place < shown.get(c.name, 0))
+
+
+def _shown(report: Report) -> dict[str, int]:
+    """How many images are shown for each check that did not pass."""
+    failed = sorted((check for check in report.checks if not check.passed), key=_rank)
+    shown = dict.fromkeys((check.name for check in failed), 0)
+    room = MOST_IMAGES
+    for place in range(THUMBNAILS):
+        for check in failed:
+            if place < len(check.complaints) and room > 0:
+                shown[check.name] += 1
+                room -= 1
+    return shown
 
 
 def _rank(check: Check) -> int:
     return len(STATES) if check.passed else list(STATES).index(check.severity)
 
 
-def _facts(report: Report) -> str:
-    away = set(report.refused_rows())
-    refused = {c.row for check in report.checks if check.severity == "refuse image" for c in check.complaints}
-    good = "good" if report.admitted else "good, but held back"
-    parts = [("admitted", good, report.images - len(away)), ("refused", "refused", len(refused))]
-    parts.append(("dropped", "left out", len(away - refused)))
-    bar = "".join(f'<span class="{kind}" style="flex-grow:{number}"></span>' for kind, _, number in parts if number)
-    legend = "".join(f'<li class="{kind}"><b>{number:,}</b> {words}</li>' for kind, words, number in parts)
-    named = (("Batch", report.batch), ("Delivered as", report.source), ("Images", f"{report.images:,}"))
-    terms = "".join(f"<div><dt>{term}</dt><dd><bdi>{escape(value)}</bdi></dd></div>" for term, value in named)
-    return f'<div class="bar" aria-hidden="true">{bar}</div>\n<ul class="legend">{legend}</ul>\n<dl>{terms}</dl>'
+# The top: verdict, what to do, how many
 
 
-def _section(check: Check, thumbnails: Mapping[int, bytes]) -> str:
-    kind, words = STATES[check.severity]
-    number = check.note or count_of(check.found)
-    shown = check.complaints[:THUMBNAILS]
-    more = check.found - len(shown)
-    tiles = "\n".join(_tile(complaint, thumbnails.get(complaint.row)) for complaint in shown)
-    pictures = any(complaint.row in thumbnails for complaint in shown)
-    grid = f'<div class="{"grid" if pictures else "list"}">\n{tiles}\n</div>' if shown else ""
-    rest = f'<p class="more">and {more:,} more</p>' if shown and more > 0 else ""
-    return (
-        f'<section class="{kind}">\n<h2><code>{escape(check.name)}</code> {_badge(kind, words)}'
-        f'<span class="number">{escape(number)}</span></h2>\n<p>{escape(check.meaning)}</p>\n'
-        f'<p class="remedy"><b>What to do</b> {escape(check.remedy)}</p>\n{grid}{rest}\n</section>'
+def _header(report: Report, verdict: str, exhibits: Exhibits) -> str:
+    told = report.summary.removeprefix(f"{verdict}: ")
+    return "\n".join(
+        (
+            f'<header class="{"admitted" if report.admitted else "stop"}"><p class="kind">Data gate</p>',
+            f'<h1>{verdict}</h1><p class="summary">{escape(told[:1].upper() + told[1:])}</p>',
+            _counts(report),
+            _next(report),
+            _facts(report, exhibits),
+            "</header>",
+        )
     )
 
 
-def _tile(complaint: Complaint, png: bytes | None) -> str:
-    if png is None:
-        picture = '<div class="blank">no picture</div>'
-    else:
-        picture = f'<img alt="" src="data:image/png;base64,{base64.b64encode(png).decode("ascii")}">'
-    path, detail = escape(complaint.path), escape(complaint.detail)
-    return f"<figure>{picture}<figcaption><bdi>{path}</bdi><small><bdi>{detail}</bdi></small></figcaption></figure>"
+def _counts(report: Report) -> str:
+    away, faulty = set(report.refused_rows()), set(report.faulty_rows())
+    good = "admitted" if report.admitted else "good, but held back"
+    parts = (
+        ("admitted", good, report.images - len(away)),
+        ("refused", "refused", len(faulty)),
+        ("dropped", "left out", len(away - faulty)),
+    )
+    bar = "".join(f'<span class="{kind}" style="flex-grow:{number}"></span>' for kind, _, number in parts if number)
+    legend = "".join(f'<li class="{kind}"><b>{number:,}</b> {words}</li>' for kind, words, number in parts if number)
+    return f'<div class="bar" aria-hidden="true">{bar}</div>\n<ul class="legend">{legend}</ul>'
+
+
+def _next(report: Report) -> str:
+    sentence, commands = _advice(report)
+    rows = "".join(
+        f"<li><code>{escape(f'retain quarantine {words}')}</code><span>{escape(what)}</span></li>"
+        for words, what in commands
+    )
+    listed = f'\n<ul class="commands">{rows}</ul>' if rows else ""
+    return f'<div class="next"><p><b>What to do</b> {escape(sentence)}</p>{listed}</div>'
+
+
+def _advice(report: Report) -> tuple[str, tuple[tuple[str, str], ...]]:
+    """One sentence, and commands with what they do."""
+    name, faulty = report.batch, report.faulty_rows()
+    look = (f"show {name} --files DIR", "write the images out, with a manifest to correct")
+    if report.admitted:
+        if not faulty:
+            return "Nothing: the next night learns this batch.", ()
+        return (
+            f"The batch is learned without {'this image' if len(faulty) == 1 else f'these {len(faulty):,} images'}; "
+            "correct and release what is worth it, or drop the entry.",
+            (
+                look,
+                (f"release {name} --manifest DIR/manifest.csv", "release them as corrected"),
+                (f"drop {name}", "leave it at that: the images stay in the batch, unlearned"),
+            ),
+        )
+    drop = (f"drop {name}", "take the whole batch out of the archive; its history keeps it")
+    if not faulty:
+        again = (f"release {name}", "ask again, after params.yaml or the model has changed")
+        return "Mend what stopped the batch and release it, or drop it.", (again, drop)
+    return (
+        "Look through the images below, then release the batch without them or with corrections, or drop it.",
+        (
+            (f"release {name} --leave-out refused", "learn the rest of the batch"),
+            look,
+            (f"release {name} --manifest DIR/manifest.csv", "release it as corrected"),
+            drop,
+        ),
+    )
+
+
+def _facts(report: Report, exhibits: Exhibits) -> str:
+    named = (
+        ("Batch", report.batch),
+        ("Delivered as", report.source),
+        ("Images", f"{report.images:,}"),
+        ("Corrects", exhibits.corrects),
+        ("Accepted by a person", ", ".join(exhibits.accepted)),
+        ("Released", exhibits.note),
+    )
+    terms = (f"<div><dt>{term}</dt><dd><bdi>{escape(plain(v))}</bdi></dd></div>" for term, v in named if v)
+    return f"<dl>{''.join(terms)}</dl>"
+
+
+# One reason, with its images
+
+
+def _section(check: Check, shown: int, batch: str, exhibits: Exhibits) -> str:
+    kind, words = STATES[check.severity]
+    number = check.note or count_of(check.found)
+    tiles = [_tile(complaint, batch, exhibits.pictures) for complaint in check.complaints[:shown]]
+    pictured = any("<img" in tile for tile in tiles)
+    grid = f'<div class="{"grid" if pictured else "list"}">\n{chr(10).join(tiles)}\n</div>' if tiles else ""
+    more = check.found - shown
+    rest = f'<p class="more">and {more:,} more</p>' if tiles and more > 0 else ""
+    drawn = chart(check.comparison) if check.comparison else ""
+    return (
+        f'<section class="{kind}">\n<h3>{escape(_title(check.name))} {_badge(kind, words)}'
+        f'<span class="number">{escape(number)}</span> <code>{escape(check.name)}</code></h3>\n'
+        f"<p>{escape(check.meaning)}</p>\n"
+        f'<p class="remedy"><b>What to do</b> {escape(check.remedy)}</p>\n{drawn}{grid}{rest}\n</section>'
+    )
+
+
+def _title(name: str) -> str:
+    words = name.replace("-", " ")
+    return words[:1].upper() + words[1:]
+
+
+def _tile(complaint: Complaint, batch: str, pictures: Mapping[str, Picture]) -> str:
+    own, other = pictures.get(f"{batch}#{complaint.row}"), pictures.get(complaint.like)
+    detail = f"<small><bdi>{escape(plain(complaint.detail, LONGEST))}</bdi></small>"
+    first = _image(own), _caption(complaint.path, own)
+    if other is None or not other.thumbnail:
+        return f"<figure>{first[0]}<figcaption>{first[1]}{detail}</figcaption></figure>"
+    where = complaint.like.rpartition("#")[0]
+    beside = "<small>in the same batch</small>" if where == batch else f"<small>in <bdi>{escape(where)}</bdi></small>"
+    second = _image(other), f"{_caption(other.path, other)}{beside}"
+    sides = "".join(f'<div>{image}<div class="words">{words}</div></div>' for image, words in (first, second))
+    return f'<figure class="pair"><div>{sides}</div><figcaption>{detail}</figcaption></figure>'
+
+
+def _caption(path: str, picture: Picture | None) -> str:
+    return f'<bdi class="path">{escape(plain(path, LONGEST))}</bdi>{_label(picture)}'
+
+
+def _label(picture: Picture | None) -> str:
+    return f' <span class="label"><bdi>{escape(plain(picture.label, 60))}</bdi></span>' if picture else ""
+
+
+def _image(picture: Picture | None) -> str:
+    if picture is None or not picture.thumbnail:
+        return '<div class="blank">no picture</div>'
+    kind = "png" if picture.thumbnail.startswith(b"\x89PNG") else "jpeg"
+    return f'<img alt="" class="{kind}" src="data:image/{kind};base64,{base64.b64encode(picture.thumbnail).decode()}">'
+
+
+# Tables
+
+
+def _classes(classes: Sequence[ClassCount]) -> str:
+    if not classes:
+        return ""
+    rows = "".join(map(_class_row, classes[:MOST_CLASSES]))
+    head = "<tr><th>Class</th><th>Images</th><th>Good</th><th>Refused</th><th>To train</th><th>To test</th></tr>"
+    more = len(classes) - MOST_CLASSES
+    rest = f'<p class="more">and {more:,} smaller classes</p>' if more > 0 else ""
+    return (
+        f'<h2>Classes</h2>\n<div class="wide"><table class="numbers">\n<thead>{head}</thead>\n'
+        f"<tbody>\n{rows}</tbody>\n</table></div>{rest}"
+    )
+
+
+def _class_row(told: ClassCount) -> str:
+    marked = ' class="refused"' if told.refused else ""
+    return (
+        f"<tr><td><bdi>{escape(plain(told.label, 80))}</bdi></td><td>{told.images:,}</td><td>{told.admitted:,}</td>"
+        f"<td{marked}>{told.refused:,}</td><td>{told.train:,}</td><td>{told.test:,}</td></tr>\n"
+    )
 
 
 def _table(checks: Sequence[Check]) -> str:
@@ -136,65 +331,7 @@ _HEAD = """<!doctype html>
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>TITLE</title>
 <style>
-:root { color-scheme: light dark; --page: #f5f6f8; --card: #fff; --ink: #1c2430; --soft: #5d6878; --line: #dfe3e9;
-  --good: #1f7a4d; --stop: #b3261e; --refused: #c2410c; --dropped: #64748b; --warned: #94690a; --tile: #eceff3; }
-@media (prefers-color-scheme: dark) { :root { --page: #12161c; --card: #1b2129; --ink: #e7ebf0; --soft: #98a4b3;
-  --line: #2d3641; --good: #5cc795; --stop: #ff8a80; --refused: #ff9e6b; --dropped: #9fb0c4; --warned: #e2b84d;
-  --tile: #262e38; } }
-* { box-sizing: border-box; }
-body { margin: 0; background: var(--page); color: var(--ink); font: 16px/1.5 system-ui, "Segoe UI", sans-serif; }
-main { max-width: 68rem; margin: 0 auto; padding: 2rem 1.25rem 4rem; }
-header, section, .wide { background: var(--card); border: 1px solid var(--line); border-radius: 10px; }
-header { padding: 1.75rem 2rem; border-top: 5px solid var(--good); }
-header.stop { border-top-color: var(--stop); }
-.kind { margin: 0; color: var(--soft); font-size: .8rem; letter-spacing: .08em; text-transform: uppercase; }
-h1 { margin: .1rem 0 .4rem; font-size: 2.1rem; line-height: 1.2; color: var(--good); }
-.stop h1 { color: var(--stop); }
-.summary { margin: 0 0 1.25rem; font-size: 1.15rem; max-width: 52rem; }
-.bar { display: flex; gap: 2px; height: 12px; border-radius: 6px; overflow: hidden; }
-.bar span { flex-basis: 4px; }
-.bar .admitted { background: var(--good); } .bar .refused { background: var(--refused); }
-.bar .dropped { background: var(--dropped); }
-.legend { display: flex; flex-wrap: wrap; gap: .25rem 1.5rem; margin: .6rem 0 1.25rem; padding: 0; list-style: none; }
-.legend li::before { content: ""; display: inline-block; width: .7em; height: .7em; margin-right: .45em;
-  border-radius: 2px; }
-.legend .admitted::before { background: var(--good); } .legend .refused::before { background: var(--refused); }
-.legend .dropped::before { background: var(--dropped); }
-dl { display: flex; flex-wrap: wrap; gap: .5rem 2.5rem; margin: 0; padding-top: 1rem;
-  border-top: 1px solid var(--line); }
-dt { color: var(--soft); font-size: .85rem; } dd { margin: 0; overflow-wrap: anywhere; }
-section { margin-top: 1rem; padding: 1.25rem 2rem 1.5rem; }
-main > h2 { margin: 2.25rem 0 .75rem; }
-h2 { margin: 0; font-size: 1.15rem; }
-section h2 { display: flex; flex-wrap: wrap; align-items: center; gap: .4rem .75rem; }
-section p { margin: .5rem 0; max-width: 52rem; }
-.number { color: var(--soft); font-weight: 400; }
-code { font: .95em ui-monospace, "SF Mono", Menlo, Consolas, "DejaVu Sans Mono", monospace; }
-.badge { display: inline-block; padding: .05rem .6rem; border: 1px solid currentColor; border-radius: 99px;
-  font-size: .8rem; font-weight: 600; white-space: nowrap; color: var(--good); }
-.badge.stop { color: var(--stop); } .badge.refused { color: var(--refused); }
-.badge.dropped { color: var(--dropped); } .badge.warned { color: var(--warned); }
-.remedy { padding: .55rem .9rem; border-left: 3px solid var(--line); background: var(--page); }
-.remedy b { margin-right: .5em; }
-.grid { display: grid; grid-template-columns: repeat(auto-fill, minmax(8.5rem, 1fr)); gap: 1rem; margin-top: 1.1rem; }
-figure { margin: 0; min-width: 0; }
-figure img, .blank { display: block; width: 100%; aspect-ratio: 1; border-radius: 6px; background: var(--tile); }
-figure img { object-fit: contain; image-rendering: pixelated; }
-.blank { display: grid; place-items: center; border: 1px dashed var(--line); color: var(--soft); font-size: .85rem; }
-figcaption { margin-top: .35rem; font-size: .85rem; line-height: 1.35; overflow-wrap: anywhere; }
-figcaption bdi, small { display: block; } small { color: var(--soft); font-size: .8rem; }
-figcaption bdi { max-height: 8em; overflow: auto; }
-.list { display: grid; grid-template-columns: repeat(auto-fill, minmax(18rem, 1fr)); gap: 0 2rem; margin-top: .8rem; }
-.list .blank { display: none; }
-.list figcaption { margin: 0; padding: .35rem 0; border-bottom: 1px solid var(--line); }
-.more { color: var(--soft); }
-.wide { overflow-x: auto; }
-table { width: 100%; border-collapse: collapse; font-size: .92rem; }
-th, td { padding: .6rem .9rem; text-align: left; vertical-align: top; border-bottom: 1px solid var(--line); }
-th { color: var(--soft); font-weight: 600; } tr:last-child td { border-bottom: 0; }
-td code { white-space: nowrap; }
-@media print { body { background: #fff; } section { break-inside: avoid; } }
-</style>
+STYLE</style>
 </head>
 <body>
 """

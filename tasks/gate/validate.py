@@ -163,7 +163,7 @@ def _ask_the_batch(left: Left) -> tuple[Check, ...]:
         severity = severity_of(check, left.arriving)
         answer = check.measure(left) if severity != "off" else None
         if answer is not None and severity != "off":
-            measured.append((check, severity, answer))
+            measured.append((check, "refuse batch" if answer.final else severity, answer))
     table = pd.DataFrame({check.name: [answer.value] for check, _, answer in measured}, dtype=float)
     findings = run(table, [Rule(name=check.name, expectation=check.expectation(params)) for check, _, _ in measured])
     return tuple(

@@ -1,8 +1,17 @@
-"""A delivery: what lies in a folder or stands in a manifest, before anything of it is read. Names are data here.
+"""A delivery: what was put into the inbox, before any image of it is read. Names are data here.
 
-Two kinds are known. A folder `<delivery>/<class>/<file>`: the label is the first folder's name, however deep the file
-lies. A manifest (CSV in UTF-8, or Parquet) with the columns `path`, relative to the manifest, and `label`; any
-further columns are kept. A folder that holds `manifest.csv` or `manifest.parquet` is read through it.
+Four kinds are known, a folder or a file each:
+
+- A folder `<delivery>/<class>/<file>`: the label is the first folder's name, however deep the file lies.
+- A manifest (CSV in UTF-8, or Parquet) with the columns `path`, relative to the manifest, and `label`; any further
+  columns are kept. A folder that holds `manifest.csv` or `manifest.parquet` is read through it.
+- Tar files of samples: a `.tar`, or a folder of such shards, with `classes.txt` beside them if labels are numbers. What
+  a sample is, is in `samples.py`.
+- Parquet files with the images in them: a `.parquet`, or a folder of such files. What their columns mean is in
+  `tables.py`. A file with the columns `path` and `label` and no struct of `bytes` is a manifest.
+
+An image within a file is called `<file>#<member>` or `<file>#<row, six digits>`; if the delivery is that one file, its
+name is left out, so that the same content under another name is the same content.
 
 No link is followed and no path leaves its folder. What is wrong with one image becomes a row that says so; what is
 wrong with the delivery as a whole is `UnreadableBatch`, and then nothing is taken.
@@ -12,14 +21,16 @@ import errno
 import os
 import stat
 import unicodedata
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from models.codecs import BadImage
 from records.errors import UnreadableBatch
 from tasks.gate.words import plain
 from tasks.intake.manifests import Manifest, read_manifest
+from tasks.intake.samples import CLASSES, Sample, read_classes, read_samples
+from tasks.intake.tables import Cell, Layout, holds_images, read_layout, read_pictures
 
 MANIFESTS = ("manifest.csv", "manifest.parquet")
 UNSEEN = ("thumbs.db", "desktop.ini", "__macosx")
@@ -30,6 +41,15 @@ LONGEST_LABEL = 255
 
 TURNING = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff"
 """Characters that are not seen but change the order of others (Unicode, annex 9), and the byte order mark."""
+
+READY = "_READY"
+"""An empty file that says that the delivery is whole; it is no part of it."""
+
+TAR, TABLE = ".tar", ".parquet"
+COMPRESSED_TARS = (".tgz", ".tbz2", ".txz", ".tar.gz", ".tar.bz2", ".tar.xz", ".tar.zst", ".tar.lz4")
+ROW_DIGITS = 6
+MOST_COLUMNS = 100
+"""Different keys in the .json files of a delivery; more would be a column for each image."""
 
 DEEPEST = 32
 """Folders within folders; more would stop programs that go down by calling themselves, when the delivery is removed."""
@@ -45,12 +65,15 @@ class Item:
     name: str
     """The same as the system knows it, relative to the delivery's folder."""
     bytes: int = 0
-    """Size of the file; 0 if unknown."""
+    """Size of the image's file; 0 if unknown."""
     problem: str = ""
-    """Why it must not be read: missing, outside, link, not-a-file. Empty if it may be."""
+    """Why it must not be read: missing, outside, link, not-a-file; or, beginning with `label`, what is wrong with its
+    label alone. Empty if nothing is."""
     detail: str = ""
     columns: tuple[str, ...] = ()
-    """Values of the manifest's further columns."""
+    """Values of the delivery's further columns."""
+    inside: int | Cell | None = None
+    """Where it stands in the file `name`: from which byte of a tar, or in which cell. None if it is that file."""
 
 
 @dataclass(frozen=True)
@@ -73,27 +96,6 @@ def read_delivery(source: Path) -> Delivery:
     except OSError as error:
         shown = plain(str(error.filename or source))
         raise UnreadableBatch(f"{shown} cannot be read: {error.strerror or error}.") from error
-
-
-def read_bytes(folder: Path, item: Item, max_bytes: int) -> bytes:
-    """The bytes of an item's file. Raises `BadImage`: the item's own problem, missing, link, not-a-file, too-large."""
-    if item.problem:
-        raise BadImage(item.problem, item.detail)
-    try:
-        # Not blocking, so that a FIFO put in the file's place meanwhile cannot stop the night.
-        handle = os.open(folder / item.name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    except OSError as error:
-        raise _unopened(error) from None
-    with os.fdopen(handle, "rb") as file:
-        status = os.fstat(handle)
-        if not stat.S_ISREG(status.st_mode):
-            raise BadImage("not-a-file", "no ordinary file")
-        if status.st_size > max_bytes:
-            raise BadImage("too-large", f"{status.st_size} bytes, more than the {max_bytes} that are allowed")
-        try:
-            return file.read(status.st_size)
-        except OSError as error:
-            raise BadImage("unreadable", f"the disk answers: {error.strerror}") from None
 
 
 def label_problem(label: str) -> tuple[str, str]:
@@ -123,19 +125,146 @@ def printable(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
+def unopened(error: OSError) -> BadImage:
+    """Why a file of a delivery cannot be opened."""
+    if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG):
+        return BadImage("missing", "no such file in the delivery")
+    if error.errno == errno.ELOOP:
+        return BadImage("link", "a symbolic link; links are not followed")
+    return BadImage("unreadable", f"the file cannot be opened: {error.strerror}")
+
+
 def _read(source: Path) -> Delivery:
     shown = printable(str(source))
     mode = source.lstat().st_mode
     if stat.S_ISLNK(mode):
         raise UnreadableBatch(f"{shown} is a symbolic link, and links are not followed. Give what it points to.")
-    if stat.S_ISREG(mode) and source.suffix.lower() in (".csv", ".parquet"):
-        return _from_manifest(source, source.name)
+    if stat.S_ISREG(mode):
+        return _from_file(source, shown)
     if not stat.S_ISDIR(mode):
-        raise UnreadableBatch(f"{shown} is neither a folder nor a manifest that ends in .csv or .parquet.")
+        raise _unknown(shown)
     manifests = [source / name for name in MANIFESTS if os.path.lexists(source / name)]
     if len(manifests) > 1:
         raise UnreadableBatch(f"{shown} holds two manifests, {' and '.join(MANIFESTS)}. Take one of them away.")
-    return _from_manifest(manifests[0], source.name) if manifests else _from_folder(source)
+    if manifests:
+        return _from_manifest(manifests[0], source.name)
+    if shards := _shards(source):
+        return _from_tars(source, shards) if shards[0].suffix.lower() == TAR else _from_tables(source, shards)
+    return _from_folder(source)
+
+
+def _from_file(source: Path, shown: str) -> Delivery:
+    suffix = source.suffix.lower()
+    if suffix == TAR:
+        return _from_tars(source, [source])
+    if suffix == TABLE and holds_images(source):
+        return _from_tables(source, [source])
+    if suffix in (".csv", TABLE):
+        return _from_manifest(source, source.name)
+    if source.name.lower().endswith(COMPRESSED_TARS):
+        raise _compressed(shown)
+    raise _unknown(shown)
+
+
+def _unknown(shown: str) -> UnreadableBatch:
+    return UnreadableBatch(f"{shown} is neither a folder nor a file that ends in .csv, .parquet or .tar.")
+
+
+def _compressed(shown: str) -> UnreadableBatch:
+    return UnreadableBatch(f"{shown} is a compressed tar. Unpack it to a plain .tar: images are compressed already.")
+
+
+def _shards(folder: Path) -> list[Path]:
+    """Tar or Parquet files, by name, if the folder holds such files; else none."""
+    entries = sorted(_visible(folder), key=lambda entry: entry.name)
+    for entry in entries:
+        if entry.name.lower().endswith(COMPRESSED_TARS):
+            raise _compressed(printable(entry.path))
+    found = [Path(e.path) for e in entries if _is_file(e) and Path(e.name).suffix.lower() in (TAR, TABLE)]
+    kinds = {path.suffix.lower() for path in found}
+    if len(kinds) > 1:
+        raise UnreadableBatch(f"{printable(str(folder))} holds .tar and .parquet files. Make two deliveries of them.")
+    beside = (CLASSES,) if kinds == {TAR} else ()
+    other = next((e for e in entries if Path(e.path) not in found and not (e.name in beside and _is_file(e))), None)
+    if found and other is not None:
+        raise UnreadableBatch(
+            f"'{printable(other.name)}' lies beside the {kinds.pop()} files of {printable(str(folder))}. Such a folder "
+            f"holds these files alone{', and classes.txt' if beside else ''}; take it away."
+        )
+    return found
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    return entry.is_file(follow_symlinks=False)
+
+
+def _from_tars(source: Path, shards: Sequence[Path]) -> Delivery:
+    """`source` is the one shard, or the folder of all."""
+    names = source / CLASSES
+    classes = read_classes(names, printable(str(names))) if source not in shards and names.exists() else ()
+    found: list[tuple[Path, Sample]] = []
+    keys: set[str] = set()
+    for shard in shards:
+        for sample in read_samples(shard, classes, printable(str(shard))):
+            found.append((shard, sample))
+            keys.update(map(printable, sample.columns))
+            if len(keys) > MOST_COLUMNS:
+                raise UnreadableBatch(
+                    f"The .json files in {printable(str(source))} have more than {MOST_COLUMNS} different keys. Keep "
+                    "those that say something of every image."
+                )
+    if not found:
+        raise UnreadableBatch(f"{printable(str(source))} is empty: it holds no samples.")
+    columns = tuple(sorted(keys))
+    items = [_of_sample(sample, shard, _called(source, shard), columns) for shard, sample in found]
+    return Delivery(printable(source.name), shards[0].parent, _in_order(items), columns)
+
+
+def _of_sample(sample: Sample, shard: Path, called: str, columns: Sequence[str]) -> Item:
+    told = {printable(key): printable(value) for key, value in sample.columns.items()}
+    return Item(
+        path=called + printable(sample.name), label=label_of(printable(sample.label)), name=shard.name,
+        bytes=sample.bytes, problem=sample.problem, detail=printable(sample.detail),
+        columns=tuple(told.get(column, "") for column in columns), inside=sample.offset,
+    )  # fmt: skip
+
+
+def _from_tables(source: Path, shards: Sequence[Path]) -> Delivery:
+    """`source` is the one file, or the folder of all."""
+    items: list[Item] = []
+    first: Layout | None = None
+    for shard in shards:
+        shown = printable(str(shard))
+        layout = read_layout(shard, shown)
+        first = first or layout
+        if replace(layout, names={}) != replace(first, names={}):
+            raise UnreadableBatch(f"{shown} has other columns than {shards[0].name}. Make two deliveries of them.")
+        pictures = list(read_pictures(shard, layout, shown))
+        # As many digits as it takes for the order of the paths to be that of the rows, which are read forwards.
+        digits = max(ROW_DIGITS, len(str(len(pictures))))
+        for number, picture in enumerate(pictures):
+            path = f"{_called(source, shard) or '#'}{number:0{digits}d}"
+            items.append(
+                Item(path, label_of(picture.label), shard.name, picture.bytes, picture.problem, picture.detail,
+                     picture.columns, picture.cell)
+            )  # fmt: skip
+    if first is None or not items:
+        raise UnreadableBatch(f"{printable(str(source))} is empty: its files have no rows.")
+    return _without_empty_path(Delivery(printable(source.name), shards[0].parent, _in_order(items), first.columns))
+
+
+def _without_empty_path(delivery: Delivery) -> Delivery:
+    """Many writers leave the path of every image empty; that is no column."""
+    *others, last = delivery.columns or ("",)
+    if not last.endswith(".path") or any(item.columns[-1] for item in delivery.items):
+        return delivery
+    items = tuple(replace(item, columns=item.columns[:-1]) for item in delivery.items)
+    return replace(delivery, items=items, columns=tuple(others))
+
+
+def _called(source: Path, shard: Path) -> str:
+    """What stands before the name of an image within a shard."""
+    return "" if shard == source else f"{printable(shard.name)}#"
 
 
 def _from_folder(folder: Path) -> Delivery:
@@ -164,7 +293,7 @@ def _from_folder(folder: Path) -> Delivery:
 
 def _visible(folder: Path) -> list[os.DirEntry[str]]:
     with os.scandir(folder) as entries:
-        return [e for e in entries if not e.name.startswith(".") and e.name.lower() not in UNSEEN]
+        return [e for e in entries if not e.name.startswith(".") and e.name.lower() not in UNSEEN and e.name != READY]
 
 
 def _below(root: Path, label: str, first: str) -> Iterator[Item]:
@@ -197,6 +326,8 @@ def _item(name: str, label: str, status: os.stat_result) -> Item:
 def _from_manifest(file: Path, name: str) -> Delivery:
     if not stat.S_ISREG(file.lstat().st_mode):
         raise UnreadableBatch(f"{printable(str(file))} is no ordinary file; links are not followed.")
+    if file.suffix.lower() == TABLE and holds_images(file):
+        return replace(_from_tables(file, [file]), name=printable(name))
     manifest = read_manifest(file)
     links: dict[PurePosixPath, bool] = {}
     return Delivery(
@@ -227,21 +358,13 @@ def _look(folder: Path, text: str, links: dict[PurePosixPath, bool]) -> tuple[os
                 return None, "link", "a folder on the way is a symbolic link; links are not followed"
         status = (folder / path).lstat()
     except OSError as error:
-        bad = _unopened(error)
+        bad = unopened(error)
         return None, bad.problem, bad.detail
     if stat.S_ISLNK(status.st_mode):
         return None, "link", "a symbolic link; links are not followed"
     if not stat.S_ISREG(status.st_mode):
         return None, "not-a-file", "no ordinary file"
     return status, "", ""
-
-
-def _unopened(error: OSError) -> BadImage:
-    if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG):
-        return BadImage("missing", "no such file in the delivery")
-    if error.errno == errno.ELOOP:
-        return BadImage("link", "a symbolic link; links are not followed")
-    return BadImage("unreadable", f"the file cannot be opened: {error.strerror}")
 
 
 def _in_order(items: list[Item]) -> tuple[Item, ...]:

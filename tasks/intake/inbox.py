@@ -1,37 +1,61 @@
-"""The inbox: deliveries that wait. Each is taken on its own; a bad one never stops the good ones."""
+"""The inbox: deliveries that wait. Each is taken on its own; a bad one never stops the good ones.
 
+`readiness.py` says when a delivery may be taken. Then its images become a batch, the batch is committed, and only then
+is the delivery removed, and of it only what the batch provably holds: files that have their size and have not changed
+since the ingestion began, or have the same SHA-256. Whatever else is there, links, files that were too large, files
+that came or were replaced meanwhile, is kept in `quarantine/<batch>/files`. A tar or Parquet file is removed if every
+image in it is in the batch.
+
+A folder first gets a hidden name, in one motion, that says which batch holds it and when the ingestion began; a night
+that is killed while it takes the folder apart leaves that name, and the next night goes on.
+"""
+
+import errno
+import filecmp
+import hashlib
 import logging
 import os
+import re
 import shutil
+import stat
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from datetime import date
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import pyarrow.parquet as parquet
 
 from adapters.datastore import DataStore
 from records.batch import Arrival
-from tasks.intake.deliveries import MANIFESTS, printable
+from tasks.intake.deliveries import MANIFESTS, READY, TABLE, TAR, printable
 from tasks.intake.ingest import IngestParams, ingest
+from tasks.intake.readiness import marker
+from tasks.intake.samples import CLASSES
 from tasks.workspace import Workspace, workers
 
 log = logging.getLogger("retain")
 Progress = Callable[[int, int], None]
 
 TAKEN = ".taken-"
-"""A delivery that is in the archive gets this name, which no delivery has, in one motion; then it is taken apart."""
+"""A folder that is in the archive gets this name, which no delivery has, with its batch and the time."""
+TAKEN_NAME = re.compile(re.escape(TAKEN) + r"(\d{4}-\d{2}-\d{2}-[0-9a-f]{8})(?:-(\d+))?")
+JUNK = ("thumbs.db", "desktop.ini", ".ds_store", ".directory")
+"""What operating systems leave in folders, in lower case; nobody sent it."""
+TICKS = 5000
+"""How often the disk is asked for a later time before the delivery is read."""
 
 
 def waiting(workspace: Workspace) -> tuple[Path, ...]:
     """Deliveries in the inbox, by name, without hidden files. Nothing is changed: a night may be at work."""
     if not workspace.inbox.is_dir():
         return ()
-    return tuple(sorted(path for path in workspace.inbox.iterdir() if not path.name.startswith(".")))
+    names = (path for path in workspace.inbox.iterdir() if not path.name.startswith("."))
+    return tuple(sorted(path for path in names if not path.name.endswith(f".{READY}")))
 
 
 def finish_taking(workspace: Workspace) -> None:
     """Take apart what an interrupted night left half taken."""
-    for taken in workspace.inbox.glob(f"{TAKEN}*"):
+    for taken in sorted(workspace.inbox.glob(f"{TAKEN}*")):
         _take_apart(workspace, taken)
 
 
@@ -44,56 +68,170 @@ def take(
 ) -> Arrival:
     """Make a batch of a delivery, commit it, and only then empty that place of the inbox.
 
-    A delivery outside the inbox stays where it is. Raises `UnreadableBatch` if it cannot become a batch; then nothing
-    was taken and it stays, too.
+    A delivery outside the inbox stays where it is. Whether it is ready is not asked. Raises `UnreadableBatch` if it
+    cannot become a batch; then nothing was taken and it stays, too.
     """
     store = DataStore(workspace.root)
     store.restore_missing()
+    in_inbox = delivery.parent == workspace.inbox
+    began = _time_of_disk(workspace.inbox) if in_inbox else 0
     arrival = ingest(workspace.batches, workspace.state / "staging", delivery, arrived, params, workers(), progress)
     # Also for a batch that was known: a night that was killed may have written but not committed it.
     store.commit_data(f"Ingest {arrival.batch.id}: {arrival.batch.images} images")
-    if delivery.parent == workspace.inbox:
-        _empty(workspace, delivery, arrival.batch.id)
+    if in_inbox:
+        _empty(workspace, delivery, arrival.batch.id, began)
     return arrival
 
 
-def _empty(workspace: Workspace, delivery: Path, batch_id: str) -> None:
-    if not delivery.is_dir():
-        delivery.unlink()
-        return
-    taken = delivery.with_name(f"{TAKEN}{batch_id}")
-    if taken.exists():
+def kept_aside(workspace: Workspace, batch_id: str) -> Path:
+    """Where lies what was delivered with a batch and is not in it; such a folder need not exist."""
+    return workspace.quarantine / batch_id / "files"
+
+
+def _time_of_disk(folder: Path) -> int:
+    """The time as the disk writes it, in nanoseconds; what changes from now on is not older, what changed before is.
+
+    A disk's clock stands still for some milliseconds (a kernel tick) and is not the system's on a network.
+    """
+    probe = folder / f".{os.getpid()}"
+    try:
+        probe.touch()
+        first = now = probe.stat().st_ctime_ns
+        for _ in range(TICKS):
+            if now != first:
+                break
+            probe.touch()
+            now = probe.stat().st_ctime_ns
+        return now
+    finally:
+        probe.unlink(missing_ok=True)
+
+
+def _empty(workspace: Workspace, delivery: Path, batch_id: str, began: int) -> None:
+    if delivery.is_dir():
+        taken = delivery.with_name(f"{TAKEN}{batch_id}-{began}")
+        delivery.rename(taken)
         _take_apart(workspace, taken)
-    delivery.rename(taken)
-    _take_apart(workspace, taken)
+        return
+    # First, lest it is taken for that of the next delivery of this name.
+    marker(delivery).unlink(missing_ok=True)
+    held = _Held.of(workspace, batch_id)
+    # A manifest goes though its images stay where they are, or are missing: all that it says is in the batch.
+    manifest = delivery.suffix.lower() != TAR and not held.shards
+    if _untouched(delivery, began) and (manifest or held.complete):
+        delivery.unlink()
+    else:
+        _set_aside(workspace, batch_id, delivery, Path(delivery.name))
 
 
 def _take_apart(workspace: Workspace, taken: Path) -> None:
     """Remove what the batch holds; what it does not hold is kept in quarantine: nothing that was sent is lost."""
-    batch_id = taken.name.removeprefix(TAKEN)
-    held = _paths_held(workspace, batch_id)
-    aside = workspace.quarantine / batch_id / "files"
-    for path in _files(taken):
-        name = path.relative_to(taken)
-        if name.as_posix() in held or name.name.startswith(".") or name.as_posix() in MANIFESTS:
-            continue
-        log.warning("%s was not taken into %s; it is kept in %s", printable(name.as_posix()), batch_id, aside)
-        (aside / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.move(path, aside / name)
-    shutil.rmtree(taken)
+    name = TAKEN_NAME.fullmatch(taken.name)
+    if name is None:
+        return
+    batch_id, began = name[1], int(name[2] or 0)
+    held = _Held.of(workspace, batch_id)
+    for place, files in _deepest_first(taken):
+        for path in files:
+            if _is_held(path, path.relative_to(taken), held, began):
+                path.unlink()
+            else:
+                _set_aside(workspace, batch_id, path, path.relative_to(taken))
+        try:
+            place.rmdir()
+        except OSError as error:
+            # Something came meanwhile: the next night looks at it.
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
 
 
-def _files(folder: Path) -> Iterator[Path]:
-    for place, folders, files in os.walk(folder):
+def _deepest_first(folder: Path) -> Iterator[tuple[Path, list[Path]]]:
+    """Every folder below one and at last itself, with all in it that is no folder."""
+    for place, folders, files in os.walk(folder, topdown=False):
         here = Path(place)
-        yield from (here / name for name in files)
-        yield from (here / name for name in folders if (here / name).is_symlink())
+        yield here, sorted(here / name for name in (*files, *(f for f in folders if (here / f).is_symlink())))
 
 
-def _paths_held(workspace: Workspace, batch_id: str) -> set[str]:
-    """Paths of the delivery whose bytes are in the batch."""
-    held: set[str] = set()
-    for shard in sorted((workspace.batches / batch_id).glob("*.parquet")):
-        rows = parquet.read_table(shard, columns=["path", "sha256"]).to_pydict()
-        held.update(path for path, digest in zip(rows["path"], rows["sha256"], strict=True) if digest)
-    return held
+def _set_aside(workspace: Workspace, batch_id: str, path: Path, name: Path) -> None:
+    target = kept_aside(workspace, batch_id) / name
+    number = 0
+    while os.path.lexists(target):
+        if _is_copy(path, target):
+            path.unlink()
+            return
+        number += 1
+        target = target.with_name(f"{name.name}~{number}")
+    log.warning(
+        "%s is not in %s as it is now; it is kept in %s", printable(name.as_posix()), batch_id, printable(str(target))
+    )
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.move(path, target)
+
+
+def _is_copy(path: Path, other: Path) -> bool:
+    if path.is_symlink() or other.is_symlink():
+        return path.is_symlink() and other.is_symlink() and path.readlink() == other.readlink()
+    return path.is_file() and other.is_file() and filecmp.cmp(path, other, shallow=False)
+
+
+@dataclass(frozen=True)
+class _Held:
+    """What of a delivery is in a batch."""
+
+    files: dict[str, tuple[str, int]]
+    """Path to SHA-256 and size, of images whose bytes are in the batch."""
+    shards: dict[str, bool]
+    """Tar or Parquet file in the delivery to whether all of its images are in the batch. A delivery that is itself a
+    Parquet file has no name."""
+    complete: bool
+    """Whether the bytes of every image are in the batch."""
+
+    @classmethod
+    def of(cls, workspace: Workspace, batch_id: str) -> "_Held":
+        """From the shards of the batch."""
+        files: dict[str, tuple[str, int]] = {}
+        shards: dict[str, bool] = {}
+        complete = True
+        for shard in sorted((workspace.batches / batch_id).glob("*.parquet")):
+            rows = parquet.read_table(shard, columns=["path", "sha256", "bytes"]).to_pydict()
+            for path, digest, size in zip(rows["path"], rows["sha256"], rows["bytes"], strict=True):
+                complete &= bool(digest)
+                if digest:
+                    files[PurePosixPath(path).as_posix()] = digest, size
+                name, inside, _ = path.partition("#")
+                if inside and (not name or Path(name).suffix.lower() in (TAR, TABLE)):
+                    shards[name] = shards.get(name, True) and bool(digest)
+        return cls(files, shards, complete)
+
+    def has_all_of(self, shard: str) -> bool:
+        """Whether every image of a tar or Parquet file is in the batch."""
+        return self.shards.get(shard, False)
+
+
+def _is_held(path: Path, name: Path, held: _Held, began: int) -> bool:
+    """Whether a file of a delivery may go: the batch holds it as it is now, or it is no part of what was sent."""
+    shown = printable(name.as_posix())
+    if name.name.lower() in JUNK or name.name.startswith("._") or shown == READY:
+        return True
+    if shown in held.files:
+        return _is_same(path, *held.files[shown], began)
+    if not _untouched(path, began):
+        return False
+    if shown in MANIFESTS:
+        return held.shards.get("", True)
+    return held.has_all_of(shown) or (shown == CLASSES and bool(held.shards))
+
+
+def _is_same(path: Path, digest: str, size: int, began: int) -> bool:
+    status = path.lstat()
+    if not stat.S_ISREG(status.st_mode) or status.st_size != size:
+        return False
+    if _untouched(path, began):
+        return True
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest() == digest
+
+
+def _untouched(path: Path, began: int) -> bool:
+    """Whether a file is the one that was read. Unlike the time of its content, that of its change cannot be set."""
+    return path.lstat().st_ctime_ns < began

@@ -1,4 +1,4 @@
-"""Ingest: a folder or manifest of new images becomes an immutable batch, named by its content.
+"""Ingest: a delivery of new images becomes an immutable batch, named by its content.
 
 Images pass by once, in the order of their paths: each file is opened once, hashed, decoded and looked at, and its bytes
 and facts go into a shard. Other processes do so, part by part: a decoder may crash. What is held in memory does not grow
@@ -7,30 +7,28 @@ moved into place when it is whole, so a kill at any point leaves no half batch. 
 gives the same bytes in every file; on another day it is found by its digest and nothing is written.
 """
 
-import errno
 import hashlib
-import os
 import re
-import shutil
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing
 from datetime import date
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import pyarrow as pa
-from filelock import FileLock, Timeout
 from pydantic import Field, model_validator
 
 from models.codecs import BadImage
 from models.images import Facts, ImageLimits, facts_of, split_of
 from records.batch import Arrival, Batch, Shard
-from records.errors import Busy, DamagedState, Unavailable, WrongInput
+from records.errors import WrongInput
 from records.record import Record
-from tasks.intake.deliveries import Delivery, Item, label_problem, read_bytes, read_delivery
+from tasks.intake.deliveries import Delivery, Item, label_problem, read_delivery
 from tasks.intake.processes import in_order, one_by_one
+from tasks.intake.reading import Reader, close_kept
 from tasks.intake.shards import ShardWriter, column, shard_schema
+from tasks.intake.staging import put_into_place, staged
 
 Progress = Callable[[int, int], None]
 
@@ -38,8 +36,6 @@ BATCH_ID = re.compile(r"\d{4}-\d{2}-\d{2}-[0-9a-f]{8}")
 PART_ITEMS = 256
 PART_BYTES = 8 * 2**20
 """A part of a delivery that one process examines at a time ends with the file that reaches one of these."""
-PATIENCE = 3600.0
-"""Seconds to wait while another process ingests into the same workspace."""
 
 
 CRASH = BadImage("crash", "its decoder crashed or took too much memory")
@@ -65,6 +61,8 @@ class IngestParams(Record):
     """Images with more pixels, by their header, are not decoded."""
     max_bytes: int = Field(default=64 * 2**20, ge=1, le=2**30)
     """Larger files are not read."""
+    settle_seconds: float = Field(default=10, ge=0, le=3600)
+    """A delivery in the inbox is taken once nothing in it has changed for so long, or once it is marked; 0: at once."""
     shard_bytes: int = Field(default=128 * 2**20, ge=1)
     """A shard ends with the row group that reaches this size."""
 
@@ -84,7 +82,7 @@ def ingest(
     workers: int = 0,
     progress: Progress | None = None,
 ) -> Arrival:
-    """Make a batch of a folder or manifest below `batches`, or find the batch that has the same content already.
+    """Make a batch of a delivery below `batches`, or find the batch that has the same content already.
 
     `staging` lies on the same file system as `batches`. `workers` is the number of processes that examine images;
     with 0 this one does, and an image that crashes its decoder ends it. `progress` is told how many images of how many are done. The source is only read.
@@ -93,12 +91,12 @@ def ingest(
     if another process has been ingesting for an hour. Nothing is left behind in any of these cases.
     """
     delivery = read_delivery(source)
-    with _staged(staging) as folder:
+    with staged(staging) as folder:
         batch = _write(delivery, folder, arrived, params, workers, progress or (lambda done, total: None))
         known = _find(batches, batch.digest)
         if known is None:
-            _move(folder, batches / batch.id)
-    return Arrival(batch=known or batch, known=known is not None)
+            put_into_place(folder, batches / batch.id)
+    return Arrival(batch=known or batch, known=known is not None, delivery=delivery.name)
 
 
 def read_batch(batches: Path, batch_id: str) -> Batch:
@@ -115,34 +113,6 @@ def list_batches(batches: Path) -> tuple[str, ...]:
     return tuple(
         sorted(p.name for p in batches.iterdir() if BATCH_ID.fullmatch(p.name) and (p / "batch.json").is_file())
     )
-
-
-@contextmanager
-def _staged(staging: Path) -> Iterator[Path]:
-    """An empty folder that nobody else uses and that is gone afterwards; also what a killed process left is removed."""
-    folder = staging / "batch"
-    try:
-        staging.mkdir(parents=True, exist_ok=True)
-        with FileLock(staging / "lock", timeout=PATIENCE):
-            shutil.rmtree(folder, ignore_errors=True)
-            folder.mkdir()
-            try:
-                yield folder
-            finally:
-                shutil.rmtree(folder, ignore_errors=True)
-    except Timeout:
-        raise Busy(f"Another process is ingesting into {staging.parent}; try again when it has ended.") from None
-    except OSError as error:
-        raise _unwritable(staging, error) from error
-
-
-def _unwritable(staging: Path, error: OSError) -> Unavailable:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return Unavailable(
-            f"The disk that holds {staging} is full. Free about twice the size of the delivery and try again. "
-            "Nothing was taken."
-        )
-    return Unavailable(f"The batch could not be written below {staging.parent}: {error.strerror or error}.")
 
 
 def _write(
@@ -162,6 +132,7 @@ def _write(
         shards = writer.finish()
     finally:
         writer.abandon()
+        close_kept()
     batch = _batch(delivery, arrived, digest.hexdigest(), shards)
     batch.write(folder / "batch.json")
     return batch
@@ -201,30 +172,6 @@ def _find(batches: Path, digest: str) -> Batch | None:
     return None
 
 
-def _move(folder: Path, target: Path) -> None:
-    """Put a finished batch into its place in one motion, written through to the disk."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    for path in (*folder.iterdir(), folder):
-        _sync(path)
-    try:
-        folder.replace(target)
-    except OSError as error:
-        if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
-            raise DamagedState(
-                f"{target} exists but is no such batch. Look at what it holds and move it away."
-            ) from None
-        raise
-    _sync(target.parent)
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
 def _examined(delivery: Delivery, params: IngestParams, workers: int) -> Generator[Examined, None, None]:
     """What a delivery holds, in its order, part by part."""
     examine = partial(_examine, delivery.folder, delivery.columns, params)
@@ -253,7 +200,7 @@ def _examine(folder: Path, columns: Sequence[str], params: IngestParams, items: 
     seen = iter(facts_of([c for c in contents if isinstance(c, bytes)], ImageLimits(max_pixels=params.max_pixels)))
     labels = {label: label_problem(label) for label in {item.label for item in items}}
     found = [
-        _labelled(next(seen), *labels[item.label]) if isinstance(content, bytes) else _unread(item, content)
+        _labelled(next(seen), item, *labels[item.label]) if isinstance(content, bytes) else _unread(item, content)
         for item, content in zip(items, contents, strict=True)
     ]
     encoded = [content if isinstance(content, bytes) else None for content in contents]
@@ -262,15 +209,19 @@ def _examine(folder: Path, columns: Sequence[str], params: IngestParams, items: 
 
 def _read(folder: Path, items: Sequence[Item], max_bytes: int) -> list[bytes | BadImage]:
     contents: list[bytes | BadImage] = []
-    for item in items:
-        try:
-            contents.append(read_bytes(folder, item, max_bytes))
-        except BadImage as bad:
-            contents.append(bad)
+    with Reader(folder, max_bytes) as reader:
+        for item in items:
+            try:
+                contents.append(reader.read(item))
+            except BadImage as bad:
+                contents.append(bad)
     return contents
 
 
-def _labelled(found: Facts, problem: str, detail: str) -> Facts:
+def _labelled(found: Facts, item: Item, problem: str, detail: str) -> Facts:
+    """What is wrong with the label is told of an image that is whole: first what the delivery's reader found."""
+    if item.problem:
+        problem, detail = item.problem, item.detail
     return found._replace(problem=problem, detail=detail) if problem and not found.problem else found
 
 

@@ -213,3 +213,23 @@ def test_what_is_not_on_this_machine_is_fetched_before_more_is_versioned(copy, t
     here.restore_missing()
     here.commit_data("Ingest three")
     assert sorted(path.name for path in (here.root / "data" / "batches").iterdir()) == ["one", "three", "two"]
+
+
+def test_files_leave_with_the_data_and_come_back_as_they_last_were(copy):
+    page, never = copy.root / "quarantine" / "b1" / "report.html", copy.root / "quarantine" / "b1" / "new.html"
+    for text in ("first", "second"):
+        page.parent.mkdir(parents=True, exist_ok=True)
+        page.write_text(text)
+        copy.commit_files([page], text)
+    never.touch()
+    assert copy.uncommitted("quarantine") == ("quarantine/b1/new.html",)
+    lay_batch(copy, "two")
+    copy.commit_data("Correct", gone=(page, never))
+    assert shown(copy, "show", "--name-only", "--format=").split() == ["data.dvc", "quarantine/b1/report.html"]
+    assert copy.uncommitted("data.dvc", "quarantine") == ()
+    assert not never.exists()
+    assert copy.bring_back((page, never)) == (page,)
+    assert page.read_text() == "second"
+    copy.commit_data("Go back", back=(page,))
+    assert copy.tracked((page, never)) == (page,)
+    assert copy.uncommitted("quarantine") == ()

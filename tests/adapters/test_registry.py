@@ -9,7 +9,7 @@ import pytest
 
 from adapters.packaging import Packaging
 from adapters.registry import Registry
-from adapters.runs import JudgedNight, metrics, tags
+from adapters.runs import JudgedNight, label_names, metrics, tags
 from records.errors import Busy, DamagedState, Unavailable, WrongInput
 from records.experience import Experience
 from records.measures import Measures
@@ -122,8 +122,9 @@ def test_a_night_is_logged_with_everything(registry, packaging, night):
     assert logged.data.metrics["learned/2026-01-05-aaaaaaaa/lower"] == 0.8
     assert logged.data.metrics["score/2026-01-05-aaaaaaaa"] == 0.9
     assert logged.data.metrics["seconds/update"] == 1.5
-    measures = {"macro_f1": 0.7, "calibration_error": 0.05, "negative_flips": 0.02, "class/a": 0.9, "class/_": 0.5}
+    measures = {"macro_f1": 0.7, "calibration_error": 0.05, "negative_flips": 0.02, "class/a": 0.9}
     assert measures.items() <= logged.data.metrics.items()
+    assert logged.data.metrics[f"class/{label_names(['..'])['..']}"] == 0.5
     assert logged.data.metrics["learning_accuracy"] == 0.9
     assert not {"positive_flips", "forward_transfer"} & set(logged.data.metrics)  # there was no past
     assert logged.data.tags["git_commit"] == "c0ffee"
@@ -330,6 +331,15 @@ def test_names_of_metrics_hold_only_what_mlflow_allows(night):
     assert "learned/odd_ name_" in metrics(
         JudgedNight(judged.facts, judged.matrix, odd, judged.candidate, judged.evaluation)
     )
+
+
+def test_every_label_has_a_metric_of_its_own():
+    odd = ["a:b", "a?b", "a/b", ".", "..", ":", "x" * 200 + "y", "x" * 200 + "z", "x" * 201]
+    names = label_names(["a_b", "t-shirt", "Füße 画像", *odd])
+    assert [names.pop(plain) for plain in ("a_b", "t-shirt", "Füße 画像")] == ["a_b", "t-shirt", "Füße 画像"]
+    assert names["a:b"].startswith("a_b-")
+    assert len({"a_b", *names.values()}) == 1 + len(odd)
+    assert max(map(len, names.values())) < 250 - len("class/")
 
 
 def test_a_fresh_database_is_made_in_silence(tmp_path, capfd, caplog):

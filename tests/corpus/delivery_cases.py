@@ -187,8 +187,8 @@ DELIVERIES = (
         "without a class",
     ),
     Whole("folders too deep", _classes("/".join(["deep"] * 40)), "nested deeper than 32"),
-    Whole("a file", lambda folder: folder.write_bytes(b"x"), "neither a folder nor a manifest"),
-    Whole("a pipe", lambda folder: os.mkfifo(folder), "neither a folder nor a manifest"),
+    Whole("a file", lambda folder: folder.write_bytes(b"x"), "neither a folder nor a file that ends in"),
+    Whole("a pipe", lambda folder: os.mkfifo(folder), "neither a folder nor a file that ends in"),
     Whole("a link", lambda folder: folder.symlink_to(folder.parent), "is a symbolic link"),
     Whole("not there", lambda folder: None, "cannot be read: No such file"),
     Whole(

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from adapters.datastore import DataStore
 from flows.cli import main
 from tasks.creation import create
 from tasks.overview import status_of
@@ -35,8 +36,10 @@ Retain = Callable[..., Told]
 
 @pytest.fixture(scope="session")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A workspace that was asked once, so that MLflow's database is there, too."""
+    """A workspace that was asked once, so that MLflow's database is there, too. Its nights wait for no delivery."""
     workspace = create(tmp_path_factory.mktemp("template") / "workspace")
+    workspace.params.write_text(workspace.params.read_text().replace("ingest:", "ingest:\n  settle_seconds: 0"))
+    DataStore(workspace.root).commit_files([workspace.params], "Wait for no delivery")
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
         status_of(workspace)

@@ -269,7 +269,7 @@ UNREADABLE = {
     "column of lists": (_other_parquet, "Column 'label' of {place}/m.parquet holds list<"),
     "torn parquet": (_torn_parquet, "{place}/m.parquet is no readable Parquet file: "),
     "link": (_link, "{place}/link is a symbolic link, and links are not followed. Give what it points to."),
-    "text file": (_text, "{place}/labels.txt is neither a folder nor a manifest that ends in .csv or .parquet."),
+    "text file": (_text, "{place}/labels.txt is neither a folder nor a file that ends in .csv, .parquet or .tar."),
 }
 
 
@@ -300,6 +300,26 @@ PARAMS = {
         "`update.strategy.name` is `reply`, which is not known; known: finetune, joint, replay, dark_replay, er_ace, "
         "lwf, replay_distillation, icarl, ewc, si, importance_weighted, reptile, analytic.",
     ),
+    "no blending": (
+        "update: {strategy: {name: dark_replay}, augmentation: {mix: 0.2}}",
+        "`update`: `augmentation.mix` makes no sense with the strategy dark_replay.",
+    ),
+    "no correction": (
+        "update: {strategy: {name: joint}, correction: {name: weight_aligning}}",
+        "`update`: `correction` makes no sense with the strategy joint.",
+    ),
+    "nothing to fit on": (
+        "update: {memory: {size: 0}, correction: {name: bias_layer}}",
+        "`update`: `memory.size: 0` makes no sense with the correction bias_layer: it is fitted on remembered images.",
+    ),
+    "no prior": (
+        "update: {scarcity: 0.5, imbalance: none}",
+        "`update`: `scarcity` is part of `imbalance: prior`.",
+    ),
+    "no answers": (
+        "update: {memory: {size: all}, strategy: {name: dark_replay}}",
+        "`update`: `memory.size: all` makes no sense with the strategy dark_replay: no answers are stored.",
+    ),
     "no YAML": ("update: [", "is not readable as YAML"),
     "wrong encoding": ("# Größe".encode("latin-1"), "is not readable as YAML: 'utf-8' codec can't decode"),
     "another document": ("- a", "must hold sections (ingest, validate, ...), not a list"),
@@ -319,6 +339,8 @@ def test_wrong_parameters_are_named_with_their_place(retain, workspace, deliver,
     assert (told.code, told.out) == (2, "")
     assert told.sentence.startswith(f"{workspace.params}")
     assert sentence in told.sentence
+    assert "value error" not in told.sentence.lower()
+    assert "{" not in told.sentence
     assert len(list(delivery.rglob("*.png"))) == 1
 
 

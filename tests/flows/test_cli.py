@@ -17,6 +17,7 @@ from adapters.packaging import Packaging
 from adapters.registry import Registry
 from adapters.runs import JudgedNight
 from flows.cli import app
+from records.batch import Batch, Shard
 from records.experience import Experience
 from records.runs import NightFacts
 from records.scores import Score, ScoreMatrix, ScoreRow
@@ -85,7 +86,7 @@ WRONG = {
         "No such option: --jsno (Possible options: --json). `retain",
     ),
     "nothing to ingest": (["ingest"], "Missing argument 'SOURCE'. `retain ingest --help` shows how it is used."),
-    "missing source": (["ingest", "gone"], "gone does not exist. Name a folder of class folders, or a manifest."),
+    "missing source": (["ingest", "gone"], "gone does not exist. Name a folder of class folders, or a .csv"),
     "unknown strategy": (["night", "--strategy", "reply"], "Invalid value for '--strategy': "),
     "no epochs": (["night", "--epochs", "0"], "Invalid value for '--epochs': "),
     "negative memory": (["night", "--memory", "-1"], "Invalid value for '--memory': "),
@@ -291,6 +292,42 @@ def test_compare_shows_what_was_lost_and_gained(retain, shop):
     assert "lost as      a → b (1)" in told.out
     document = json.loads(retain("compare", "1", "2", "-w", shop.root, "--json").out)
     assert (document["total"]["lost"], document["confused"]) == (1, {"a → b": 1})
+
+
+def write_batch(place: Workspace, batch: str, **columns: list[str]) -> None:
+    """A batch of the two images that `judged` tests with, and what was delivered with them."""
+    further = {f"user.{name}": values for name, values in columns.items()}
+    told = {"image": [f"{batch}/0", f"{batch}/1"], "label": ["a", "b"], "split": ["test"] * 2, "format": ["PNG"] * 2}
+    folder = place.batches / batch
+    folder.mkdir(parents=True)
+    parquet.write_table(pa.table(told | further), folder / "images-00000.parquet")
+    shard = Shard(name="images-00000.parquet", rows=2, bytes=0, sha256="")
+    day = date.fromisoformat(batch[:10])
+    record = Batch(id=batch, digest="", arrived=day, source=f"from {batch[:10]}", images=2, classes=("a", "b"),
+                   columns=tuple(columns), shards=(shard,))  # fmt: skip
+    record.write(folder / "batch.json")
+
+
+def test_compare_by_a_column_shows_a_row_a_value(retain, copied):
+    write_batch(copied, BATCHES[0], camera=["le\x1bft", ""])
+    told = retain("compare", "1", "v2", "--by", "camera", "-w", copied.root)
+    assert told.code == 0, told.err
+    assert [" ".join(line.split()) for line in told.out.splitlines()] == [
+        "v2 against v1 by camera, on the 2 test images that both were examined on",
+        "camera images v1 v2 change lost gained",
+        "(none) 1 0.0% 100.0% +100.0 0 1",
+        "le\\x1bft 1 100.0% 0.0% -100.0 1 0",
+    ]
+    document = json.loads(retain("compare", "1", "2", "--by", "source", "-w", copied.root, "--json").out)
+    assert [(v["subject"], v["images"], v["lost"], v["gained"]) for v in document["values"]] == [
+        ("from 2026-01-05", 2, 1, 1)
+    ]
+    told = retain("compare", "1", "2", "--by", "lens", "-w", copied.root)
+    assert (told.code, told.sentence) == (
+        2, "There is no column 'lens' to compare by; there are: camera, format, label, mode, source."
+    )  # fmt: skip
+    told = retain("compare", "1", "2", "--by", "", "-w", copied.root)
+    assert "There is no column '' to compare by" in told.sentence
 
 
 def test_compare_with_a_version_that_does_not_exist(retain, shop):

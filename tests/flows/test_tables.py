@@ -9,6 +9,7 @@ from records.measures import Measures
 from records.runs import RunFacts
 from records.scores import Score, ScoreMatrix, ScoreRow
 from tasks.overview import Change, Comparison
+from tasks.slices import Slices
 
 
 def matrix(count: int, a_day: int = 1) -> ScoreMatrix:
@@ -123,3 +124,15 @@ def test_versions_with_nothing_in_common(shown):
     told = Comparison(first=1, second=2, total=None, experiences=(change("a", None), change("b", second=None)),
                       classes=(), confused={})  # fmt: skip
     assert shown(tables.show_comparison, told)[0].startswith("v2 against v1, on the 0 test images")
+
+
+def test_a_comparison_by_a_column_of_many_values_shows_thirty(shown):
+    told = Slices(first=3, second=4, by="camera", values=tuple(change(f"camera {n}") for n in range(100)))
+    lines = shown(tables.show_slices, told)
+    assert lines[:3] == [
+        "v4 against v3 by camera, on the 100,000 test images that both were examined on",
+        "camera     images     v3     v4  change  lost  gained",
+        "camera 0    1,000  90.0%  80.0%   -10.0     0       0",
+    ]
+    assert (len(lines), lines[-1]) == (33, "and 70 more; --json has all.")
+    assert shown(tables.show_slices, told.model_copy(update={"values": told.values[:30]}))[-1].startswith("camera 29 ")

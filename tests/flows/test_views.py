@@ -102,6 +102,7 @@ def test_a_night_at_length(capsys, wide):
         update={
             "arrivals": arrivals,
             "unreadable": {"bad\n": "It is empty."},
+            "waiting": {"late": "changed 3 s ago; it is taken once it has been still for 10 s (why)."},
             "quarantined": (REPORT,),
             "learned": (BATCH,),
         }
@@ -111,6 +112,7 @@ def test_a_night_at_length(capsys, wide):
         f"ingested     {BATCH}: 7 images of monday",
         f"ingested     {BATCH}: 7 images of monday (known already: nothing was added)",
         "not taken    bad\\n stays in the inbox: It is empty.",
+        "waits        late changed 3 s ago; it is taken once it has been still for 10 s (why).",
         f"quarantined  {BATCH} (scanner)",
         "             Quarantined: why.",
         f"             /shop/quarantine/{BATCH}/report.html",
@@ -118,6 +120,21 @@ def test_a_night_at_length(capsys, wide):
         "The reason. Registered as v3.",
         "12.3 seconds",
     ]
+
+
+def test_what_was_sent_with_a_batch_and_is_not_in_it_is_named(capsys, wide, tmp_path):
+    wide(500)
+    batch = Batch(id=BATCH, digest="0", arrived=date(2026, 3, 2), source="monday", images=7, classes=("a",), shards=())
+    (tmp_path / "quarantine" / BATCH / "files").mkdir(parents=True)
+    views.show_night(Night(outcome="nothing to learn", arrivals=(Arrival(batch=batch, known=False),)), tmp_path)
+    assert lines(capsys)[1] == (
+        f"             Files that were sent with it and are in no batch: {tmp_path}/quarantine/{BATCH}/files"
+    )
+
+
+def test_a_night_of_which_all_still_changes_says_so():
+    night = Night(outcome="nothing to learn", waiting={"late": "changed 3 s ago."})
+    assert night.sentence() == "Nothing to learn: no batch is pending, and what is in the inbox still changes."
 
 
 def test_an_open_night_says_how_a_person_decides(capsys, wide):

@@ -2,6 +2,7 @@
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from models.archive import Pool
 from models.networks.base import Network
@@ -9,29 +10,34 @@ from models.networks.mlp import MLP
 from records.snapshot import InputSpec
 
 
+def pool_of(pixels: NDArray[np.uint8], targets: list[int], names: list[str] | None = None, batch: str = "b") -> Pool:
+    """One batch of images [n, C, H, W], all of them in the pool; without `names` they are numbered."""
+    return Pool(
+        batch=np.zeros(len(targets), dtype=np.int64),
+        row=np.arange(len(targets)),
+        image=np.array(names or [f"{batch}-{n}" for n in range(len(targets))], dtype=str),
+        target=torch.tensor(targets, dtype=torch.int64),
+        batches=(batch,),
+        pixels=(pixels,),
+    )
+
+
 def coloured(count: int, target: int) -> Pool:
     """`count` images of one class, all of the grey that stands for it."""
-    return Pool(
-        batch=np.zeros(count, dtype=np.int64),
-        row=np.arange(count),
-        image=np.array([f"{target}-{n}" for n in range(count)]),
-        target=torch.full((count,), target),
-        batches=("b",),
-        pixels=(np.full((count, 1, 4, 4), 50 * target, dtype=np.uint8),),
-    )
+    pixels = np.full((count, 1, 4, 4), 50 * target, dtype=np.uint8)
+    return pool_of(pixels, [target] * count, [f"{target}-{n}" for n in range(count)])
+
+
+def shaded(targets: list[int], first: int = 0) -> Pool:
+    """Images that can be told apart: the n-th has the grey `first` + n."""
+    greys = range(first, first + len(targets))
+    pixels = np.array(greys, dtype=np.uint8).reshape(-1, 1, 1, 1).repeat(4, 2).repeat(4, 3)
+    return pool_of(pixels, targets, [f"i{grey}" for grey in greys])
 
 
 def in_a_row(pixels: list[list[int]], targets: list[int], batch: str = "b") -> Pool:
     """Images of one line of pixels."""
-    drawn = np.array(pixels, dtype=np.uint8)
-    return Pool(
-        batch=np.zeros(len(targets), dtype=np.int64),
-        row=np.arange(len(targets)),
-        image=np.array([f"{batch}-{n}" for n in range(len(targets))]),
-        target=torch.tensor(targets),
-        batches=(batch,),
-        pixels=(drawn[:, None, None, :],),
-    )
+    return pool_of(np.array(pixels, dtype=np.uint8)[:, None, None, :], targets, batch=batch)
 
 
 def seen(pixels: list[list[int]]) -> torch.Tensor:

@@ -1,4 +1,6 @@
+import os
 import shutil
+import time
 from datetime import date
 
 import numpy as np
@@ -109,6 +111,33 @@ def test_each_input_size_has_its_own_cache(archive, shapes):
     assert archive.pixels(shapes.batch, SPEC).shape == (40, 1, 12, 12)
     assert archive.pixels(shapes.batch, small).shape == (40, 3, 6, 6)
     assert len(list(archive.cache.iterdir())) == 2
+
+
+def test_a_cache_that_grew_too_large_loses_what_was_used_longest_ago(archive, take, shapes, deliver, tmp_path):
+    other = take(deliver(tmp_path / "second", {"square": 20}, seed=1), day=date(2026, 3, 3))
+    small = InputSpec(channels=1, height=6, width=6, mean=(0.0,), std=(1.0,))
+    for batch, spec in ((shapes.batch, small), (other.batch, SPEC), (shapes.batch, SPEC)):
+        archive.pixels(batch, spec)
+    (archive.cache / ".unfinished.npy.1").write_bytes(bytes(100))
+    for place, name in enumerate([".unfinished.npy.1", f"{shapes.batch}-1x12x12.npy", f"{shapes.batch}-1x6x6.npy"]):
+        os.utime(archive.cache / name, ns=(place, place))
+    sizes = {path.name: path.stat().st_size for path in archive.cache.iterdir()}
+    began = time.time_ns()
+    archive.pixels(shapes.batch, small)
+
+    def left(limit: int) -> set[str]:
+        archive.trim(limit, began)
+        return {path.name for path in archive.cache.iterdir()}
+
+    everything = sum(sizes.values())
+    assert left(everything) == set(sizes)
+    assert left(everything - 1) == set(sizes) - {".unfinished.npy.1"}
+    assert left(everything - 101) == {f"{other.batch}-1x12x12.npy", f"{shapes.batch}-1x6x6.npy"}
+    assert left(0) == {f"{shapes.batch}-1x6x6.npy"}  # in use since
+
+
+def test_a_cache_that_is_not_there_is_small_enough(archive):
+    archive.trim(0, 0)
 
 
 def test_labels_are_read_from_the_shards_once(archive, shapes):

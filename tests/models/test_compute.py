@@ -1,3 +1,5 @@
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import nn
@@ -51,24 +53,59 @@ def test_a_process_alone_has_nothing_to_average_or_agree_on() -> None:
     assert ONE_CPU.agreed(1.25) == 1.25
 
 
+@pytest.fixture
+def gpus(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """`gpus(4)` makes a machine of four GPUs of this one; this process is the fourth of several."""
+
+    def pretend(count: int) -> None:
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: count > 0)
+        monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
+        monkeypatch.setenv("LOCAL_RANK", "3")
+
+    return pretend
+
+
 @pytest.mark.parametrize(
-    ("wanted", "gpu", "device"),
+    ("wanted", "count", "device"),
     [
-        ("cpu", True, "cpu"),
-        ("", False, "cpu"),
-        ("", True, "cuda:3"),
-        ("cuda", True, "cuda:3"),
-        ("cuda:1", True, "cuda:1"),
-        ("meta", False, "meta"),
+        ("cpu", 4, "cpu"),
+        ("", 0, "cpu"),
+        ("", 4, "cuda:3"),
+        ("cuda", 4, "cuda:3"),
+        ("cuda:1", 4, "cuda:1"),
     ],
 )
 def test_each_process_has_a_gpu_of_its_own_unless_it_is_told(
-    wanted: str, gpu: bool, device: str, monkeypatch: pytest.MonkeyPatch
+    wanted: str, count: int, device: str, gpus: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
-    monkeypatch.setenv("LOCAL_RANK", "3")
+    gpus(count)
     monkeypatch.setenv("RETAIN_DEVICE", wanted)
     assert default_device() == torch.device(device)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "count", "sentence"),
+    [
+        (
+            "gpu",
+            0,
+            "RETAIN_DEVICE is `gpu`; it must be `cpu`, `cuda`, or one GPU such as `cuda:0`, and what torch finds ",
+        ),
+        ("cuda", 0, "here is the CPU alone."),
+        ("cuda:2", 2, "here is cpu, cuda:0, cuda:1."),
+        ("cuda", 2, "RETAIN_DEVICE is `cuda`, which means cuda:3 for this process; it must be "),
+        ("", 2, "RETAIN_DEVICE is not set, which means cuda:3 for this process; it must be "),
+        ("tpu:0", 2, "RETAIN_DEVICE is `tpu:0`; it must be "),
+    ],
+)
+def test_a_device_that_is_not_there_is_refused_with_what_is(
+    wanted: str, count: int, sentence: str, gpus: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gpus(count)
+    monkeypatch.setenv("RETAIN_DEVICE", wanted)
+    with pytest.raises(WrongInput) as refused:
+        default_device()
+    assert sentence in str(refused.value)
 
 
 def test_alone_it_is_the_first_of_one(monkeypatch: pytest.MonkeyPatch) -> None:

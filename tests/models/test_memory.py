@@ -5,27 +5,19 @@ from random import Random
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import chisquare
 
 from models.archive import Pool
 from models.memory import COLUMNS, Memory, Share, even_quotas, rank
+from tests.models.pools import pool_of
 
 Make = Callable[[list[int]], Memory]
 
 
 def pool(images: list[str], targets: list[int]) -> Pool:
-    pixels = np.arange(len(images), dtype=np.uint8).reshape(-1, 1, 1, 1)
-    return Pool(
-        batch=np.zeros(len(images), dtype=np.int64),
-        row=np.arange(len(images)),
-        image=np.array(images, dtype=str),
-        target=torch.tensor(targets, dtype=torch.int64),
-        batches=("b",),
-        pixels=(pixels,),
-    )
+    return pool_of(np.arange(len(images), dtype=np.uint8).reshape(-1, 1, 1, 1), targets, images)
 
 
 def memory(numbers: list[int], seed: int = 0) -> Memory:
@@ -236,7 +228,8 @@ def test_outputs_stay_with_their_images_over_nights_files_and_memories(share: Sh
     first = first.answered(answers(first, 2, night=1))
     first.write(tmp_path / "first")
     second = Memory.read(tmp_path / "first").merge(memory(list(range(20, 60)))).keep(15, share)
-    second = second.answered(answers(second, 3, night=2))
+    second = second.answered(answers(second.unanswered(), 3, night=2))
+    assert len(second.unanswered()) == 0
     second.write(tmp_path / "second")
     again = Memory.read(tmp_path / "second")
     assert again.outputs.dtype == np.float32

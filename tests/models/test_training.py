@@ -1,7 +1,6 @@
 import copy
 import math
 
-import numpy as np
 import pytest
 import torch
 
@@ -20,20 +19,9 @@ from models.strategies.reptile import Reptile
 from models.strategies.si import SI
 from models.training import Plan, novelty, train
 from records.snapshot import InputSpec
+from tests.models.pools import shaded
 
 SPEC = InputSpec(channels=1, height=4, width=4, mean=(0.5,), std=(0.25,))
-
-
-def pool(targets: list[int], first: int = 0) -> Pool:
-    pixels = np.arange(first, first + len(targets), dtype=np.uint8).reshape(-1, 1, 1, 1).repeat(4, 2).repeat(4, 3)
-    return Pool(
-        batch=np.zeros(len(targets), dtype=np.int64),
-        row=np.arange(len(targets)),
-        image=np.array([f"i{first + n}" for n in range(len(targets))]),
-        target=torch.tensor(targets),
-        batches=("b",),
-        pixels=(pixels,),
-    )
 
 
 def course(classes: int = 2, seed: int = 0, dropout: float = 0.0) -> Course:
@@ -43,7 +31,7 @@ def course(classes: int = 2, seed: int = 0, dropout: float = 0.0) -> Course:
 
 
 def material(new: Pool, memory: Pool | None = None) -> Material:
-    return Material(new, memory, lambda: None)
+    return Material(new, lambda: memory, lambda: None)
 
 
 def equal(one: Network, other: Network) -> bool:
@@ -54,7 +42,7 @@ def test_equal_arguments_give_equal_weights_bit_for_bit() -> None:
     first, second = course(), course()
     plan = Plan(budget=Budget(batch=4, replayed=2, least_steps=20))
     for one in (first, second):
-        train(one, Replay(), material(pool([0, 1] * 8), pool([0, 1], first=50)), plan)
+        train(one, Replay(), material(shaded([0, 1] * 8), shaded([0, 1], first=50)), plan)
     assert equal(first.network, second.network)
     assert not equal(first.network, course().network)
 
@@ -63,7 +51,7 @@ def test_what_is_learned_is_logged_by_part_and_the_loss_falls() -> None:
     seen: list[tuple[int, int]] = []
     plan = Plan(budget=Budget(batch=10, least_steps=100), optimiser=Optimiser(rate=0.01))
     told = lambda done, total: seen.append((done, total))  # noqa: E731
-    log = train(course(), Replay(), material(pool([0] * 20 + [1] * 20)), plan, progress=told)
+    log = train(course(), Replay(), material(shaded([0] * 20 + [1] * 20)), plan, progress=told)
     assert (log.steps, log.images, len(log.losses["task"])) == (100, 1000, 10)
     assert log.losses["task"][-1] < log.losses["task"][0] < math.log(2) * 1.5
     assert log.cpu_seconds > 0
@@ -81,7 +69,7 @@ def test_interrupted_and_resumed_is_as_if_it_had_never_been_bit_for_bit(strategy
     plan = Plan(
         budget=Budget(batch=4, replayed=2, least_steps=20), optimiser=optimiser, augmentation=Augmentation(shift=0.2)
     )
-    seen = material(pool([0, 1] * 8), pool([0, 1], first=50))
+    seen = material(shaded([0, 1] * 8), shaded([0, 1], first=50))
     whole = course(dropout=0.3)
     expected = train(whole, strategy, seen, plan)
 
@@ -106,17 +94,17 @@ def test_interrupted_and_resumed_is_as_if_it_had_never_been_bit_for_bit(strategy
 def test_another_nights_checkpoint_is_no_start(tmp_path) -> None:
     path = tmp_path / "unfinished.safetensors"
     plan = Plan(budget=Budget(batch=4, least_steps=20))
-    train(course(seed=3), Replay(), material(pool([0, 1] * 8)), plan, checkpoint=Checkpoint(path, "another", every=0))
+    train(course(seed=3), Replay(), material(shaded([0, 1] * 8)), plan, checkpoint=Checkpoint(path, "another", every=0))
     fresh, beside = course(), course()
-    train(fresh, Replay(), material(pool([0, 1] * 8)), plan)
-    train(beside, Replay(), material(pool([0, 1] * 8)), plan, checkpoint=Checkpoint(path, "this", every=1e9))
+    train(fresh, Replay(), material(shaded([0, 1] * 8)), plan)
+    train(beside, Replay(), material(shaded([0, 1] * 8)), plan, checkpoint=Checkpoint(path, "this", every=1e9))
     assert equal(fresh.network, beside.network)
 
 
 def test_a_budget_in_seconds_ends_with_the_clock(monkeypatch) -> None:
     ticks = iter(range(1000))
     monkeypatch.setattr("models.training.time.monotonic", lambda: next(ticks))
-    log = train(course(), Replay(), material(pool([0, 1] * 8)), Plan(budget=Budget(batch=4, seconds=7)))
+    log = train(course(), Replay(), material(shaded([0, 1] * 8)), Plan(budget=Budget(batch=4, seconds=7)))
     assert log.steps == 7
 
 
@@ -125,14 +113,14 @@ def test_novelty_is_the_share_that_the_parent_answers_wrongly() -> None:
     with torch.no_grad():
         known.parent.head.weight.zero_()
         known.parent.head.bias.copy_(torch.tensor([0.0, 1.0]))  # it answers 1, whatever it sees
-    assert novelty(known, pool([0, 1, 1, 2])) == 0.5
+    assert novelty(known, shaded([0, 1, 1, 2])) == 0.5
     known.parent = None
-    assert novelty(known, pool([0, 1, 1, 2])) == 1.0
+    assert novelty(known, shaded([0, 1, 1, 2])) == 1.0
 
 
 def test_averaged_weights_are_not_the_last_ones() -> None:
     last, averaged = course(), course()
-    seen = material(pool([0, 1] * 8))
+    seen = material(shaded([0, 1] * 8))
     budget = Budget(batch=4, least_steps=20)
     train(last, Replay(), seen, Plan(budget=budget))
     train(averaged, Replay(), seen, Plan(budget=budget, optimiser=Optimiser(average=0.95)))

@@ -77,7 +77,8 @@ def test_a_full_matrix_gives_what_avalanche_gives() -> None:
     v2       0.7   0.8   0.3
     cand.    0.6   0.5   0.85
 
-    The same numbers as Avalanche's metrics (avalanche.evaluation.metrics) once the third experience was learned:
+    The same numbers as Avalanche's metrics once the third experience was learned; `benchmarks/avalanche/metrics.py`
+    asks them for this matrix, there called "falling":
 
     StreamAccuracy         (0.6 + 0.5 + 0.85) / 3              = 0.65     average; there weighted by images, here equal
     StreamForgetting       (0.9 - 0.6 + 0.8 - 0.5) / 2         = 0.3      forgetting from first

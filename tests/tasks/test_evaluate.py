@@ -11,14 +11,17 @@ from sklearn.metrics import f1_score
 
 from models.archive import Archive
 from models.budget import Budget
+from models.gates.paired_score import PairedScore
 from models.knowledge import Knowledge, sha256
 from models.networks.mlp import MLP
+from models.optimiser import Optimiser
 from models.problems.classification import Classification
 from models.statistics import certainly_better
 from records.experience import Experience
 from records.scores import FirstSight, Score, ScoreMatrix, ScoreRow
 from tasks.evaluate import EvaluateParams, evaluate, read_pairs, read_references
 from tasks.intake.ingest import IngestParams, ingest
+from tasks.judge import judge
 from tasks.update import UpdateParams, update
 
 FIRST, SECOND, THIRD = {"cross": 60, "square": 60}, {"bar": 60, "column": 60}, {"bar": 60, "square": 60}
@@ -61,7 +64,7 @@ def score(archive, tmp_path):
 def learn(archive, deliver, score, tmp_path):
     """Ingests, learns and evaluates; `learn(1, before, ...)` is a candidate on top of `before`, registered as v1."""
 
-    def learn(version, before, counts, steps=40):
+    def learn(version, before, counts, steps=40, optimiser=Optimiser()):  # noqa: B008
         folder = deliver(tmp_path / f"delivery-{version}", counts, seed=version)
         day = date(2026, 3, 1 + version)
         batch = ingest(archive.batches, tmp_path / "staging", folder, day, IngestParams(test_share=0.5)).batch
@@ -69,7 +72,7 @@ def learn(archive, deliver, score, tmp_path):
             batch=batch.id, digest=batch.digest, classes=batch.classes, train=1, validation=0, test=1
         )
         budget = Budget(least_steps=steps, most_steps=steps, batch=16, replayed=16)
-        params = UpdateParams(network=MLP(hidden=(32,)), budget=budget)
+        params = UpdateParams(network=MLP(hidden=(32,)), budget=budget, optimiser=optimiser)
         folder = tmp_path / f"version-{version + 1}"
         parent = before.snapshot if before else None
         update(parent, version, [experience], archive, params, str(version), folder / "snapshot")
@@ -269,3 +272,14 @@ def test_every_version_since_the_reference_makes_evidence_dearer(learn, score, r
         assert [r.version for r in matrix.rows] == ["v1", "v2", "v3", "v4", "candidate"]
         moved = set(table(out, "references")["version"]) == {"candidate"}
         assert moved == certainly_better(answers, right, 0.95, look=looks) == (gains == least)
+
+
+def test_a_training_that_diverged_scores_nothing_and_is_refused(learn):
+    first = learn(0, None, FIRST)
+    diverged = learn(1, first, SECOND, optimiser=Optimiser(name="sgd", rate=10, schedule="constant"))
+    assert not Knowledge.read(diverged.snapshot).learner.network.head.weight.isfinite().any()
+    answers = table(diverged.evaluation, "outcomes")
+    assert not answers[["overall", "among_known", "confidence"]].to_numpy().any()
+    assert diverged.matrix.average() == 0
+    verdict = judge(read_pairs(diverged.evaluation, first.evaluation), PairedScore())
+    assert verdict.decision == "refuse"

@@ -121,11 +121,13 @@ def assert_same_night(one: Path, other: Path, ingested, outputs: bool = False) -
 
 def test_a_workspaces_update_in_two_processes_is_that_of_one(first_night, ingested, monkeypatch):
     two, one = first_night("si", 16), first_night("si", 16, "alone")
-    told = run_update(two)
+    seen = []
+    told = run_update(two, lambda done, total: seen.append((done, total)))
     monkeypatch.setenv("RETAIN_PROCESSES", "1")
     expected = run_update(one)
     assert told[0].identity == expected[0].identity
     assert (told[1].steps, told[1].images) == (40, 40 * 8)  # this process's half
+    assert seen == [(done, 40) for done in range(1, 41)]
     assert_same_night(two.candidate, one.candidate, ingested)
     assert sorted(path.name for path in two.state.iterdir()) == ["cache", "training.json"]
 
@@ -205,3 +207,20 @@ def test_among_several_one_is_the_first(monkeypatch):
     for number, first in (("0", True), ("1", False)):
         monkeypatch.setenv("RANK", number)
         assert launch.first() == first
+
+
+def test_progress_is_said_once_a_percent_by_the_first_process_alone(monkeypatch, capsys):
+    said = []
+    for number in ("0", "1", None):
+        if number is None:
+            monkeypatch.delenv("TORCHELASTIC_RUN_ID")
+        else:
+            monkeypatch.setenv("TORCHELASTIC_RUN_ID", "x")
+            monkeypatch.setenv("RANK", number)
+        say = launch.say_progress()
+        for done in range(1, 1001):
+            say(done, 1000)
+        said.append(capsys.readouterr().out.splitlines())
+    assert [len(lines) for lines in said] == [101, 0, 0]
+    assert said[0][0] == "1 of 1000 steps"
+    assert said[0][-1] == "1000 of 1000 steps"

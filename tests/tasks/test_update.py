@@ -14,6 +14,7 @@ from models.compute import Compute
 from models.corrections.bias_layer import BiasLayer
 from models.corrections.weight_aligning import WeightAligning
 from models.knowledge import Knowledge, sha256
+from models.learner import Learner
 from models.networks.mlp import MLP
 from models.networks.patches import Patches
 from models.strategies.analytic import Analytic
@@ -22,7 +23,7 @@ from models.strategies.ewc import EWC
 from models.strategies.finetune import Finetune
 from models.strategies.joint import Joint
 from models.strategies.si import SI
-from records.errors import DamagedState
+from records.errors import DamagedState, WrongParameters
 from records.experience import Experience
 from tasks.intake.ingest import IngestParams, ingest
 from tasks.update import ImageParams, MemoryParams, UpdateParams, update
@@ -158,6 +159,17 @@ def test_joint_starts_over_whatever_its_parent_is(learn, nights):
         assert Knowledge.read(children[0]).learner.classes == ("cross", "square", "bar", "column")
 
 
+def test_another_network_than_the_parents_is_refused_unless_the_night_starts_over(learn, nights):
+    parent = learn("one", None, nights[:1])
+    other = PARAMS.model_copy(update={"network": MLP(hidden=(16,))})
+    with pytest.raises(
+        WrongParameters, match="`update.network` is not the champion's .*: restore it, or run one night"
+    ):
+        learn("two", parent, nights[1:], other)
+    started_over = learn("three", parent, nights[1:], other.model_copy(update={"strategy": Joint()}))
+    assert Knowledge.read(started_over).learner.recipe == MLP(hidden=(16,))
+
+
 def test_learning_leaves_the_parent_as_it_was(learn, nights):
     parent = learn("one", None, nights[:1])
     before = digests(parent)
@@ -275,6 +287,18 @@ def test_an_image_keeps_the_answer_of_the_night_that_remembered_it(learn, nights
             assert not np.allclose(outputs[:2], second[image][:2], atol=1e-3)
         else:
             np.testing.assert_allclose(outputs, second[image], atol=1e-5)
+
+
+def test_only_images_without_an_answer_are_asked_for_one(learn, nights, monkeypatch):
+    dark = PARAMS.model_copy(update={"strategy": DarkReplay()})
+    one = learn("one", None, nights[:1], dark)
+    asked = []
+    ask = Learner.outputs
+    monkeypatch.setattr(
+        Learner, "outputs", lambda self, images, *more: asked.append(len(images)) or ask(self, images, *more)
+    )
+    new = set(Knowledge.read(learn("two", one, nights[1:], dark)).memory.image) - set(Knowledge.read(one).memory.image)
+    assert asked == [len(new)]
 
 
 def test_a_memory_that_grows_keeps_the_answers_it_had(learn, nights, archive):

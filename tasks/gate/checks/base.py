@@ -64,6 +64,8 @@ class Measured:
     told: Mapping[int, str] = field(default_factory=dict)
     """Row to what is told of that image."""
     comparison: Comparison | None = None
+    final: bool = False
+    """True if nobody can accept it: there is nothing to learn with, or nothing to judge by."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,8 @@ class ImageCheck(_Asked):
     """What is told of one image, with names of columns in braces."""
     like: str = ""
     """Column that names another image, `<batch>#<row>`, to be shown beside this one."""
+    final: bool = False
+    """True if nobody can accept it: there is no image to learn."""
 
     def count(self, number: int) -> str:
         """The number with its words."""
@@ -141,4 +145,6 @@ def always(expectation: Expectation) -> Callable[[Arriving], Expectation | None]
 def severity_of(check: Check, arriving: Arriving) -> Severity | Literal["off"]:
     """What follows from a check: as set in params.validate.severity, and never more than a warning once accepted."""
     chosen = arriving.params.severity.get(check.name, check.severity)
+    if isinstance(check, ImageCheck) and check.final:
+        return chosen
     return "warn" if check.name in arriving.batch.accepted and chosen != "off" else chosen

@@ -45,7 +45,7 @@ def _fault_check(
 ) -> ImageCheck:
     expectation = NoneOf(column="fault", values=(name,))
     return ImageCheck(
-        name, group, "refuse image", meaning, remedy, limits, words=words, expectation=always(expectation)
+        name, group, "refuse image", meaning, remedy, limits, words=words, expectation=always(expectation), final=True
     )
 
 
@@ -103,7 +103,7 @@ FAULTS = (
         "label-unusable",
         "without a usable label",
         "A label becomes the name of a class, so it must be a plain name: not empty, no slash, no control character.",
-        "Give the image a plain class name, in the folder's name or in the manifest's column `label`.",
+        "Give the image a plain class name: in the folder's name, in the column `label`, or in the text beside it.",
         group="labels",
     ),
 )

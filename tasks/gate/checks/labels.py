@@ -56,8 +56,9 @@ def slips(counts: Counter[str], known: Iterable[str]) -> tuple[dict[str, str], d
 
 def plain_name(label: str) -> str:
     """A label without what people vary by accident: case, encoding of accents, width of letters, spaces, hyphens."""
-    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", label).casefold())
-    bare = re.sub(r"[\s\-_.,;:!?'\"()]+", "", folded)
+    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKD", label).casefold())
+    # Once more, since letters may meet whose accents were apart before.
+    bare = unicodedata.normalize("NFKC", re.sub(r"[\s\-_.,;:!?'\"()]+", "", folded))
     return bare or folded
 
 
@@ -92,7 +93,7 @@ def edit_distance(one: str, other: str, most: int) -> int:
         if min(line) > most:
             return most + 1
         before, last = last, line
-    return last[-1]
+    return min(last[-1], most + 1)
 
 
 def _few(split: str, purpose: str, left: Left) -> Measured:

@@ -15,7 +15,8 @@ def _left_for(split: str, purpose: str, left: Left) -> Measured:
     params = left.arriving.params
     least = params.min_train if split == "train" else params.min_test
     number = int((left.learned["split"] == split).sum())
-    return Measured(number, f"{count_of(number)} left for {purpose}, at least {least} needed", max(0, least - number))
+    note = f"{count_of(number)} left for {purpose}, at least {least} needed"
+    return Measured(number, note, max(0, least - number), final=number == 0)
 
 
 WHOLE = Family(

@@ -21,7 +21,7 @@ def images(targets: list[int]) -> Pool:
 
 def material() -> Material:
     """Few images of two old classes, many of a new one."""
-    return Material(images([2] * 400), images([0, 1] * 100), lambda: None)
+    return Material(images([2] * 400), lambda: images([0, 1] * 100), lambda: None)
 
 
 def shares(course: Course) -> list[float]:

@@ -31,7 +31,7 @@ def corrected(correction: Correction, old: int, classes: int, memory: bool = Tru
     course = Course(student.eval(), frozen(parent) if old else None, Classification())
     before = copy.deepcopy(student.state_dict())
     remembered = coloured(3, 0) if memory else None
-    correction.apply(course, Material(coloured(4, classes - 1), remembered, lambda: None))
+    correction.apply(course, Material(coloured(4, classes - 1), lambda: remembered, lambda: None))
     return course, before
 
 

@@ -5,7 +5,7 @@ from models.problems.classification import Classification
 from models.strategies.base import Course, Material, frozen
 from tests.models.pools import coloured, linear
 
-NOTHING = Material(coloured(1, 0), None, lambda: None)
+NOTHING = Material(coloured(1, 0), lambda: None, lambda: None)
 
 
 def test_new_rows_get_the_mean_length_of_old_ones() -> None:

@@ -10,11 +10,19 @@ from safetensors.torch import save
 from torch import nn
 from torchvision import models
 
+from models.budget import Budget
+from models.corrections.interpolation import Interpolation
 from models.learner import Learner
 from models.networks.base import Network
 from models.networks.torchvision import Torchvision, fitted
+from models.optimiser import Optimiser
+from models.problems.classification import Classification
+from models.strategies.base import Course, Material, frozen
+from models.strategies.finetune import Finetune
+from models.training import Plan, train
 from records.errors import Unavailable, WrongParameters
 from records.snapshot import InputSpec
+from tests.models.pools import coloured, shaded
 
 # One of each family of torchvision, and what its classifier is fed.
 FAMILIES = {
@@ -213,3 +221,41 @@ def test_torchvision_is_imported_only_where_it_is_used() -> None:
     imported = [ast.unparse(line) for line in top if isinstance(line, ast.Import | ast.ImportFrom)]
     assert "import torch" in imported
     assert not any("torchvision" in line for line in imported)
+
+
+def batch_normalised(seed: int) -> Network:
+    torch.manual_seed(seed)
+    spec = InputSpec(channels=1, height=4, width=4, mean=(0.5,), std=(0.25,))
+    network = Network(Torchvision(model=SMALL), spec, 2)
+    with torch.no_grad():
+        for statistic in network.buffers():
+            statistic.add_(seed)
+    return network
+
+
+def test_interpolation_takes_statistics_along_with_the_weights():
+    student, parent = batch_normalised(1), batch_normalised(2)
+    before = {name: value.clone() for name, value in student.state_dict().items()}
+    course = Course(student, frozen(parent), Classification())
+    Interpolation(parent=0.25).apply(course, Material(coloured(2, 0), lambda: None, lambda: None))
+    its, counted = parent.state_dict(), 0
+    for name, value in student.state_dict().items():
+        if value.is_floating_point():
+            torch.testing.assert_close(value, 0.75 * before[name] + 0.25 * its[name])
+            counted += name.endswith("running_var")
+        else:
+            assert torch.equal(value, before[name])
+    assert counted > 30
+
+
+def test_the_moving_average_takes_statistics_along_with_the_weights():
+    def trained(average: float) -> dict[str, torch.Tensor]:
+        course = Course(batch_normalised(1), None, Classification(), seed=5)
+        plan = Plan(budget=Budget(batch=4, least_steps=3, most_steps=3), optimiser=Optimiser(average=average))
+        train(course, Finetune(), Material(shaded([0, 1] * 4), lambda: None, lambda: None), plan)
+        return course.network.state_dict()
+
+    last, averaged = trained(0.0), trained(0.9)
+    statistics = [name for name in last if name.endswith(("running_mean", "running_var"))]
+    assert all(not torch.equal(last[name], averaged[name]) for name in statistics)
+    assert all(torch.equal(last[name], averaged[name]) for name in last if name.endswith("num_batches_tracked"))

@@ -34,6 +34,14 @@ def test_outcomes_tell_what_is_forgotten_from_what_new_classes_took() -> None:
     assert answers.confidence[0] == pytest.approx(math.exp(3) / (math.exp(3) + math.exp(1) + math.exp(2)))
 
 
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_outputs_that_are_no_numbers_are_wrong_without_confidence(value: float) -> None:
+    outputs = torch.tensor([[3.0, 1.0], [value, value], [3.0, value]])
+    answers = PROBLEM.outcomes(outputs, torch.tensor([0, 0, 0]), known=1)
+    assert answers.overall.tolist() == answers.among_known.tolist() == [1, 0, 0]
+    assert answers.confidence[1:].tolist() == [0, 0]
+
+
 def test_score_is_the_share_of_right_answers() -> None:
     assert PROBLEM.score(np.array([1.0, 0.0, 1.0, 1.0])) == 0.75
 

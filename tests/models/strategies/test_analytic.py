@@ -23,6 +23,7 @@ from models.strategies.analytic import LARGEST, NEVER, Analytic, Sums, lda, ridg
 from models.strategies.base import Course, Material, frozen
 from models.training import Plan, train
 from records.snapshot import InputSpec
+from tests.models.pools import pool_of
 
 SPEC = InputSpec(channels=1, height=8, width=8, mean=(0.5,), std=(0.29,))
 PATCHES = Patches(filters=4, grid=2)
@@ -37,14 +38,7 @@ def shapes(targets: list[int], seed: int = 0) -> Pool:
     pixels = generator.integers(0, 160, (len(targets), 1, 8, 8), dtype=np.uint8)
     for image, target in zip(pixels, targets, strict=True):
         image[0, 2 * target : 2 * target + 2] += 90
-    return Pool(
-        batch=np.zeros(len(targets), dtype=np.int64),
-        row=np.arange(len(targets)),
-        image=np.array([f"{seed}-{n}" for n in range(len(targets))]),
-        target=torch.tensor(targets),
-        batches=("b",),
-        pixels=(pixels,),
-    )
+    return pool_of(pixels, targets, [f"{seed}-{n}" for n in range(len(targets))])
 
 
 def part(pool: Pool, start: int, stop: int) -> Pool:
@@ -69,13 +63,13 @@ def night(strategy: Analytic, before: Course, new: Pool, archive: Pool | None = 
         assert archive is not None, "the archive was opened"
         return archive
 
-    train(course, strategy, Material(new, None, open_archive), Plan())
+    train(course, strategy, Material(new, lambda: None, open_archive), Plan())
     return course
 
 
 def first_night(strategy: Analytic, recipe: Recipe, new: Pool, adapted_to: Pool | None = None) -> Course:
     course = Course(network(recipe, int(new.target.max()) + 1, adapted_to or new), None, Classification(), seed=1)
-    train(course, strategy, Material(new, None, lambda: None), Plan())
+    train(course, strategy, Material(new, lambda: None, lambda: None), Plan())
     return course
 
 
@@ -206,7 +200,7 @@ def test_night_by_night_is_the_same_as_all_at_once(head: str, recipe: Recipe) ->
     together = Course(network(recipe, 4, nights[0]), None, Classification(), seed=1)
     together.state = {name: course.state[name] for name in ("centre", "scale", "body")}
     together.state.update(Sums.nothing(together.network.width, 0).packed())
-    train(together, strategy, Material(pool, None, lambda: None), Plan())
+    train(together, strategy, Material(pool, lambda: None, lambda: None), Plan())
     for new in nights[1:]:
         course = night(strategy, course, new)
     if recipe.name == "patches":  # features of others may depend, in the last bit, on how many are asked at once

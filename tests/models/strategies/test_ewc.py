@@ -8,7 +8,7 @@ from tests.models.pools import in_a_row, linear, seen
 
 
 def material(*pixels: list[int], targets: list[int]) -> Material:
-    return Material(in_a_row(list(pixels), targets), None, lambda: None)
+    return Material(in_a_row(list(pixels), targets), lambda: None, lambda: None)
 
 
 def finished(strategy: EWC, course: Course, night: Material) -> Course:

@@ -51,7 +51,7 @@ def noisy(targets: list[int]) -> Pool:
 def test_the_head_answers_the_nearest_class_mean() -> None:
     course = Course(fresh(3), frozen(fresh(2)), Classification(), seed=1)
     memory, new = noisy([0, 1] * 6), noisy([2] * 6)
-    train(course, ICaRL(), Material(new, memory, lambda: None), PLAN)
+    train(course, ICaRL(), Material(new, lambda: memory, lambda: None), PLAN)
     assert torch.equal(course.network.head.bias, torch.zeros(3))
     torch.testing.assert_close(course.network.head.weight.norm(dim=1), torch.full((3,), SHARPNESS))
     images = torch.randint(0, 256, (200, 1, 4, 4), dtype=torch.uint8, generator=torch.Generator().manual_seed(3))
@@ -65,7 +65,7 @@ def test_means_by_hand() -> None:
     course = Course(linear([[0, 0], [0, 0], [1, 1]]), None, Classification())
     ICaRL().begin(course, None)
     new, old = in_a_row([[3, 4], [0, 9]], [1, 1]), in_a_row([[7, 0]], [0])
-    ICaRL().finish(course, Material(new, old, lambda: None))
+    ICaRL().finish(course, Material(new, lambda: old, lambda: None))
     middle = torch.tensor([0.6 + 0, 0.8 + 1]) / torch.tensor([0.6, 1.8]).norm()
     kept = torch.tensor([1.0, 1.0]) / 2**0.5  # no exemplar: the row it had
     expected = SHARPNESS * torch.stack([torch.tensor([1.0, 0.0]), middle, kept])
@@ -75,7 +75,7 @@ def test_means_by_hand() -> None:
 
 def test_the_trained_head_is_taken_up_again_by_student_and_parent() -> None:
     first = Course(fresh(2), None, Classification(), seed=1)
-    train(first, ICaRL(), Material(coloured(4, 1), coloured(4, 0), lambda: None), PLAN)
+    train(first, ICaRL(), Material(coloured(4, 1), lambda: coloured(4, 0), lambda: None), PLAN)
     trained = first.state["head.weight"]
     assert not torch.equal(trained, first.network.head.weight)
     assert first.state.keys() == {"head.weight", "head.bias"}
@@ -83,7 +83,7 @@ def test_the_trained_head_is_taken_up_again_by_student_and_parent() -> None:
     student.grow(3)
     grown = student.head.weight[2].detach().clone()
     following = Course(student, parent, Classification(), dict(first.state), seed=2)
-    ICaRL().begin(following, Material(coloured(4, 2), coloured(4, 0), lambda: None))
+    ICaRL().begin(following, Material(coloured(4, 2), lambda: coloured(4, 0), lambda: None))
     assert torch.equal(student.head.weight[:2], trained)
     assert torch.equal(student.head.weight[2], grown)
     assert torch.equal(parent.head.weight, trained)

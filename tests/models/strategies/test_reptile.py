@@ -17,7 +17,7 @@ def learned(strategy: Strategy, steps: int = 7) -> Course:
     torch.manual_seed(0)
     course = Course(Network(MLP(hidden=(8,)), SPEC, 2), None, Classification(), seed=1)
     plan = Plan(budget={"least_steps": steps, "most_steps": steps, "batch": 2, "replayed": 2})
-    train(course, strategy, Material(coloured(4, 1), coloured(3, 0), lambda: None), plan)
+    train(course, strategy, Material(coloured(4, 1), lambda: coloured(3, 0), lambda: None), plan)
     return course
 
 

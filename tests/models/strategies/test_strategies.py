@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from models.archive import Pool
-from models.catalogue import StrategyChoice
+from models.catalogue import CorrectionChoice, StrategyChoice
 from models.networks.base import Network
 from models.networks.mlp import MLP
 from models.problems.classification import Classification
@@ -28,7 +28,7 @@ every_strategy = pytest.mark.parametrize("strategy", STRATEGIES, ids=lambda s: s
 
 
 def material() -> Material:
-    return Material(new=coloured(4, 2), memory=coloured(3, 0), open_archive=lambda: coloured(9, 1))
+    return Material(new=coloured(4, 2), recall=lambda: coloured(3, 0), open_archive=lambda: coloured(9, 1))
 
 
 def step() -> Step:
@@ -72,7 +72,7 @@ def test_a_night_and_the_next_keep_tensors_that_can_be_written(strategy: Strateg
     student = copy.deepcopy(course.network).requires_grad_(True)
     student.grow(4)
     following = Course(student, parent, Classification(), kept, seed=2)
-    new = Material(new=coloured(4, 3), memory=coloured(3, 2), open_archive=lambda: coloured(9, 1))
+    new = Material(new=coloured(4, 3), recall=lambda: coloured(3, 2), open_archive=lambda: coloured(9, 1))
     train(following, strategy, new, plan)
     assert following.state.keys() == course.state.keys()
     assert all(value.isfinite().all() for value in student.state_dict().values())
@@ -112,8 +112,18 @@ def test_only_the_full_retrain_opens_the_archive_and_starts_over() -> None:
         if strategy.name == "joint":
             assert strategy.starts_over
         else:
-            strategy.draw(Material(new=coloured(4, 2), memory=coloured(3, 0), open_archive=refuse))
+            strategy.draw(Material(new=coloured(4, 2), recall=lambda: coloured(3, 0), open_archive=refuse))
             assert not strategy.starts_over
+
+
+@pytest.mark.parametrize("name", ["finetune", "joint", "lwf", "ewc", "si", "analytic"])
+def test_who_replays_nothing_recalls_nothing(name: str) -> None:
+    def refuse() -> Pool:
+        raise AssertionError("memory was recalled")
+
+    (strategy,) = (s for s in STRATEGIES if s.name == name)
+    _, replayed = strategy.draw(Material(coloured(4, 2), refuse, lambda: coloured(9, 1)))
+    assert replayed is None
 
 
 def test_the_loss_of_a_blend_is_that_of_both_its_classes(course: Course) -> None:
@@ -135,3 +145,14 @@ def test_features_are_held_to_the_parents_on_remembered_images(course: Course) -
 def test_what_cannot_be_blended_is_refused_with_a_sentence(name: str) -> None:
     with pytest.raises(ValueError, match=f"`augmentation.mix` makes no sense with the strategy {name}"):
         UpdateParams.model_validate({"strategy": {"name": name}, "augmentation": {"mix": 0.2}})
+
+
+@every_strategy
+def test_a_correction_is_refused_exactly_where_it_would_undo_what_the_strategy_does(strategy: Strategy) -> None:
+    for correction in get_args(get_args(CorrectionChoice)[0]):
+        asked = {"strategy": strategy.model_dump(), "correction": correction().model_dump()}
+        if strategy.corrected:
+            assert UpdateParams.model_validate(asked).correction == correction()
+        else:
+            with pytest.raises(ValueError, match=f"`correction` makes no sense with the strategy {strategy.name}"):
+                UpdateParams.model_validate(asked)

@@ -1,4 +1,4 @@
-"""A batch is in quarantine while its report lies there."""
+"""A batch is held back while its report lies there; the refused images of an admitted one have a report, too."""
 
 import io
 import shutil
@@ -6,14 +6,17 @@ import subprocess
 from datetime import date
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
-from records.experience import Report
+from records.errors import WrongInput
+from records.experience import Complaint, Report
 from records.registration import RunFile
 from tasks import stages
 from tasks.creation import create
 from tasks.gate import quarantine
+from tasks.gate.exhibits import exhibits, thumbnail
 from tasks.intake import inbox
 from tasks.intake.ingest import IngestParams
 from tasks.workspace import Workspace
@@ -78,11 +81,54 @@ def test_a_batch_in_quarantine_is_not_pending_until_its_record_is_taken_away(wor
     before = quarantine.pending(workspace, ())
     assert len(before) == 2
     quarantine.set_aside(workspace, report)
-    assert quarantine.quarantined(workspace) == (report,)
+    assert quarantine.reports(workspace) == (report,)
     assert quarantine.pending(workspace, ()) == before[1:]
     (workspace.quarantine / report.batch / "report.json").unlink()
-    assert quarantine.quarantined(workspace) == ()
+    assert quarantine.reports(workspace) == ()
     assert quarantine.pending(workspace, ()) == before
+
+
+def test_an_admitted_batch_of_which_images_were_refused_has_an_entry_and_is_pending(workspace, report):
+    admitted = report.model_copy(update={"admitted": True})
+    quarantine.file(workspace, (admitted,))
+    assert quarantine.reports(workspace) == (admitted,)
+    assert report.batch in quarantine.pending(workspace, ())
+    (entry,) = quarantine.entries(workspace)
+    assert (entry.admitted, entry.refused, entry.images) == (True, 4, 20)
+    assert git(workspace, "log", "-1", "--format=%s").strip() == f"Set aside images of {report.batch}"
+
+
+def test_an_entry_goes_when_the_gate_finds_nothing_any_more(workspace, report):
+    quarantine.file(workspace, (report,))
+    folder = workspace.quarantine / report.batch
+    quarantine.file(workspace, (report.model_copy(update={"admitted": True, "checks": ()}),), "by ada")
+    assert [path.name for path in folder.rglob("*.*")] == ["link.png"], "what was not taken from the inbox stays"
+    assert git(workspace, "log", "-1", "--format=%s").strip() == f"Release {report.batch} by ada"
+    assert git(workspace, "status", "--porcelain") == ""
+
+
+def test_what_a_killed_command_did_not_commit_is_committed(workspace, report):
+    quarantine.set_aside(workspace, report)
+    for path in quarantine.files_of(workspace, report.batch):
+        path.unlink()
+    assert quarantine.finish(workspace) == ()
+    assert git(workspace, "status", "--porcelain") == ""
+    head = git(workspace, "rev-parse", "HEAD")
+    assert quarantine.finish(workspace) == ()
+    assert git(workspace, "rev-parse", "HEAD") == head
+
+
+def test_an_entry_is_found_by_the_beginning_of_its_batch(workspace, report):
+    quarantine.set_aside(workspace, report)
+    other = report.model_copy(update={"batch": f"{DAY}-00000000"})
+    other.write(workspace.quarantine / other.batch / "report.json")
+    assert quarantine.find(workspace, report.batch) == report
+    assert quarantine.find(workspace, report.batch[:13]) == report
+    with pytest.raises(WrongInput, match=f"'{DAY}' fits {DAY}-00000000, {report.batch}. Write more of the id."):
+        quarantine.find(workspace, str(DAY))
+    for text in ("1999", ""):
+        with pytest.raises(WrongInput, match=f"Nothing in quarantine begins with '{text}'; there are {DAY}-00000000"):
+            quarantine.find(workspace, text)
 
 
 def test_what_was_learned_is_not_pending(workspace):
@@ -94,9 +140,35 @@ def test_what_was_learned_is_not_pending(workspace):
 def test_only_what_can_be_decoded_has_a_thumbnail(workspace, report):
     rows = {c.path.rpartition("/")[2]: c.row for check in report.checks for c in check.complaints}
     assert {TRUNCATED, "link.png", *TWINS} <= set(rows)
-    made = quarantine.thumbnails(workspace, report)
-    assert not {rows[TRUNCATED], rows["link.png"]} & set(made)
-    for name in TWINS:
-        with Image.open(io.BytesIO(made[rows[name]])) as picture:
-            # 30 x 12 pixels, enlarged in whole steps so that they can be seen.
-            assert (picture.format, picture.size) == ("PNG", (90, 36))
+    shown = exhibits(workspace, report).pictures
+    for name in (TRUNCATED, "link.png"):
+        assert shown[f"{report.batch}#{rows[name]}"].thumbnail == b""
+    for label, name in zip(("bar", "column"), TWINS, strict=True):
+        picture = shown[f"{report.batch}#{rows[name]}"]
+        assert (picture.label, picture.path) == (label, f"{label}/{name}")
+        with Image.open(io.BytesIO(picture.thumbnail)) as image:
+            # As small as it is: the page enlarges it.
+            assert (image.format, image.size) == ("PNG", (30, 12))
+
+
+def test_the_counterpart_is_shown_if_it_is_still_there(workspace, report):
+    other = next(b for b in quarantine.pending(workspace, ()) if b != report.batch)
+    for like, known in ((f"{other}#1", True), ("2026-01-01-00000000#1", False), ("nonsense#x", False)):
+        complaint = Complaint(row=0, path="a.png", detail="", like=like)
+        check = report.checks[0].model_copy(update={"passed": False, "found": 1, "complaints": (complaint,)})
+        shown = exhibits(workspace, report.model_copy(update={"checks": (check,)})).pictures
+        assert (like in shown) == known
+        assert shown[f"{report.batch}#0"].thumbnail
+
+
+def test_a_photograph_becomes_a_small_jpeg():
+    pixels = np.random.default_rng(0).integers(0, 255, (900, 1200, 3), dtype=np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    with Image.open(io.BytesIO(thumbnail(file.getvalue()))) as image:
+        assert (image.format, image.size) == ("JPEG", (256, 192))
+
+
+def test_classes_are_counted(workspace, report):
+    counts = {c.label: (c.images, c.admitted, c.refused) for c in exhibits(workspace, report).classes}
+    assert counts == {"bar": (11, 8, 3), "column": (9, 8, 1)}

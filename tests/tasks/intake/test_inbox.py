@@ -1,17 +1,23 @@
 """The inbox is emptied only of what is safe in the archive, and nothing that arrived is ever lost."""
 
+import io
 import os
 import shutil
 import subprocess
+import tarfile
+from collections import Counter
 from datetime import date
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as parquet
 import pytest
 
 from records.errors import Unavailable, UnreadableBatch
 from tasks.creation import create
 from tasks.intake import inbox
 from tasks.intake.ingest import IngestParams, list_batches
+from tasks.intake.readiness import mark
 from tasks.workspace import Workspace
 
 DAY = date(2026, 3, 2)
@@ -44,7 +50,7 @@ def stop_git(workspace: Workspace) -> Path:
 
 
 def test_deliveries_wait_by_name_and_hidden_files_are_none(workspace):
-    for name in ("tuesday", "monday.csv", ".DS_Store"):
+    for name in ("tuesday", "monday.csv", ".DS_Store", "monday.csv._READY", "later.tar._READY"):
         (workspace.inbox / name).touch()
     assert [path.name for path in inbox.waiting(workspace)] == ["monday.csv", "tuesday"]
     shutil.rmtree(workspace.inbox)
@@ -79,6 +85,196 @@ def test_the_same_delivery_again_adds_nothing_and_leaves_the_inbox(workspace, de
     assert (again.known, again.batch) == (True, first.batch)
     assert list_batches(workspace.batches) == (first.batch.id,)
     assert inbox.waiting(workspace) == ()
+
+
+def kept(workspace: Workspace, batch_id: str) -> list[str]:
+    """What lies in quarantine of what was delivered with a batch."""
+    folder = inbox.kept_aside(workspace, batch_id)
+    return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_symlink() or not p.is_dir())
+
+
+def during(change):
+    """Tells of progress by changing something, once: images were read by then, and not committed."""
+    told = []
+
+    def tell(done, total):
+        if not told:
+            change()
+        told.append(done)
+
+    return tell
+
+
+def test_what_changed_after_it_was_read_is_kept(workspace, deliver):
+    delivery = deliver(workspace.inbox / "monday", {"bar": 6})
+    content = [(delivery / "bar" / f"{n:04d}.png").read_bytes() for n in range(6)]
+
+    def change():
+        (delivery / "bar" / "0000.png").write_bytes(content[1])
+        (delivery / "bar" / "0001.png").write_bytes(b"longer" + content[1])
+        same = bytearray(content[2])
+        same[-1] ^= 1
+        (delivery / "bar" / "0002.png").write_bytes(same)
+        os.utime(delivery / "bar" / "0002.png", (1, 1))
+        (delivery / "bar" / "new").write_bytes(content[0])
+        (delivery / "bar" / "new").rename(delivery / "bar" / "0003.png")
+        (delivery / "bar" / "0004.png").write_bytes(content[4])
+        (delivery / "bar" / "late.png").write_bytes(b"late")
+        (delivery / ".late").write_bytes(b"late")
+        (delivery / ".DS_Store").touch()
+
+    batch = inbox.take(workspace, delivery, DAY, PARAMS, during(change)).batch.id
+    assert kept(workspace, batch) == [
+        ".late", "bar/0000.png", "bar/0001.png", "bar/0002.png", "bar/0003.png", "bar/late.png"
+    ], "what was written again as it was is in the batch"  # fmt: skip
+    assert not list(workspace.inbox.iterdir())
+
+
+def test_files_named_in_other_ways_by_a_manifest_are_in_the_batch(workspace, deliver):
+    delivery = deliver(workspace.inbox / "monday", {"bar": 2})
+    (delivery / "manifest.csv").write_text("path,label\n./bar/0000.png,bar\nbar//0001.png,bar\n")
+    batch = inbox.take(workspace, delivery, DAY, PARAMS).batch.id
+    assert (kept(workspace, batch), list(workspace.inbox.iterdir())) == ([], [])
+
+
+def test_names_that_are_no_utf8_are_in_the_batch(workspace, deliver):
+    delivery = deliver(workspace.inbox / "monday", {"bar": 1})
+    (delivery / "bar" / "0000.png").rename(delivery / "bar" / os.fsdecode(b"caf\xe9.png"))
+    batch = inbox.take(workspace, delivery, DAY, PARAMS).batch.id
+    assert (kept(workspace, batch), list(workspace.inbox.iterdir())) == ([], [])
+
+
+def write_tar(path: Path, files: dict[str, bytes]) -> Path:
+    with tarfile.open(path, "w") as tar:
+        for name, content in files.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+    return path
+
+
+def write_table(path: Path, contents: list[bytes]) -> Path:
+    struct = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    image = pa.array([{"bytes": content, "path": None} for content in contents], struct)
+    parquet.write_table(pa.table({"image": image, "label": ["a"] * len(contents)}), path)
+    return path
+
+
+@pytest.mark.parametrize("kind", ["tar", "tars", "table", "tables", "manifest"])
+@pytest.mark.parametrize("case", ["whole", "too large", "changed"])
+def test_a_shard_goes_once_all_of_its_images_are_in_the_batch(workspace, picture, kind, case):
+    """Also with a `_READY` in it, or beside it."""
+    good, large = [picture(1), picture(2)], picture(3) + bytes(5000)
+    contents = [*good, large] if case == "too large" else good
+    delivery = workspace.inbox / "monday"
+    members = {f"{n}.{kind}": c for n, content in enumerate(contents) for kind, c in (("png", content), ("cls", b"0"))}
+    if kind in ("tars", "tables", "manifest"):
+        delivery.mkdir()
+    if kind == "tars":
+        write_tar(delivery / "a.tar", {"9.png": picture(9), "9.cls": b"0"})
+        (delivery / "classes.txt").write_text("cat")
+        shard = write_tar(delivery / "b.tar", members)
+    elif kind == "tables":
+        write_table(delivery / "a.parquet", [picture(9)])
+        shard = write_table(delivery / "b.parquet", contents)
+    elif kind == "manifest":
+        shard = write_table(delivery / "manifest.parquet", contents)
+    else:
+        delivery = workspace.inbox / ("monday.tar" if kind == "tar" else "monday.parquet")
+        shard = write_tar(delivery, members) if kind == "tar" else write_table(delivery, contents)
+    mark(delivery)
+    progress = during(lambda: os.utime(shard, (1, 1))) if case == "changed" else during(lambda: None)
+    arrival = inbox.take(workspace, delivery, DAY, IngestParams(max_bytes=4000), progress)
+    assert arrival.batch.images == len(contents) + (kind in ("tars", "tables"))
+    assert kept(workspace, arrival.batch.id) == ([] if case == "whole" else [shard.name])
+    assert not list(workspace.inbox.iterdir())
+
+
+def test_a_manifest_that_was_replaced_meanwhile_is_kept(workspace, deliver):
+    deliver(workspace.inbox / "photos", {"bar": 2})
+    manifest = workspace.inbox / "monday.csv"
+    manifest.write_text("path,label\nphotos/bar/0000.png,bar\n")
+    change = during(lambda: manifest.write_text("path,label\nphotos/bar/0001.png,bar\n"))
+    batch = inbox.take(workspace, manifest, DAY, PARAMS, change).batch.id
+    assert kept(workspace, batch) == ["monday.csv"]
+    assert [path.name for path in inbox.waiting(workspace)] == ["photos"]
+
+
+def test_what_is_kept_replaces_nothing_that_is_kept(workspace, deliver):
+    for number, extra in enumerate([b"x", b"x", b"y"]):
+        delivery = deliver(workspace.inbox / "monday", {"bar": 1})
+        (delivery / "bar" / "large.png").write_bytes(extra * 5000)
+        (delivery / "bar" / "link.png").symlink_to("/etc/hostname")
+        batch = inbox.take(workspace, delivery, DAY, IngestParams(max_bytes=4000)).batch.id
+        assert kept(workspace, batch)[:1] == ["bar/large.png"], number
+    assert kept(workspace, batch) == ["bar/large.png", "bar/large.png~1", "bar/link.png"]
+
+
+class Killed(BaseException):
+    """As by a power cut: nothing that follows is done."""
+
+
+def kill_at(patch, folder: Path, number: int) -> Counter:
+    """The `number`-th change that is made below a folder is not made any more, nor any that follows."""
+    done: Counter = Counter()
+
+    def fatal(name, function):
+        def called(path, *args, **kwargs):
+            if isinstance(path, str | Path) and Path(path).is_relative_to(folder):
+                done["calls"] += 1
+                if done["calls"] >= number:
+                    raise Killed(f"{name} {path}")
+            return function(path, *args, **kwargs)
+
+        return called
+
+    for name in ("rename", "replace", "unlink", "rmdir", "mkdir"):
+        patch.setattr(os, name, fatal(name, getattr(os, name)))
+    return done
+
+
+def places(workspace: Workspace, batch_id: str) -> Counter:
+    """How often each delivered file lies in the inbox or in quarantine, by its name."""
+    found = [path for path in workspace.inbox.rglob("*") if path.is_symlink() or path.is_file()]
+    return Counter([Path(name).name for name in (*map(str, found), *kept(workspace, batch_id))])
+
+
+def test_a_kill_at_any_point_leaves_each_file_in_one_place(workspace, deliver):
+    def send(folder: Path) -> Path:
+        deliver(folder, {"bar": 2, "column": 1})
+        (folder / "bar" / "large.png").write_bytes(bytes(5000))
+        (folder / "column" / "link.png").symlink_to("/etc/hostname")
+        return folder
+
+    odd = Counter({"large.png": 1, "link.png": 1})
+    delivery = send(workspace.inbox / "monday")
+    with pytest.MonkeyPatch.context() as patch:
+        kill_at(patch, delivery, 1)
+        with pytest.raises(Killed, match="rename .*monday"):
+            inbox.take(workspace, delivery, DAY, IngestParams(max_bytes=4000))
+    (batch,) = list_batches(workspace.batches)
+    assert last_commit(workspace).startswith(f"Ingest {batch}"), "it is committed,"
+    assert places(workspace, batch) == Counter({"0000.png": 2, "0001.png": 1}) + odd, "and still there,"
+    inbox.take(workspace, delivery, DAY, IngestParams(max_bytes=4000))
+    assert places(workspace, batch) == odd, "until the next night"
+    killed = 0
+    for number in range(1, 100):
+        shutil.rmtree(workspace.quarantine)
+        send(workspace.inbox / f"{inbox.TAKEN}{batch}")
+        with pytest.MonkeyPatch.context() as patch:
+            kill_at(patch, workspace.root, number)
+            try:
+                inbox.finish_taking(workspace)
+            except Killed:
+                killed += 1
+            else:
+                break
+        found = places(workspace, batch)
+        assert Counter({name: found[name] for name in odd}) == odd, "what is in no batch is never in two places"
+        inbox.finish_taking(workspace)
+        assert places(workspace, batch) == odd
+        assert not list(workspace.inbox.iterdir())
+    assert killed >= 8, "three images, two moves, three folders, at least"
 
 
 def test_files_that_are_in_no_batch_are_set_aside(workspace, deliver):

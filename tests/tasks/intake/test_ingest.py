@@ -419,8 +419,8 @@ def test_sources_of_the_wrong_kind(tmp_path, take):
     for name, sentence in {
         "nowhere": "cannot be read: No such file",
         "link": "is a symbolic link",
-        "notes.txt": "neither a folder nor a manifest",
-        "pipe.csv": "neither a folder nor a manifest",
+        "notes.txt": r"neither a folder nor a file that ends in .csv, .parquet or .tar\.",
+        "pipe.csv": "neither a folder nor a file",
     }.items():
         with pytest.raises(UnreadableBatch, match=sentence):
             take(tmp_path / name)

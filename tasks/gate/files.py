@@ -1,0 +1,132 @@
+"""Images of a quarantine entry as files, for a person to look at and correct, and the way back.
+
+The folder holds `images/<row>.<format>`, names that are made here, and `manifest.csv`. In a copy of it a person deletes
+lines and changes labels. In a cell, a leading `=`, `+`, `-`, `@`, tab or line break would be a formula to a spreadsheet
+program (OWASP, "CSV Injection"), so an apostrophe is put in front, and another one in front of a leading apostrophe;
+one is taken away again when the manifest comes back.
+"""
+
+import csv
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from records.errors import WrongInput
+from records.experience import Report
+from tasks.gate.words import plain
+from tasks.intake.ingest import read_batch
+from tasks.intake.manifests import Manifest, read_manifest
+from tasks.intake.rows import read_rows
+from tasks.workspace import Workspace
+
+MANIFEST = "manifest.csv"
+COLUMNS = ("path", "label", "row", "reason", "original", "batch", "lists")
+REFUSED, ALL = "refused", "all"
+"""What a manifest lists, in each of its lines: the refused images of a batch, or all that are not learned."""
+ENDINGS = {"PNG": "png", "JPEG": "jpg", "WEBP": "webp", "BMP": "bmp", "TIFF": "tif", "GIF": "gif"}
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "'")
+
+
+@dataclass(frozen=True)
+class Written:
+    """What was written into a folder."""
+
+    images: int
+    without: int
+    """Images that are not among them, as no bytes of them were ever taken: missing files, links."""
+
+
+@dataclass(frozen=True)
+class Listed:
+    """What a person left in a manifest."""
+
+    labels: Mapping[int, str]
+    """Row to label."""
+    every: bool
+    """True if it had listed all images, else the refused ones alone."""
+
+
+def write_files(workspace: Workspace, report: Report, folder: Path, every: bool = False) -> Written:
+    """Write the refused images, or `every` one that is not learned, and their manifest into a new folder.
+
+    Raises `WrongInput` if there is something in the folder already.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise WrongInput(f"{folder} is not empty. Name a folder that is empty or does not exist yet.")
+    (folder / "images").mkdir(parents=True, exist_ok=True)
+    rows, reasons = rows_of(report, every), _reasons(report)
+    lines = []
+    batch = read_batch(workspace.batches, report.batch)
+    for number, row in read_rows(workspace.batches, batch, rows, ("encoded", "label", "path", "format")):
+        if row["encoded"] is None:
+            continue
+        name = f"images/{number:06d}.{ENDINGS.get(row['format'], 'bin')}"
+        (folder / name).write_bytes(row["encoded"])
+        line = (name, row["label"], number, reasons.get(number, ""), plain(row["path"]), batch.id)
+        lines.append((*line, ALL if every else REFUSED))
+    # With a byte order mark, or spreadsheet programs take UTF-8 for something else.
+    with (folder / MANIFEST).open("w", encoding="utf-8-sig", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(COLUMNS)
+        writer.writerows([_protected(str(value)) for value in line] for line in lines)
+    return Written(len(lines), len(rows) - len(lines))
+
+
+def read_files(file: Path, report: Report) -> Listed:
+    """Read an edited manifest back. Raises `WrongInput` if it is none, or not one of this entry."""
+    if not file.is_file():
+        raise WrongInput(f"{file} is not a file. Name the edited {MANIFEST} of `retain quarantine show --files`.")
+    manifest = read_manifest(file)
+    lacking = [name for name in ("row", "batch", "lists") if name not in manifest.columns]
+    if lacking:
+        raise WrongInput(
+            f"{file} has no column '{lacking[0]}'. Edit the {MANIFEST} that `retain quarantine show --files` writes."
+        )
+    kinds = {_column(manifest, "lists", at) for at in range(len(manifest.rows))}
+    foreign = {_column(manifest, "batch", at) for at in range(len(manifest.rows))} - {report.batch}
+    if foreign or len(kinds) != 1 or not kinds <= {REFUSED, ALL}:
+        what = f"it is one of {min(foreign)}" if foreign else "the column 'lists' was changed"
+        raise WrongInput(f"{file} is no manifest of {report.batch}: {what}.")
+    return Listed(_labels(file, manifest, report, kinds == {ALL}), kinds == {ALL})
+
+
+def rows_of(report: Report, every: bool = True) -> tuple[int, ...]:
+    """Rows of the entry's images: those that were refused, or `every` one that the batch's experience does not learn.
+
+    Copies that were dropped are no loss, so an admitted batch has none but its refused ones.
+    """
+    return tuple(range(report.images)) if every and not report.admitted else report.faulty_rows()
+
+
+def _labels(file: Path, manifest: Manifest, report: Report, every: bool) -> dict[int, str]:
+    known = {str(row): row for row in rows_of(report, every)}
+    labels: dict[int, str] = {}
+    for at, line in enumerate(manifest.rows):
+        text = _column(manifest, "row", at)
+        if text not in known or known[text] in labels:
+            why = "is named twice" if text in known else "is none of the images that it listed"
+            raise WrongInput(f"Row {text!r} in {file} {why}. Delete lines and change labels, nothing else.")
+        labels[known[text]] = _restored(line.label)
+    return labels
+
+
+def _column(manifest: Manifest, name: str, at: int) -> str:
+    return _restored(manifest.rows[at].columns[manifest.columns.index(name)]).strip()
+
+
+def _reasons(report: Report) -> dict[int, str]:
+    """Row to what its checks say of it."""
+    reasons: dict[int, list[str]] = {}
+    for check in report.checks:
+        for complaint in check.complaints:
+            detail = f" ({complaint.detail})" if complaint.detail else ""
+            reasons.setdefault(complaint.row, []).append(f"{check.name}{detail}")
+    return {row: "; ".join(told) for row, told in reasons.items()}
+
+
+def _protected(text: str) -> str:
+    return f"'{text}" if text.startswith(FORMULA) else text
+
+
+def _restored(text: str) -> str:
+    return text[1:] if text.startswith("'") and text[1:].startswith(FORMULA) else text

@@ -1,0 +1,223 @@
+"""What a person decides about an entry of the quarantine: ask again, correct, give up.
+
+Whatever a command was doing when it was killed: either the entry is still there, or the correction is in the archive
+and `finish` commits it. So the same command again, or the next night, goes on.
+"""
+
+import shutil
+from collections.abc import Sequence
+from datetime import date
+from pathlib import Path
+
+from adapters.datastore import DataStore
+from records.batch import Batch
+from records.errors import WrongInput
+from records.experience import Check, Report
+from records.record import Record
+from records.registration import RunFile
+from tasks.gate import quarantine
+from tasks.gate.checks.files import FAULTS
+from tasks.gate.files import read_files, rows_of
+from tasks.gate.words import count_of, plain
+from tasks.intake.corrections import Correction, correct
+from tasks.intake.deliveries import label_problem
+from tasks.intake.ingest import list_batches, read_batch
+from tasks.intake.rows import read_rows
+from tasks.params import read_params
+from tasks.stages import registry_of, run_validate, snapshot_of
+from tasks.workspace import Workspace
+
+REFUSED = "refused"
+"""What `leave_out` says for all images that a check refused."""
+
+
+class Wish(Record):
+    """What a person wants to be otherwise. All empty: ask the gate again."""
+
+    relabel: tuple[tuple[str, str], ...] = ()
+    """Old label, new label."""
+    leave_out: tuple[str, ...] = ()
+    """`refused`, or names of checks: the images that they complain of stay behind."""
+    accept: tuple[str, ...] = ()
+    """Names of checks that only warn from now on."""
+    manifest: Path | None = None
+    """An edited manifest of `write_files`."""
+    by: str = ""
+    note: str = ""
+
+    def corrects(self) -> bool:
+        """True if anything is to be otherwise, so that it takes a new batch."""
+        return bool(self.relabel or self.leave_out or self.accept or self.manifest)
+
+    def words(self) -> str:
+        """Who releases, and why, on one line."""
+        return plain(": ".join(part for part in (f"by {self.by}" if self.by else "", self.note) if part))
+
+
+class Released(Record):
+    """What the gate says after a release."""
+
+    entry: str
+    """The batch whose entry it was."""
+    batch: str
+    """The batch that the gate was asked about: the same, or a correction."""
+    report: Report
+    finished: bool = False
+    """True if an earlier, interrupted command had made the correction, so that this one only finished it."""
+
+
+class Dropped(Record):
+    """What was given up."""
+
+    batch: str
+    left: bool
+    """True if the batch left the archive; else its entry alone went, and its other images stay learned."""
+    commit: str
+    """The commit that still has it."""
+    back: str = ""
+    """If the batch was a correction: what it corrected, whose entry is there again."""
+
+
+def release(workspace: Workspace, beginning: str, wish: Wish, day: date) -> Released:
+    """Ask the gate again, of the batch itself or, with corrections, of a new one that is filed under `day`.
+
+    Raises `WrongInput` if there is no such entry, or if a correction fits nothing in it; then nothing has changed.
+    """
+    DataStore(workspace.root).restore_missing()
+    finished = [batch for batch in quarantine.finish(workspace) if beginning and batch.startswith(beginning)]
+    champion = registry_of(workspace).champion()
+    if len(finished) == 1:
+        made = next(b for b in list_batches(workspace.batches) if _corrects(workspace, b) == finished[0])
+        return Released(entry=finished[0], batch=made, report=_ask(workspace, made, champion), finished=True)
+    report = quarantine.find(workspace, beginning)
+    learned = any(e.batch == report.batch for e in snapshot_of(workspace, champion).experiences)
+    asked = report.batch
+    # What is learned is not asked about again; the images that it left behind are a batch of their own.
+    if wish.corrects() or learned:
+        asked = _correct(workspace, report, wish, day).id
+    return Released(entry=report.batch, batch=asked, report=_ask(workspace, asked, champion, wish.words()))
+
+
+def drop(workspace: Workspace, beginning: str) -> Dropped:
+    """Give an entry up. A batch that was held back leaves the archive's head; history keeps it.
+
+    If it was itself a correction, what it corrected is in quarantine again, as before. Raises `WrongInput` if there is
+    no such entry.
+    """
+    store = DataStore(workspace.root)
+    store.restore_missing()
+    quarantine.finish(workspace)
+    report = quarantine.find(workspace, beginning)
+    head, files = store.head(), quarantine.files_of(workspace, report.batch)
+    if report.admitted:
+        quarantine.take_away(workspace, report.batch, f"Drop what {report.batch} may not teach")
+        return Dropped(batch=report.batch, left=False, commit=head)
+    folder = workspace.batches / report.batch
+    before = _corrects(workspace, report.batch) if folder.exists() else ""
+    back = store.bring_back(quarantine.files_of(workspace, before)) if before else ()
+    _remove(folder, workspace.state / "dropped")
+    store.commit_data(f"Drop {report.batch}", gone=files, back=back)
+    quarantine.clear(workspace, report.batch)
+    return Dropped(batch=report.batch, left=True, commit=head, back=before)
+
+
+def _corrects(workspace: Workspace, batch_id: str) -> str:
+    return read_batch(workspace.batches, batch_id).corrects
+
+
+def _remove(folder: Path, aside: Path) -> None:
+    """In one motion out of the archive, then for good."""
+    if folder.exists():
+        aside.parent.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(aside, ignore_errors=True)
+        folder.rename(aside)
+        shutil.rmtree(aside)
+
+
+def _ask(workspace: Workspace, batch_id: str, champion: int, why: str = "") -> Report:
+    """What the whole gate says of a batch now; entries are as it says."""
+    _, (report,) = run_validate(workspace, RunFile(parent=champion, batches=(batch_id,)), keep=False)
+    quarantine.file(workspace, (report,), why)
+    return report
+
+
+def _correct(workspace: Workspace, report: Report, wish: Wish, day: date) -> Batch:
+    original = read_batch(workspace.batches, report.batch)
+    correction = Correction(
+        labels=_chosen(workspace, report, original, wish),
+        replaces=not report.admitted,
+        accepted=tuple(sorted({*original.accepted, *(_acceptable(report, name) for name in wish.accept)})),
+        note=wish.words(),
+    )
+    params = read_params(workspace.params).ingest
+    batch = correct(workspace.batches, workspace.state / "staging", original, correction, day, params.shard_bytes)
+    DataStore(workspace.root).commit_data(
+        f"Correct {original.id} as {batch.id}", gone=quarantine.files_of(workspace, original.id)
+    )
+    quarantine.clear(workspace, original.id)
+    return batch
+
+
+def _chosen(workspace: Workspace, report: Report, original: Batch, wish: Wish) -> dict[int, str]:
+    """Row to label, for the images that are released."""
+    found = read_rows(workspace.batches, original, rows_of(report), ("label",))
+    labels = {number: str(row["label"]) for number, row in found}
+    if wish.manifest is not None:
+        listed = read_files(wish.manifest, report)
+        changed = {label for row, label in listed.labels.items() if label != labels[row]}
+        covered = set(rows_of(report, listed.every))
+        labels = {row: label for row, label in labels.items() if row not in covered} | dict(listed.labels)
+        _refuse_unusable(changed)
+    _refuse_unusable({new for _, new in wish.relabel})
+    _refuse_absent({old for old, _ in wish.relabel}, set(labels.values()))
+    given = dict(wish.relabel)
+    away = {row for name in wish.leave_out for row in _complained_of(report, name)}
+    return {row: given.get(label, label) for row, label in sorted(labels.items()) if row not in away}
+
+
+def _refuse_unusable(labels: set[str]) -> None:
+    for label in sorted(labels):
+        problem, detail = label_problem(label)
+        if problem:
+            raise WrongInput(f"{label!r} cannot be the name of a class: {detail}.")
+
+
+def _refuse_absent(wanted: set[str], there: set[str]) -> None:
+    if absent := sorted(wanted - there):
+        raise WrongInput(f"No image to release is labelled {absent[0]!r}; labels there: {_listed(sorted(there))}.")
+
+
+def _complained_of(report: Report, name: str) -> Sequence[int]:
+    """Rows that stay behind."""
+    if name == REFUSED:
+        return report.faulty_rows()
+    check = _failed(report, name)
+    if not check.complaints:
+        raise WrongInput(f"`{name}` complains of the batch as a whole, so there are no images of it to leave out.")
+    if check.found > len(check.complaints):
+        raise WrongInput(
+            f"`{name}` warns of {count_of(check.found)}, of which the report names {len(check.complaints)}. Write all "
+            f"images out with `retain quarantine show {report.batch} --files DIR --all` and edit their manifest."
+        )
+    return [complaint.row for complaint in check.complaints]
+
+
+def _acceptable(report: Report, name: str) -> str:
+    check = _failed(report, name)
+    if not check.severity.startswith("refuse"):
+        raise WrongInput(f"`{name}` refuses nothing, so there is nothing to accept.")
+    if name in {fault.name for fault in FAULTS}:
+        instead = "Give those another label" if name == "label-unusable" else f"Leave them out: --leave-out {name}"
+        raise WrongInput(f"`{name}` cannot be accepted: nothing could be learned from such images. {instead}.")
+    return name
+
+
+def _failed(report: Report, name: str) -> Check:
+    failed = {check.name: check for check in report.checks if not check.passed}
+    if name not in failed:
+        raise WrongInput(f"`{name}` is no check that complains of {report.batch}; those are: {_listed([*failed])}.")
+    return failed[name]
+
+
+def _listed(names: Sequence[str], most: int = 20) -> str:
+    return ", ".join(plain(name) for name in names[:most]) + (", ..." if len(names) > most else "")

@@ -1,0 +1,124 @@
+"""When a delivery in the inbox may be taken: it is marked as whole, or nothing in it has changed for a while.
+
+- It is marked by an empty file: `_READY` in a folder, `monday.tar._READY` beside a file `monday.tar`. Written last, it
+  says that all else is there. It is no image, and goes when the delivery goes.
+- Else it has been still for `ingest.settle_seconds`: no file or folder in it, hidden ones included, is newer, by the
+  time of its content (mtime) or of its name, size and owner (ctime). A time of content that lies ahead was set by hand
+  and does not count.
+- Names that copying programs give to what is not finished (`.part`, `.crdownload`, rsync's `.name.XXXXXX`) say that it
+  is not, however still it is.
+
+A night waits a little for a delivery that may settle, and leaves one that goes on changing to the next night.
+"""
+
+import os
+import re
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tasks.intake.deliveries import READY, printable
+
+UNFINISHED = (".part", ".tmp", ".partial", ".crdownload", ".filepart")
+RSYNC = re.compile(r"\.(?!_).+\.[A-Za-z0-9]{6}")
+WINDOWS = 3
+"""A night waits at most so many times `settle_seconds`."""
+LEAST_PAUSE = 0.1
+
+
+@dataclass(frozen=True)
+class Clock:
+    """The time, in seconds since 1970, and how to wait; tests have one of their own."""
+
+    now: Callable[[], float] = time.time
+    sleep: Callable[[float], None] = time.sleep
+
+
+CLOCK = Clock()
+"""That of this machine."""
+
+
+@dataclass(frozen=True)
+class Unready:
+    """Why a delivery must not be taken yet."""
+
+    seen: str
+    """What was seen, as the end of a sentence that begins with its name."""
+    until: str
+    """What it waits for, as a clause."""
+    hint: str
+    seconds: float
+    """When to look again."""
+
+    def sentence(self) -> str:
+        """For a person who looks later, without the delivery's name in front."""
+        return f"{self.seen}; it is taken once {self.until} ({self.hint})."
+
+
+def marker(delivery: Path) -> Path:
+    """The file that says that a delivery is whole."""
+    return delivery / READY if _is_folder(delivery) else delivery.with_name(f"{delivery.name}.{READY}")
+
+
+def mark(delivery: Path) -> None:
+    """Say that a delivery is whole."""
+    marker(delivery).touch()
+
+
+def unready(delivery: Path, settle: float, now: float) -> Unready | None:
+    """Why a delivery must not be taken at `now`; None if it may be. `settle`: seconds without change; 0: always."""
+    mark = marker(delivery)
+    if settle == 0 or os.path.lexists(mark) or not os.path.lexists(delivery):
+        return None
+    hint = f"an empty file {READY} in it" if _is_folder(delivery) else f"an empty file {printable(mark.name)} beside it"
+    hint += " says it is whole"
+    newest = 0.0
+    for path in _everything(delivery):
+        if path.name.lower().endswith(UNFINISHED) or RSYNC.fullmatch(path.name):
+            return Unready(f"holds '{printable(path.name)}', as while it is copied", "that is gone", hint, settle)
+        newest = max(newest, _changed(path, now))
+    still = max(0.0, now - newest)
+    if still >= settle:
+        return None
+    return Unready(f"changed {still:.0f} s ago", f"it has been still for {settle:g} s", hint, settle - still)
+
+
+def settle(
+    deliveries: Sequence[Path], seconds: float, clock: Clock, tell: Callable[[str], None]
+) -> tuple[tuple[Path, ...], dict[Path, Unready]]:
+    """Deliveries that may be taken, in their order, and why the others may not; waits for those that may settle soon.
+
+    `tell` is told what is waited for.
+    """
+    deadline = clock.now() + WINDOWS * seconds
+    waiting = dict.fromkeys(deliveries)
+    while True:
+        found = {delivery: unready(delivery, seconds, clock.now()) for delivery in waiting}
+        left = {delivery: why for delivery, why in found.items() if why is not None}
+        waiting = dict.fromkeys(left)
+        pause = max(LEAST_PAUSE, min((why.seconds for why in left.values()), default=0))
+        if not left or clock.now() + pause > deadline:
+            return tuple(delivery for delivery in deliveries if delivery not in left), left
+        for delivery, why in left.items():
+            tell(f"{printable(delivery.name)} {why.seen}; waiting until {why.until} ({why.hint})")
+        clock.sleep(pause)
+
+
+def _everything(delivery: Path) -> Iterator[Path]:
+    yield delivery
+    if _is_folder(delivery):
+        for place, folders, files in os.walk(delivery):
+            yield from (Path(place, name) for name in (*folders, *files))
+
+
+def _is_folder(delivery: Path) -> bool:
+    return delivery.is_dir() and not delivery.is_symlink()
+
+
+def _changed(path: Path, now: float) -> float:
+    try:
+        status = path.lstat()
+    except OSError:
+        return now  # It was there a moment ago.
+    return max(status.st_ctime, status.st_mtime if status.st_mtime <= now else 0)

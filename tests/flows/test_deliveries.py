@@ -1,0 +1,120 @@
+"""Nights with several deliveries of several kinds, those that still change, and those that were taken before."""
+
+import io
+import json
+import logging
+import os
+import shutil
+import tarfile
+from datetime import date
+
+import pyarrow as pa
+import pyarrow.parquet as parquet
+import pytest
+
+from records.experience import Report
+from records.registration import RunFile
+from tasks import stages
+from tasks.intake import inbox
+from tasks.intake.ingest import IngestParams, list_batches
+from tasks.intake.readiness import Clock
+
+
+def write_tar(path, folder):
+    """The images of class folders as a shard of samples."""
+    with tarfile.open(path, "w") as tar:
+        for file in sorted(folder.rglob("*.png")):
+            name = f"{file.parent.name}-{file.stem}"
+            for kind, content in (("png", file.read_bytes()), ("cls", file.parent.name.encode())):
+                info = tarfile.TarInfo(f"{name}.{kind}")
+                info.size = len(content)
+                tar.addfile(info, io.BytesIO(content))
+
+
+def write_table(path, folder):
+    """The images of class folders as `datasets` writes them."""
+    files = sorted(folder.rglob("*.png"))
+    names = sorted({file.parent.name for file in files})
+    struct = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    image = pa.array([{"bytes": file.read_bytes(), "path": file.name} for file in files], struct)
+    label = pa.array([names.index(file.parent.name) for file in files], pa.int64())
+    metadata = {"huggingface": json.dumps({"info": {"features": {"label": {"names": names}}}})}
+    parquet.write_table(pa.table({"image": image, "label": label}).replace_schema_metadata(metadata), path)
+
+
+@pytest.mark.usefixtures("prefect")
+def test_several_deliveries_of_one_night_are_batches_of_their_own(retain, workspace, deliver, tmp_path):
+    deliver(workspace.inbox / "folder", {"bar": 3, "column": 3}, 0)
+    write_tar(workspace.inbox / "shard.tar", deliver(tmp_path / "a", {"bar": 3, "column": 3}, 1))
+    write_table(workspace.inbox / "table.parquet", deliver(tmp_path / "b", {"bar": 3, "column": 3}, 2))
+    shutil.copytree(workspace.inbox / "folder", workspace.inbox / "again")
+    told = retain("night", "-w", workspace.root, "--arrived", "2026-03-02")
+    assert told.code == 0, told.err
+    words = [line.partition(": ")[2] for line in told.out.splitlines() if line.startswith("ingested")]
+    assert words == [
+        "6 images of again",
+        "6 images of folder (known already: nothing was added)",
+        "6 images of shard.tar",
+        "6 images of table.parquet",
+    ]
+    assert not list(workspace.inbox.iterdir())
+    reports = [Report.read(path) for path in sorted(workspace.quarantine.glob("*/report.json"))]
+    assert sorted(report.source for report in reports) == ["again", "shard.tar", "table.parquet"]
+    assert not any(report.refused_rows() for report in reports), "too few, but good images"
+
+
+def test_the_same_image_in_two_deliveries_of_a_night_is_learned_once(workspace, deliver):
+    for seed, name in enumerate(("monday", "tuesday")):
+        deliver(workspace.inbox / name, {"bar": 30, "column": 30}, seed)
+    for number in range(4):
+        shutil.copy(
+            workspace.inbox / "monday" / "bar" / f"{number:04d}.png",
+            workspace.inbox / "tuesday" / "bar" / f"copy-{number}.png",
+        )
+    for delivery in inbox.waiting(workspace):
+        inbox.take(workspace, delivery, date(2026, 3, 2), IngestParams())
+    run = RunFile(batches=list_batches(workspace.batches))
+    _, reports = stages.run_validate(workspace, run)
+    # Which of two batches of one day is the earlier is decided by their digests.
+    first, second = reports
+    found = {c.name: c.found for c in second.checks if c.name in ("duplicate-earlier", "test-leak") and c.found}
+    assert sum(found.values()) == 4
+    assert "duplicate-earlier" in found, "copies of training images are left out, copies of test images are refused"
+    assert not [c for c in first.checks if c.name in ("duplicate-earlier", "test-leak") and c.found]
+
+
+@pytest.mark.usefixtures("prefect")
+def test_a_delivery_that_was_taken_before_adds_nothing_and_the_night_says_so(retain, workspace, deliver):
+    for _ in range(2):
+        deliver(workspace.inbox / "monday", {"bar": 1})
+        told = retain("night", "-w", workspace.root, "--arrived", "2026-03-02")
+    assert "1 image of monday (known already: nothing was added)" in told.out
+    deliver(workspace.inbox / "monday", {"bar": 1})
+    told = retain("ingest", workspace.inbox / "monday", "-w", workspace.root)
+    assert told.out.startswith("Nothing added: the same content was ingested before, as 2026-03-02-")
+    assert not list(workspace.inbox.iterdir())
+
+
+def test_a_delivery_that_goes_on_changing_is_left_to_the_next_night(retain, workspace, deliver, caplog):
+    from flows.night import take_all
+
+    workspace.params.write_text(workspace.params.read_text().replace("settle_seconds: 0", "settle_seconds: 10"))
+    monday = deliver(workspace.inbox / "monday", {"bar": 1})
+    hours = [monday.stat().st_ctime]
+
+    def sleep(seconds):
+        hours[0] += seconds
+        os.utime(monday, (hours[0], hours[0]))
+
+    log = logging.getLogger("retain")
+    log.addHandler(caplog.handler)
+    try:
+        with caplog.at_level(logging.INFO, logger="retain"):
+            arrivals, unreadable, waiting = take_all(workspace, date(2026, 3, 2), Clock(lambda: hours[0], sleep))
+    finally:
+        log.removeHandler(caplog.handler)
+    assert (arrivals, unreadable, list(waiting)) == ((), {}, ["monday"])
+    assert waiting["monday"].startswith("changed 0 s ago; it is taken once it has been still for 10 s (an empty file")
+    assert "monday changed 0 s ago; waiting until it has been still for 10 s" in caplog.text
+    assert "monday is left to the next night: it changed 0 s ago" in caplog.text
+    assert (monday / "bar" / "0000.png").exists()

@@ -1,0 +1,464 @@
+"""`retain quarantine` as it is typed, on a small real workspace, whatever it was doing when it was killed."""
+
+import csv
+import io
+import json
+import shutil
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from adapters.datastore import DataStore
+from flows import views
+from records.batch import Batch
+from records.experience import Report
+from records.registration import RunFile
+from tasks.creation import create
+from tasks.gate import quarantine
+from tasks.gate.release import Wish, release
+from tasks.intake import inbox
+from tasks.intake.corrections import Correction, correct
+from tasks.intake.ingest import list_batches, read_batch
+from tasks.overview import status_of
+from tasks.stages import facts_of, params_of, run_validate
+from tasks.workspace import Workspace, alone
+
+DAY = date(2026, 3, 9)
+ALLOWED = "validate: {allowed_classes: [bar, column]}"
+
+
+def spoil(folder: Path, names: list[str]) -> None:
+    for name in names:
+        (folder / name).write_bytes((folder / "bar" / "0000.png").read_bytes()[:60])
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory, deliver) -> Path:
+    """A workspace with a batch that was held back, one that was admitted without three images, and a good one."""
+    workspace = create(tmp_path_factory.mktemp("original") / "shop")
+    workspace.params.write_text("ingest: {test_share: 0.5}\nupdate: {network: {name: mlp}}\nevaluate: {}\n"
+                                f"judge: {{name: paired_score}}\n{ALLOWED}\n")  # fmt: skip
+    DataStore(workspace.root).commit_files([workspace.params], "Small numbers")
+    params = params_of(workspace).ingest
+    held = deliver(workspace.inbox / "held", {"bar": 20, "column": 20, "colum?": 6})
+    spoil(held, ["column/half.png", "bar/half.png"])
+    partly = deliver(workspace.inbox / "partly", {"bar": 30, "column": 40, "cross": 2}, seed=1)
+    spoil(partly, ["bar/half.png"])
+    good = deliver(workspace.inbox / "good", {"bar": 60}, seed=2)
+    batches = [
+        inbox.take(workspace, d, date(2026, 3, 2 + at), params).batch.id for at, d in enumerate((held, partly, good))
+    ]
+    _, reports = run_validate(workspace, RunFile(batches=tuple(batches)), keep=False)
+    assert [(report.admitted, len(report.faulty_rows())) for report in reports] == [(False, 8), (True, 3), (True, 0)]
+    quarantine.file(workspace, reports)
+    status_of(workspace)
+    return workspace.root
+
+
+@pytest.fixture
+def shop(original, tmp_path) -> Workspace:
+    return Workspace(Path(shutil.copytree(original, tmp_path / "shop", symlinks=True)))
+
+
+@pytest.fixture
+def held(shop) -> str:
+    return list_batches(shop.batches)[0]
+
+
+@pytest.fixture
+def partly(shop) -> str:
+    return list_batches(shop.batches)[1]
+
+
+@pytest.fixture
+def decide(retain, shop):
+    """`decide("show", batch, "--json")`: the command for this workspace."""
+
+    def run(command, *words):
+        return retain("quarantine", command, *words, "-w", shop.root)
+
+    return run
+
+
+@pytest.fixture
+def git(shell, shop):
+    return lambda *words: shell(shop.root, "git", *words)
+
+
+def correction_of(shop: Workspace, batch_id: str) -> Batch:
+    (made,) = [b for b in (read_batch(shop.batches, n) for n in list_batches(shop.batches)) if b.corrects == batch_id]
+    return made
+
+
+def paths_of(shop: Workspace, batch: Batch) -> list[str]:
+    return list(facts_of(shop, batch.id)["path"])
+
+
+# Looking
+
+
+@pytest.mark.parametrize("command", ["list", "show", "release", "drop"])
+def test_each_command_teaches(retain, command):
+    told = retain("quarantine", command, "--help")
+    assert told.code == 0
+    assert f"Usage: retain quarantine {command} " in told.out
+    assert f"  retain quarantine {command} " in told.out
+    assert f" {command} " in retain("quarantine").out
+
+
+def test_the_list_has_a_row_an_entry(decide, held, partly):
+    header, first, second = (line.split() for line in decide("list").out.splitlines())
+    assert header == ["batch", "delivered", "as", "images", "refused", "age", "why"]
+    assert first[:4] == [held, "held", "48", "8"]
+    assert second[:4] == [partly, "partly", "73", "3"]
+    document = json.loads(decide("list", "--json").out)
+    assert [(e["batch"], e["admitted"], e["arrived"]) for e in document] == [
+        (held, False, "2026-03-02"), (partly, True, "2026-03-03"),
+    ]  # fmt: skip
+
+
+def test_an_empty_quarantine_says_so(retain, workspace):
+    assert retain("quarantine", "list", "-w", workspace.root).out == "Nothing is in quarantine.\n"
+    told = retain("quarantine", "show", "2026", "-w", workspace.root)
+    assert (told.code, told.sentence) == (2, "Nothing in quarantine begins with '2026'; it is empty.")
+
+
+def test_status_knows_both_kinds_and_only_one_holds_back(retain, shop, held, partly):
+    document = json.loads(retain("status", "-w", shop.root, "--json").out)
+    assert [report["batch"] for report in document["quarantine"]] == [held]
+    assert [report["batch"] for report in document["refused"]] == [partly]
+    assert document["pending"] == list(list_batches(shop.batches)[1:])
+    told = retain("status", "-w", shop.root).out
+    assert f"quarantine   {held} (held)" in told
+    assert f"refused      {partly} (partly): 3 images of 73" in told
+    assert "To look at what was refused, and decide: retain quarantine list -w" in told
+
+
+def test_show_tells_what_is_wrong_and_what_to_do(decide, shop, held, partly):
+    told = decide("show", held[:11]).out
+    assert "label-not-allowed  refused  6 images" in told
+    assert "  - colum?/0000.png: labelled colum?" in told
+    assert "    and 3 more" in told
+    assert f"quarantine/{held}/report.html" in told
+    assert f"retain quarantine release {held} --leave-out refused -w " in told
+    assert f"retain quarantine show {partly} --files DIR -w " in decide("show", partly).out
+    assert Report.model_validate_json(decide("show", held, "--json").out) in quarantine.reports(shop)
+
+
+def test_show_writes_files_with_the_way_back(decide, shop, held, tmp_path):
+    told = decide("show", held, "--files", tmp_path / "look")
+    assert f"Wrote 8 images and their manifest.csv to {tmp_path / 'look'}." in told.out
+    assert f"retain quarantine release {held} --manifest {tmp_path / 'look' / 'manifest.csv'} -w " in told.out
+    assert len(list((tmp_path / "look" / "images").iterdir())) == 8
+    assert decide("show", held, "--files", tmp_path / "look").sentence.endswith("or does not exist yet.")
+
+
+# Releasing
+
+
+def test_without_a_change_nothing_changes(decide, shop, held, git):
+    head = git("rev-parse", "HEAD")
+    told = decide("release", held)
+    assert (told.code, told.out.splitlines()[0]) == (0, f"{held} stays in quarantine.")
+    assert "Quarantined: 8 of 48 images" in told.out
+    assert git("rev-parse", "HEAD") == head
+
+
+def test_once_the_class_is_allowed_the_batch_is_pending(decide, shop, held, git):
+    shop.params.write_text(shop.params.read_text().replace("[bar, column]", '[bar, column, "colum?"]'))
+    told = decide("release", held, "--by", "ada", "--note", "a class\nof its own")
+    assert told.out.splitlines()[0] == f"Released: the next night learns {held}, without 2 images that stay here."
+    assert held in quarantine.pending(shop, ())
+    assert decide("list").out.count(held) == 1, "two images are still broken"
+    assert not shop.night.exists(), "the last night's files are as they were"
+    (shop.params).write_text(shop.params.read_text() + "\n")
+    assert git("status", "--porcelain").split() == ["M", "params.yaml"]
+
+
+def test_what_was_refused_can_stay_behind(decide, shop, held, git):
+    told = decide("release", held, "--leave-out", "refused", "--by", "ada", "--note", "not worth it",
+                  "--arrived", "2026-03-09", "--json")  # fmt: skip
+    document = json.loads(told.out)
+    made = correction_of(shop, held)
+    assert (document["entry"], document["batch"], document["report"]["admitted"]) == (held, made.id, True)
+    assert (made.images, made.replaces, made.note, made.source) == (40, True, "by ada: not worth it", "held")
+    assert made.id.startswith("2026-03-09-")
+    assert quarantine.pending(shop, ()) == (*list_batches(shop.batches)[1:3], made.id)
+    assert [entry.batch for entry in quarantine.entries(shop)] == [list_batches(shop.batches)[1]]
+    names = git("show", "--name-only", "--format=%s").split()
+    assert names[:4] == ["Correct", held, "as", made.id]
+    assert names[4:] == ["data.dvc", f"quarantine/{held}/report.html", f"quarantine/{held}/report.json"]
+    assert git("status", "--porcelain") == ""
+
+
+def test_labels_are_corrected_and_facts_are_as_they_were(decide, shop, held):
+    told = decide("release", held, "--relabel", "colum?=column", "--leave-out", "file-truncated")
+    made = correction_of(shop, held)
+    assert told.out.splitlines()[:2] == [
+        f"{held} is corrected as {made.id}: 46 images.", f"Released: the next night learns {made.id}.",
+    ]  # fmt: skip
+    assert made.classes == ("bar", "column")
+    before, after = facts_of(shop, held), facts_of(shop, made.id)
+    both = before[~before["path"].str.endswith("half.png")].reset_index(drop=True)
+    assert both.drop(columns="label").equals(after.drop(columns="label"))
+    assert set(after["label"][after["path"].str.startswith("colum?")]) == {"column"}
+
+
+def test_a_manifest_decides_over_what_it_lists(decide, shop, held, tmp_path):
+    decide("show", held, "--files", tmp_path / "look")
+    manifest = tmp_path / "look" / "manifest.csv"
+    with manifest.open(encoding="utf-8-sig", newline="") as file:
+        lines = [line | {"label": "column"} for line in csv.DictReader(file) if "colum?/" in line["original"]]
+    with manifest.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, lines[0].keys())
+        writer.writeheader()
+        writer.writerows(lines[1:])
+    assert decide("release", held, "--manifest", manifest).code == 0
+    made = correction_of(shop, held)
+    assert made.images == 45
+    assert "colum?/0000.png" not in paths_of(shop, made)
+    assert not [path for path in paths_of(shop, made) if path.endswith("half.png")]
+
+
+def test_what_a_person_accepts_is_kept_and_makes_another_batch(decide, shop, held):
+    assert decide("release", held, "--accept", "label-not-allowed", "--accept", "refused-share").code == 0
+    made = correction_of(shop, held)
+    assert made.accepted == ("label-not-allowed", "refused-share")
+    assert made.images == 48
+    assert made.digest != read_batch(shop.batches, held).digest
+
+
+def test_of_an_admitted_batch_only_what_was_refused_is_released(decide, shop, partly):
+    told = decide("release", partly, "--relabel", "cross=bar")
+    made = correction_of(shop, partly)
+    assert told.code == 0
+    assert f"{made.id} is in quarantine." in told.out, "three images are too few to learn from alone"
+    assert sorted(paths_of(shop, made)) == ["bar/half.png", "cross/0000.png", "cross/0001.png"]
+    assert not made.replaces
+    assert partly in quarantine.pending(shop, ()), "the admitted batch stays as it is"
+    assert made.id not in quarantine.pending(shop, ())
+    assert [entry.batch for entry in quarantine.entries(shop)][1:] == [made.id]
+
+
+def test_a_night_that_validates_again_makes_no_entry_of_what_was_corrected(decide, shop, partly):
+    decide("release", partly, "--relabel", "cross=bar")
+    _, reports = run_validate(shop, RunFile(batches=(partly,)), keep=False)
+    quarantine.file(shop, reports)
+    assert partly not in [entry.batch for entry in quarantine.entries(shop)]
+
+
+def test_a_correction_can_be_corrected(decide, shop, held):
+    decide("release", held, "--accept", "refused-share", "--arrived", "2026-03-09")
+    first = correction_of(shop, held)
+    quarantine.set_aside(shop, quarantine_report(shop, first.id))
+    told = decide("release", first.id, "--leave-out", "refused", "--arrived", "2026-03-10")
+    second = correction_of(shop, first.id)
+    assert f"the next night learns {second.id}." in told.out
+    assert second.accepted == ("refused-share",)
+    assert set(quarantine.pending(shop, ())) == {*list_batches(shop.batches)} - {held, first.id}
+
+
+def quarantine_report(shop: Workspace, batch_id: str) -> Report:
+    _, (report,) = run_validate(shop, RunFile(batches=(batch_id,)), keep=False)
+    return report.model_copy(update={"admitted": False})
+
+
+WRONG = {
+    "no entry": (["release", "2027"], "Nothing in quarantine begins with '2027'; there are 2026-03-02-"),
+    "too short": (["show", "2026"], "'2026' fits 2026-03-02-"),
+    "no pair": (["release", "HELD", "--relabel", "a"], "--relabel is 'a'; write the old and the new label as OLD=NEW."),
+    "no such label": (
+        ["release", "HELD", "--relabel", "row=bar"],
+        "No image to release is labelled 'row'; labels there: bar, colum?, column.",
+    ),
+    "unusable label": (["release", "HELD", "--relabel", "bar=a/b"], "'a/b' cannot be the name of a class: the label"),
+    "empty label": (["release", "HELD", "--relabel", "bar="], "'' cannot be the name of a class: the label is empty."),
+    "no such check": (
+        ["release", "HELD", "--leave-out", "blurr"],
+        "`blurr` is no check that complains of HELD; those are: ",
+    ),
+    "not a check of images": (
+        ["release", "HELD", "--leave-out", "refused-share"],
+        "`refused-share` complains of the batch as a whole, so there are no images of it to leave out.",
+    ),
+    "broken files": (
+        ["release", "HELD", "--accept", "file-truncated"],
+        "`file-truncated` cannot be accepted: nothing could be learned from such images. Leave them out: --leave-out",
+    ),
+    "nothing left": (
+        ["release", "PARTLY", "--leave-out", "refused"],
+        "No image of PARTLY would be left. To give all of them up, drop it.",
+    ),
+    "no manifest": (["release", "HELD", "--manifest", "gone.csv"], "gone.csv is not a file. Name the edited manifest"),
+    "all of nothing": (["show", "HELD", "--all"], "--all says which images --files writes; name a folder with"),
+    "nobody to ask": (["drop", "HELD"], "Nothing was dropped: nobody is there to answer. For scripts there is --yes."),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_a_wrong_command_gets_a_sentence_and_changes_nothing(
+    decide, shop, held, partly, everything_below, case, monkeypatch
+):
+    monkeypatch.setattr("sys.stdin", io.StringIO("y\n"))
+    words, sentence = WRONG[case]
+    names = {"HELD": held, "PARTLY": partly}
+    before = everything_below(shop.root)
+    told = decide(*(names.get(word, word) for word in words))
+    assert (told.code, told.out) == (2, "")
+    assert sentence.replace("HELD", held).replace("PARTLY", partly) in told.sentence
+    assert everything_below(shop.root) == before
+
+
+def test_one_night_or_command_at_a_time(decide, shop, held):
+    with alone(shop):
+        told = decide("release", held)
+    assert (told.code, told.sentence) == (
+        2, f"Another night or command is at work in {shop.root}. Wait for it to end, then start again.",
+    )  # fmt: skip
+
+
+def test_a_corrected_batch_is_not_released_again(decide, held):
+    decide("release", held, "--leave-out", "refused")
+    told = decide("release", held)
+    assert told.code == 2
+    assert told.sentence.startswith(f"{held} is not in quarantine any more: it was corrected as ")
+
+
+# Killed on the way
+
+
+def killed(shop: Workspace, held: str, at: str, shell) -> Batch:
+    """As if `release --leave-out refused` had been killed `at` a point."""
+    report = quarantine.find(shop, held)
+    labels = facts_of(shop, held)["label"].drop(index=list(report.faulty_rows())).to_dict()
+    made = correct(shop.batches, shop.state / "staging", read_batch(shop.batches, held),
+                   Correction(labels, replaces=True), DAY, 2**20)  # fmt: skip
+    if at != "made":
+        shell(shop.root, "dvc", "add", "data")
+    if at == "entry removed":
+        for path in quarantine.files_of(shop, held):
+            path.unlink()
+    return made
+
+
+POINTS = ("made", "versioned", "entry removed")
+
+
+@pytest.mark.parametrize("at", POINTS)
+def test_a_release_that_was_killed_is_finished_by_the_same_command(decide, shop, held, git, shell, at):
+    made = killed(shop, held, at, shell)
+    told = decide("release", held, "--leave-out", "refused")
+    assert told.out.splitlines()[:2] == [
+        f"An interrupted release had corrected {held} already; it is finished, and nothing else done.",
+        f"{held} is corrected as {made.id}: 40 images.",
+    ]
+    assert correction_of(shop, held) == made
+    assert git("status", "--porcelain") == ""
+    assert not (shop.quarantine / held).exists()
+    assert made.id in quarantine.pending(shop, ())
+
+
+@pytest.mark.parametrize("at", POINTS)
+def test_or_by_the_next_night(shop, held, git, shell, at):
+    made = killed(shop, held, at, shell)
+    assert made.id in quarantine.pending(shop, ())
+    assert held not in quarantine.pending(shop, ())
+    assert quarantine.finish(shop) == (held,)
+    assert git("status", "--porcelain") == ""
+    shutil.rmtree(shop.batches)
+    DataStore(shop.root).pull()
+    assert made.id in list_batches(shop.batches)
+
+
+def test_a_release_that_was_killed_before_it_made_anything_left_the_entry(decide, shop, held):
+    staging = shop.state / "staging" / "batch"
+    staging.mkdir(parents=True, exist_ok=True)
+    (staging / "images-00000.parquet").write_bytes(b"half")
+    assert held in [entry.batch for entry in quarantine.entries(shop)]
+    decide("release", held, "--leave-out", "refused")
+    assert correction_of(shop, held).images == 40
+
+
+# Dropping
+
+
+def test_a_dropped_batch_leaves_the_archive_and_comes_back_from_history(decide, shop, held, git, shell):
+    told = decide("drop", held, "--yes")
+    assert told.out.splitlines()[0] == f"Dropped {held}."
+    assert held not in list_batches(shop.batches)
+    assert not (shop.quarantine / held).exists()
+    assert git("status", "--porcelain") == ""
+    command = told.out.splitlines()[1].partition(" && ")[2].split()
+    shell(shop.root, *command)
+    assert held in quarantine.pending(shop, ())
+    assert read_batch(shop.batches, held).images == 48
+
+
+def test_of_an_admitted_batch_only_the_entry_is_dropped(decide, shop, partly, git):
+    told = decide("drop", partly, "--yes", "--json")
+    assert json.loads(told.out)["left"] is False
+    assert partly in quarantine.pending(shop, ())
+    assert partly not in [entry.batch for entry in quarantine.entries(shop)]
+    assert git("status", "--porcelain") == ""
+
+
+def test_to_drop_a_correction_is_to_go_back(decide, shop, held, git):
+    decide("release", held, "--accept", "refused-share")
+    made = correction_of(shop, held)
+    quarantine.set_aside(shop, quarantine_report(shop, made.id))
+    told = decide("drop", made.id, "--yes")
+    assert f"What it corrected, {held}, is in quarantine again." in told.out
+    assert quarantine.entries(shop)[0].batch == held
+    assert held not in quarantine.pending(shop, ())
+    assert git("status", "--porcelain") == ""
+
+
+@pytest.mark.parametrize("at", ["removed", "versioned"])
+def test_a_drop_that_was_killed_goes_on(decide, shop, held, git, shell, at):
+    shutil.rmtree(shop.batches / held)
+    if at == "versioned":
+        shell(shop.root, "dvc", "add", "data")
+    assert held in [entry.batch for entry in quarantine.entries(shop)]
+    assert decide("drop", held, "--yes").code == 0
+    assert held not in list_batches(shop.batches)
+    assert [entry.batch for entry in quarantine.entries(shop)] == [list_batches(shop.batches)[0]]
+    assert git("status", "--porcelain") == ""
+
+
+def test_a_person_is_asked(decide, shop, held, monkeypatch, capsys):
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    monkeypatch.setattr("sys.stdin", Terminal("n\n"))
+    told = decide("drop", held)
+    assert told.out == "Nothing was dropped.\n"
+    assert f"Drop {held} (held), 48 images? [y/N]" in told.err
+    monkeypatch.setattr("sys.stdin", Terminal("y\n"))
+    assert decide("drop", held).out.startswith(f"Dropped {held}.")
+
+
+# A night
+
+
+def test_what_a_night_refused_of_a_learned_batch_is_released_as_a_batch_of_its_own(
+    new_workspace, deliver, run_night, tmp_path, capsys
+):
+    workspace = new_workspace(tmp_path / "shop")
+    folder = deliver(workspace.inbox / "monday", {"bar": 60, "column": 60})
+    # Two labels for the same pixels.
+    for number in range(3):
+        shutil.copy(folder / "bar" / f"{number:04d}.png", folder / "column" / f"same-{number}.png")
+    workspace.params.write_text(workspace.params.read_text().replace("validate: {}", "validate: {refused_share: 0.1}"))
+    night = run_night(workspace, 2)
+    (report,) = night.refusals
+    assert (report.admitted, len(report.faulty_rows())) == (True, 6)
+    capsys.readouterr()
+    views.show_night(night, workspace.root)
+    assert f"refused      {report.batch} (monday): 6 images of 123" in capsys.readouterr().out
+    assert quarantine.reports(workspace) == (report,)
+    told = release(workspace, report.batch, Wish(), DAY)
+    made = correction_of(workspace, report.batch)
+    assert (told.batch, made.images, made.replaces) == (made.id, 6, False)
+    assert [report.batch for report in quarantine.reports(workspace)] == [made.id]

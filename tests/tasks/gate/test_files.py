@@ -1,0 +1,123 @@
+"""Refused images go out as files and come back as an edited manifest."""
+
+import csv
+import shutil
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from records.errors import WrongInput
+from records.experience import Check, Complaint, Report
+from tasks.creation import create
+from tasks.gate.files import read_files, rows_of, write_files
+from tasks.intake import inbox
+from tasks.intake.ingest import IngestParams
+from tasks.stages import facts_of
+from tasks.workspace import Workspace
+
+LABELS = ("=1+1", "+a", "-a", "@a", "'a", "'=a", "a=b", "a,b", 'a"b')
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory, deliver) -> Workspace:
+    workspace = create(tmp_path_factory.mktemp("files") / "workspace")
+    folder = deliver(workspace.inbox / "monday", {"bar": 2, **dict.fromkeys(LABELS, 1)})
+    (folder / "bar" / "=cmd|' '!A0.png").write_bytes(b"no image")
+    (folder / "bar" / "link.png").symlink_to("/etc/hostname")
+    inbox.take(workspace, folder, date(2026, 3, 2), IngestParams())
+    return workspace
+
+
+@pytest.fixture
+def report(place) -> Report:
+    """All images were refused but the two good bars."""
+    (batch,) = [path.name for path in place.batches.iterdir()]
+    facts = facts_of(place, batch)
+    rows = [row for row, path in enumerate(facts["path"]) if not path.startswith("bar/000")]
+    complaints = tuple(Complaint(row=row, path=facts["path"][row], detail="=found") for row in rows)
+    check = Check(name="bad", severity="refuse image", meaning="", remedy="", passed=False, found=len(rows),
+                  complaints=complaints)  # fmt: skip
+    return Report(batch=batch, source="monday", images=len(facts), admitted=False, summary="", checks=(check,))
+
+
+def lines(folder: Path) -> list[dict[str, str]]:
+    with (folder / "manifest.csv").open(encoding="utf-8-sig", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def rewrite(folder: Path, kept: list[dict[str, str]]) -> Path:
+    with (folder / "manifest.csv").open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, kept[0].keys())
+        writer.writeheader()
+        writer.writerows(kept)
+    return folder / "manifest.csv"
+
+
+def test_refused_images_are_written_under_names_of_ours(place, report, tmp_path):
+    written = write_files(place, report, tmp_path / "look")
+    assert (written.images, written.without) == (len(LABELS) + 1, 1)
+    told = lines(tmp_path / "look")
+    assert {path.name for path in (tmp_path / "look" / "images").iterdir()} == {Path(t["path"]).name for t in told}
+    for line in told:
+        row = int(line["row"])
+        assert line["path"] == f"images/{row:06d}.{'bin' if 'cmd' in line['original'] else 'png'}"
+        assert (tmp_path / "look" / line["path"]).is_file()
+        assert line["reason"] == "bad (=found)"
+    assert (tmp_path / "look" / told[-1]["path"]).parent == tmp_path / "look" / "images"
+
+
+def test_no_cell_is_a_formula_and_every_label_comes_back(place, report, tmp_path):
+    write_files(place, report, tmp_path / "look")
+    told = lines(tmp_path / "look")
+    assert not [value for line in told for value in line.values() if value[:1] in ("=", "+", "-", "@", "\t", "\r")]
+    listed = read_files(tmp_path / "look" / "manifest.csv", report)
+    facts = facts_of(place, report.batch)
+    assert not listed.every
+    assert dict(listed.labels) == {row: facts["label"][row] for row in listed.labels}
+    assert set(listed.labels.values()) == {"bar", *LABELS}
+
+
+def test_all_images_are_written_if_wanted(place, report, tmp_path):
+    written = write_files(place, report, tmp_path / "look", every=True)
+    assert (written.images, written.without) == (report.images - 1, 1)
+    assert read_files(tmp_path / "look" / "manifest.csv", report).every
+    assert rows_of(report.model_copy(update={"admitted": True})) == report.faulty_rows()
+
+
+def test_what_a_person_deleted_and_changed_is_what_comes_back(place, report, tmp_path):
+    write_files(place, report, tmp_path / "look")
+    first, second, *_ = lines(tmp_path / "look")
+    manifest = rewrite(tmp_path / "look", [first | {"label": "column"}, second])
+    assert read_files(manifest, report).labels[int(first["row"])] == "column"
+    assert len(read_files(manifest, report).labels) == 2
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"row": "0x1"}, "Row '0x1' in .* is none of the images that it listed. Delete lines and change labels,"),
+        ({"row": "999"}, "Row '999' in .* is none of the images"),
+        ({"batch": "2026-01-01-00000000"}, "is no manifest of 2026-03-02-.*: it is one of 2026-01-01-00000000"),
+        ({"lists": "some"}, "the column 'lists' was changed"),
+    ],
+)
+def test_a_manifest_that_is_none_is_refused(place, report, tmp_path, change, sentence):
+    write_files(place, report, tmp_path / "look")
+    first, *_ = lines(tmp_path / "look")
+    with pytest.raises(WrongInput, match=sentence):
+        read_files(rewrite(tmp_path / "look", [first | change]), report)
+
+
+def test_a_line_twice_and_other_files_are_refused(place, report, tmp_path):
+    write_files(place, report, tmp_path / "look")
+    first, *_ = lines(tmp_path / "look")
+    with pytest.raises(WrongInput, match="is named twice"):
+        read_files(rewrite(tmp_path / "look", [first, first]), report)
+    with pytest.raises(WrongInput, match="has no column 'row'. Edit the manifest.csv that"):
+        read_files(rewrite(tmp_path / "look", [{"path": "a", "label": "b"}]), report)
+    with pytest.raises(WrongInput, match="gone is not a file"):
+        read_files(tmp_path / "gone", report)
+    with pytest.raises(WrongInput, match="is not empty"):
+        write_files(place, report, tmp_path / "look")
+    shutil.rmtree(tmp_path / "look")

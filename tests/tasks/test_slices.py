@@ -1,0 +1,97 @@
+"""Versions compared by the values of a column, worked out by hand."""
+
+from datetime import date
+
+import pandas as pd
+import pytest
+
+from records.errors import WrongInput
+from tasks.creation import create
+from tasks.intake.ingest import IngestParams, ingest
+from tasks.overview import Change, join_answers
+from tasks.slices import NO_VALUE, compare_by, slice_answers, values_of
+
+
+def answers(*rows: tuple[str, str, str, float]) -> pd.DataFrame:
+    """Experience, image, label, and whether it was answered rightly."""
+    return pd.DataFrame(
+        [{"experience": e, "image": i, "label": label, "answer": "?", "overall": right} for e, i, label, right in rows]
+    )
+
+
+def values(experience: str, **told: str) -> pd.DataFrame:
+    return pd.DataFrame(
+        [{"experience": experience, "image": i, "label": "x", "value": value} for i, value in told.items()]
+    )
+
+
+def both(before, after):
+    rows = join_answers(answers(*before), answers(*after))
+    return rows[rows["_merge"] == "both"]
+
+
+def test_each_value_has_a_row_those_with_most_images_first():
+    before = [
+        ("m", "1", "x", 1.0),
+        ("m", "2", "x", 1.0),
+        ("m", "3", "x", 0.0),
+        ("t", "1", "x", 1.0),
+        ("t", "9", "x", 0),
+    ]
+    after = [("m", "1", "x", 1.0), ("m", "2", "x", 0.0), ("m", "3", "x", 1.0), ("t", "1", "x", 1.0), ("u", "9", "x", 0)]
+    told = slice_answers(1, 2, "camera", both(before, after), [values("m", **{"1": "left", "2": "left", "3": "right"})])
+    assert told.values == (
+        Change(subject="left", images=2, first=1, second=0.5, lost=1, gained=0),
+        Change(subject=NO_VALUE, images=1, first=1, second=1, lost=0, gained=0),
+        Change(subject="right", images=1, first=0, second=1, lost=0, gained=1),
+    )
+
+
+def test_an_empty_value_is_none_and_of_copies_the_first_counts():
+    rows = [("m", "1", "x", 1.0), ("m", "2", "x", 0.0)]
+    table = pd.concat([values("m", **{"1": "", "2": "left"}), values("m", **{"2": "right"})])
+    told = slice_answers(1, 2, "camera", both(rows, rows), [table])
+    assert [(c.subject, c.images) for c in told.values] == [(NO_VALUE, 1), ("left", 1)]
+
+
+def test_versions_with_nothing_in_common_have_no_values():
+    told = slice_answers(1, 2, "camera", both([("m", "1", "x", 1.0)], [("t", "1", "x", 1.0)]), [])
+    assert told.values == ()
+
+
+@pytest.fixture
+def batch(tmp_path, picture_folder):
+    folder = picture_folder
+    rows = [f"{n}.png,a,{'left' if n % 2 else ''},{n}\n" for n in range(40)]
+    (folder / "manifest.csv").write_text("path,label,camera,mode\n" + "".join(rows))
+    return ingest(tmp_path / "batches", tmp_path / "staging", folder, date(2026, 3, 2), IngestParams()).batch
+
+
+@pytest.fixture
+def picture_folder(tmp_path):
+    from PIL import Image
+
+    folder = tmp_path / "monday"
+    folder.mkdir()
+    for n in range(40):
+        Image.new("L", (8, 8), n).save(folder / f"{n}.png")
+    return folder
+
+
+def test_values_are_those_of_the_shards(tmp_path, batch):
+    def told(by):
+        table = values_of(tmp_path / "batches", batch, by)
+        assert list(table["experience"].unique()) == [batch.id]
+        return set(table["value"])
+
+    assert told("camera") == {"left", ""}
+    assert told("source") == {"monday"}
+    assert told("label") == {"a"}
+    assert told("format") == {"PNG"}
+    assert told("mode") <= {str(n) for n in range(40)}, "a column that was delivered goes before the fact"
+    assert told("weather") == {""}
+
+
+def test_a_version_that_is_not_there(tmp_path):
+    with pytest.raises(WrongInput, match="has no version 1; there is none yet"):
+        compare_by(create(tmp_path / "fresh"), 1, 2, "label")
