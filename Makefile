@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 AVALANCHE := .venv-avalanche
+SEED ?= 0
+FUZZ_SECONDS ?= 60
 
 # No telemetry: every tool is told so.
 export DO_NOT_TRACK := 1
@@ -14,7 +16,7 @@ export DVC_NO_ANALYTICS := 1
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo ui test lint check format data docs bench bench-quick bench-ingest lock clean
+.PHONY: help setup demo ui test fuzz lint check format data docs bench bench-quick bench-ingest lock clean
 
 help:  ## say what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1	\2/' | expand -t 20
@@ -37,6 +39,9 @@ ui: $(READY)  ## Prefect and MLflow over what the demo left behind, until Ctrl-C
 
 test: $(READY)  ## the whole test suite
 	$(BIN)/pytest -n 2 --dist loadfile --durations 10
+
+fuzz: $(READY)  ## damaged image files through the decoder, a minute; SEED=7 for others
+	$(BIN)/python -m tests.corpus.fuzz --seconds $(FUZZ_SECONDS) --seed $(SEED)
 
 lint: $(READY)  ## style, and which part may import which
 	$(BIN)/ruff format --check .

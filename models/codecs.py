@@ -22,6 +22,8 @@ from numpy.typing import NDArray
 from PIL import Image as Pillow
 from PIL import UnidentifiedImageError
 
+from models import png, tiff
+
 Pixels = NDArray[np.uint8]
 """[height, width, channels] with 1 or 3 channels."""
 
@@ -65,6 +67,18 @@ BROKEN = (
     struct.error,
     zlib.error,
 )
+
+LARGEST = 2**31 - 1
+"""What a column of a shard can hold of a width or height; a file may claim more."""
+
+BMP_HEADERS = 26
+"""Bytes of the two smallest headers with which a BMP file begins."""
+
+MOST_EXIF_PARTS = 64
+"""Segments of a JPEG file in which EXIF lies, 64 KB each; one is usual, and one more for each preview."""
+
+MOST_SCANS = 5_000
+"""Of a JPEG file; ten are usual. By chance, their marker may also stand in what a camera puts behind a picture."""
 
 ONE_CHANNEL = ("L", "1")
 SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N")
@@ -139,12 +153,13 @@ def read_pixels(encoded: bytes, max_pixels: int) -> Decoded:
 def _any_file(encoded: bytes, max_pixels: int) -> Decoded:
     kind = recognise(encoded)
     header = Header(format=kind)
+    _refuse_bombs(encoded, header)
     try:
         with Pillow.open(BytesIO(encoded), formats=[kind]) as file:
             header = _header(file, kind, encoded)
-            _refuse_too_many(header, max_pixels)
+            _refuse_too_many(file, header, max_pixels)
             file.load()
-            decoded = _decoded(file, header)
+            decoded = _decoded(file, header, encoded)
     except BadImage:
         raise
     except BROKEN as error:
@@ -152,8 +167,10 @@ def _any_file(encoded: bytes, max_pixels: int) -> Decoded:
     return decoded
 
 
-def _decoded(file: Pillow.Image, header: Header) -> Decoded:
+def _decoded(file: Pillow.Image, header: Header, encoded: bytes) -> Decoded:
     levels, orientation = _eight_bit(file, header), _orientation(file)
+    if header.format == "PNG":
+        _refuse_incomplete(encoded, file, levels, header)
     pixels = np.ascontiguousarray(_turned(levels, orientation))
     height, width = pixels.shape[:2]
     as_it_is = file.mode in ("L", "RGB") and "transparency" not in file.info and pixels is levels
@@ -175,11 +192,16 @@ def plain_png(encoded: bytes, max_pixels: int) -> Decoded | None:
     if not 0 < width * height <= max_pixels or not encoded.startswith(STARTS["PNG"]):
         return None
     mode = PLAIN_PNG[colour]
+    if zlib.crc32(encoded[37:-16]) != int.from_bytes(encoded[-16:-12], "big"):
+        return None
     try:
         picture = Pillow.frombytes(mode, (width, height), encoded[41:-16], "zip", mode)
     except BROKEN:
         return None
     pixels = np.frombuffer(picture.tobytes(), np.uint8).reshape(height, width, len(mode))
+    # Rows that are missing are left at zero.
+    if not pixels[-1].any() and png.lacks_rows(encoded):
+        return None
     return Decoded(pixels, Header("PNG", mode, width, height, 1), picture)
 
 
@@ -194,12 +216,29 @@ def recognise(encoded: bytes) -> str:
     if encoded[4:8] == b"ftyp":
         other = "HEIF, AVIF or video"
     if other:
-        raise BadImage("format", f"a {other} file; readable are {', '.join(STARTS)}")
+        raise BadImage("format", f"its format is {other}; readable are {', '.join(STARTS)}")
     raise BadImage("not-an-image", "its first bytes are those of no image format")
 
 
 def _header(file: Pillow.Image, kind: str, encoded: bytes) -> Header:
-    return Header(format=kind, mode=file.mode, width=file.width, height=file.height, frames=_frames(file, encoded))
+    width, height = min(file.width, LARGEST), min(file.height, LARGEST)
+    return Header(format=kind, mode=file.mode, width=width, height=height, frames=_frames(file, encoded))
+
+
+def _refuse_bombs(encoded: bytes, header: Header) -> None:
+    """Refuse what keeps a decoder busy for hours or fills the memory, however few its pixels or bytes are."""
+    if header.format == "JPEG":
+        # Pillow appends one part of EXIF to the others, which takes time that grows with their number squared.
+        _refuse_more(encoded.count(b"Exif\0\0"), MOST_EXIF_PARTS, "parts of EXIF", header)
+        # Each scan, of a few bytes, passes over every pixel.
+        _refuse_more(encoded.count(b"\xff\xda"), MOST_SCANS, "scans", header)
+    if header.format == "TIFF":
+        _refuse_more(tiff.pieces(encoded), tiff.MOST_PIECES, "strips or tiles", header)
+
+
+def _refuse_more(number: int, most: int, what: str, header: Header) -> None:
+    if number > most:
+        raise BadImage("unreadable", f"the {header.format} file is damaged ({number} {what})", header)
 
 
 def _frames(file: Pillow.Image, encoded: bytes) -> int:
@@ -209,22 +248,10 @@ def _frames(file: Pillow.Image, encoded: bytes) -> int:
         return 1
     # For these two Pillow walks through the whole file; of a million pages it makes as many lists.
     if file.format == "TIFF":
-        return _tiff_pages(file)
+        return min(tiff.pages(encoded), MOST_FRAMES)
     if file.format == "GIF" and _has_many_frames(encoded):
         return MOST_FRAMES
     return min(int(getattr(file, "n_frames", 1)), MOST_FRAMES)
-
-
-def _tiff_pages(file: Pillow.Image) -> int:
-    pages = 1
-    try:
-        while pages < MOST_FRAMES:
-            file.seek(pages)
-            pages += 1
-    except EOFError:
-        pass
-    file.seek(0)
-    return pages
 
 
 def _has_many_frames(gif: bytes) -> bool:
@@ -251,10 +278,26 @@ def _behind_blocks(gif: bytes, place: int) -> int:
     return place + 1
 
 
-def _refuse_too_many(header: Header, max_pixels: int) -> None:
-    if header.width * header.height > max_pixels:
-        size = f"{header.width} x {header.height} pixels"
+def _refuse_too_many(file: Pillow.Image, header: Header, max_pixels: int) -> None:
+    if file.width * file.height > max_pixels:
+        size = f"{file.width} x {file.height} pixels"
         raise BadImage("too-many-pixels", f"{size}, more than the {max_pixels} that are allowed", header)
+
+
+def _refuse_incomplete(encoded: bytes, file: Pillow.Image, picture: Pixels, header: Header) -> None:
+    """Refuse a PNG file that Pillow has decoded though its pixels are damaged or not all there."""
+    if png.pixels_are_damaged(encoded):
+        raise BadImage("unreadable", "the PNG file is damaged (a checksum of its pixels is wrong)", header)
+    # Rows that are missing are left at zero. Interlaced rows do not come from top to bottom.
+    if (file.info.get("interlace") or _last_row_is_zero(file, picture)) and png.lacks_rows(encoded):
+        raise BadImage("truncated", "the PNG file ends before the picture does", header)
+
+
+def _last_row_is_zero(file: Pillow.Image, picture: Pixels) -> bool:
+    if file.mode in ("L", "RGB") and "transparency" not in file.info:
+        return not picture[-1].any()
+    # Zeros of these modes need not be black.
+    return not any(file.crop((0, file.height - 1, file.width, file.height)).tobytes())
 
 
 def _eight_bit(file: Pillow.Image, header: Header) -> Pixels:
@@ -325,32 +368,18 @@ def _ends_early(encoded: bytes, kind: str) -> bool:
         case "WEBP":
             return int.from_bytes(encoded[4:8], "little") + 8 > len(encoded)
         case "BMP":
-            return int.from_bytes(encoded[2:6], "little") > len(encoded)
+            return max(BMP_HEADERS, int.from_bytes(encoded[2:6], "little")) > len(encoded)
         case "TIFF":
-            return _directory_is_cut(encoded)
+            return tiff.is_cut(encoded)
         case _:
             return False
-
-
-def _directory_is_cut(encoded: bytes) -> bool:
-    """True if the first directory of a TIFF file, which says where its pixels are, lies beyond the file's end.
-
-    If only pixels are missing, Pillow's message says so. BigTIFF (version 43) has another layout and is not looked at.
-    """
-    order = "<" if encoded.startswith(b"II") else ">"
-    if len(encoded) < 8:
-        return True
-    version, start = struct.unpack_from(f"{order}HI", encoded, 2)
-    if version != 42:
-        return False
-    if start + 2 > len(encoded):
-        return True
-    (entries,) = struct.unpack_from(f"{order}H", encoded, start)
-    return bool(start + 2 + 12 * entries > len(encoded))
 
 
 def _reason(error: BaseException) -> str:
     # Pillow's own text for this one holds a memory address, and equal files must have equal facts.
     if isinstance(error, UnidentifiedImageError):
         return "its header makes no sense"
-    return " ".join(str(error).split())[:120] or type(error).__name__
+    text = " ".join(str(error).split())
+    if "MAX_TEXT" in text:
+        return "a text or profile in it unpacks to too much"
+    return text[:120] or type(error).__name__

@@ -1,8 +1,9 @@
 """Section `validate` of params.yaml: the limits of the data gate, and what follows when one is broken."""
 
+import unicodedata
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from records.experience import Severity
 from records.record import Record
@@ -81,3 +82,8 @@ class ValidateParams(Record):
     """Largest share of images, over that of earlier test images, that the champion may answer wrongly."""
     drift_batches: int = Field(default=30, ge=1)
     """How many of the batches learned last the new one is compared with."""
+
+    @field_validator("allowed_classes", "required_classes")
+    @classmethod
+    def _composed_as_labels_are(cls, classes: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        return classes and tuple(unicodedata.normalize("NFC", name) for name in classes)

@@ -28,6 +28,7 @@ from typing import NamedTuple
 
 from models.codecs import BadImage
 from records.errors import UnreadableBatch
+from tasks.gate.words import plain
 from tasks.intake.manifests import Manifest, read_manifest
 from tasks.intake.samples import CLASSES, Sample, read_classes, read_samples
 from tasks.intake.tables import Cell, Layout, holds_images, read_layout, read_pictures
@@ -35,6 +36,12 @@ from tasks.intake.tables import Cell, Layout, holds_images, read_layout, read_pi
 MANIFESTS = ("manifest.csv", "manifest.parquet")
 UNSEEN = ("thumbs.db", "desktop.ini", "__macosx")
 """What operating systems leave in folders, in lower case; names that begin with a dot are not seen either."""
+
+LONGEST_LABEL = 255
+"""Characters; a folder's name has no more either."""
+
+TURNING = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff"
+"""Characters that are not seen but change the order of others (Unicode, annex 9), and the byte order mark."""
 
 READY = "_READY"
 """An empty file that says that the delivery is whole; it is no part of it."""
@@ -83,10 +90,12 @@ def read_delivery(source: Path) -> Delivery:
     """List a folder or manifest. Raises `UnreadableBatch` with what is wrong and where; no image is opened."""
     try:
         return _read(source)
+    except UnreadableBatch as refused:
+        # Names of files and columns are in the sentence, and it is printed on terminals.
+        raise UnreadableBatch(plain(str(refused), most=1000)) from refused
     except OSError as error:
-        raise UnreadableBatch(
-            f"{printable(str(error.filename or source))} cannot be read: {error.strerror or error}."
-        ) from error
+        shown = plain(str(error.filename or source))
+        raise UnreadableBatch(f"{shown} cannot be read: {error.strerror or error}.") from error
 
 
 def label_problem(label: str) -> tuple[str, str]:
@@ -95,9 +104,20 @@ def label_problem(label: str) -> tuple[str, str]:
         return "label-empty", "the label is empty"
     if "/" in label or "\\" in label:
         return "label-slash", "the label holds a slash or backslash"
-    if any(unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in label):
+    if any(unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") or c in TURNING for c in label):
         return "label-control", "the label holds a control character or a line break"
+    if len(label) > LONGEST_LABEL:
+        return "label-long", f"the label has {len(label)} characters, more than the {LONGEST_LABEL} that are allowed"
     return "", ""
+
+
+def label_of(text: str) -> str:
+    """The label that a text means: the same characters, composed (Unicode's form NFC).
+
+    "Käse" can be written in two ways that look the same and that Unicode declares equal; a Macintosh names folders in
+    one, most keyboards write the other. They must not become two classes. Nothing else is changed.
+    """
+    return unicodedata.normalize("NFC", text)
 
 
 def printable(text: str) -> str:
@@ -203,8 +223,8 @@ def _from_tars(source: Path, shards: Sequence[Path]) -> Delivery:
 def _of_sample(sample: Sample, shard: Path, called: str, columns: Sequence[str]) -> Item:
     told = {printable(key): printable(value) for key, value in sample.columns.items()}
     return Item(
-        path=called + printable(sample.name), label=printable(sample.label), name=shard.name, bytes=sample.bytes,
-        problem=sample.problem, detail=printable(sample.detail),
+        path=called + printable(sample.name), label=label_of(printable(sample.label)), name=shard.name,
+        bytes=sample.bytes, problem=sample.problem, detail=printable(sample.detail),
         columns=tuple(told.get(column, "") for column in columns), inside=sample.offset,
     )  # fmt: skip
 
@@ -225,8 +245,8 @@ def _from_tables(source: Path, shards: Sequence[Path]) -> Delivery:
         for number, picture in enumerate(pictures):
             path = f"{_called(source, shard) or '#'}{number:0{digits}d}"
             items.append(
-                Item(path, picture.label, shard.name, picture.bytes, picture.problem, picture.detail, picture.columns,
-                     picture.cell)
+                Item(path, label_of(picture.label), shard.name, picture.bytes, picture.problem, picture.detail,
+                     picture.columns, picture.cell)
             )  # fmt: skip
     if first is None or not items:
         raise UnreadableBatch(f"{printable(str(source))} is empty: its files have no rows.")
@@ -250,7 +270,7 @@ def _called(source: Path, shard: Path) -> str:
 def _from_folder(folder: Path) -> Delivery:
     items: list[Item] = []
     for entry in _visible(folder):
-        label = printable(entry.name)
+        label = label_of(printable(entry.name))
         if entry.is_symlink():
             items.append(_linked(entry.name, label))
         elif entry.is_dir(follow_symlinks=False):
@@ -318,7 +338,9 @@ def _from_manifest(file: Path, name: str) -> Delivery:
 def _rows(manifest: Manifest, folder: Path, links: dict[PurePosixPath, bool]) -> Iterator[Item]:
     for row in manifest.rows:
         status, problem, detail = _look(folder, row.path, links)
-        yield Item(row.path, row.label, row.path, status.st_size if status else 0, problem, detail, row.columns)
+        yield Item(
+            row.path, label_of(row.label), row.path, status.st_size if status else 0, problem, detail, row.columns
+        )
 
 
 def _look(folder: Path, text: str, links: dict[PurePosixPath, bool]) -> tuple[os.stat_result | None, str, str]:

@@ -13,6 +13,9 @@ from records.errors import UnreadableBatch
 REQUIRED = ("path", "label")
 ROWS_AT_ONCE = 65_536
 
+MOST_COLUMNS = 1_000
+"""Of a manifest; each becomes a column of every shard."""
+
 
 @dataclass(frozen=True, slots=True)
 class Row:
@@ -45,10 +48,15 @@ def read_manifest(file: Path) -> Manifest:
 
 
 def _check_header(file: Path, header: Sequence[str]) -> None:
+    if len(header) > MOST_COLUMNS:
+        raise UnreadableBatch(
+            f"{file} has {len(header)} columns, more than the {MOST_COLUMNS} that are allowed. "
+            "Leave out what is not about single images."
+        )
     missing = [name for name in REQUIRED if name not in header]
     if missing:
         raise UnreadableBatch(
-            f"{file} has no column '{missing[0]}'; it has: {', '.join(header) or 'none'}. "
+            f"{file} has no column '{missing[0]}'; it has: {_listed(header)}. "
             "A manifest needs the columns path and label, and a CSV file has commas between them."
         )
     twice = sorted({name for name in header if header.count(name) > 1})
@@ -59,6 +67,12 @@ def _check_header(file: Path, header: Sequence[str]) -> None:
             f"Column {header.index('') + 1} of {file} has no name. "
             "Name it or leave it out (in pandas with to_csv(index=False))."
         )
+
+
+def _listed(header: Sequence[str]) -> str:
+    """The first few columns, cut short: instead of a header there may be anything."""
+    names = [name if len(name) <= 40 else f"{name[:37]}..." for name in header[:8]]
+    return ", ".join([*names, *(["..."] if len(header) > 8 else [])]) or "none"
 
 
 def _csv_lines(file: Path) -> Iterator[tuple[str, ...]]:
@@ -79,6 +93,11 @@ def _csv_lines(file: Path) -> Iterator[tuple[str, ...]]:
         except UnicodeDecodeError as error:
             raise _not_utf8(file, error) from None
         except csv.Error as error:
+            if "field larger" in str(error):
+                raise UnreadableBatch(
+                    f"Line {reader.line_num} of {file} holds a value longer than {csv.field_size_limit()} characters. "
+                    "Shorten it, or look for a double quote that is not closed."
+                ) from None
             raise UnreadableBatch(f"{file} is no readable CSV file: {error} in line {reader.line_num}.") from None
 
 

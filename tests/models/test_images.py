@@ -319,6 +319,8 @@ def flipped(encoded, place):
         (flipped(WHOLE["PNG"], 1000), "unreadable", "damaged"),
         (b"BM" + b"\0" * 50, "unreadable", "Unsupported BMP header"),
         (b"GIF89a" + b"\0", "truncated", "ends before"),
+        (WHOLE["JPEG"][:2] + b"\xff\xe1\0\x0aExif\0\0ab" * 65 + WHOLE["JPEG"][2:], "unreadable", "65 parts of EXIF"),
+        (WHOLE["progressive JPEG"][:-2] + b"\xff\xda\0\x08\1\1\0\0\x3f\0" * 5_001, "unreadable", " scans)"),
         (png_of_size(50_000, 50_000), "too-many-pixels", "50000 x 50000 pixels, more than the 50000000"),
         (png_of_size(50_000, 1_001), "too-many-pixels", "50000 x 1001"),
         (save(Pillow.new("1", (7072, 7072)), "PNG"), "too-many-pixels", "7072 x 7072"),
@@ -342,6 +344,15 @@ def test_the_size_of_a_bomb_is_known_and_pixels_are_counted_from_the_header():
     assert (found.format, found.width, found.height) == ("PNG", 50_000, 50_000)
     # Within the limit this file fails for another reason: it would have been decoded.
     assert facts(png_of_size(50_000, 1_000), LIMITS).problem != "too-many-pixels"
+
+
+def test_sizes_that_no_column_holds_are_told_and_capped():
+    wide = big_endian_tiff([1, 2]).replace(
+        struct.pack(">HHIHH", 256, 3, 1, 2, 0), struct.pack(">HHII", 256, 4, 1, 2**32 - 1)
+    )
+    found = facts(wide, LIMITS)
+    assert (found.problem, found.width) == ("too-many-pixels", 2**31 - 1)
+    assert "4294967295 x 1 pixels" in found.detail
 
 
 def test_limit_is_inclusive():

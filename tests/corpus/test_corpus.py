@@ -1,0 +1,304 @@
+"""Every case of the corpus through the real path: ingested, validated, reported."""
+
+import csv
+import os
+import re
+import stat
+import sys
+import unicodedata
+from datetime import date
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pandas as pd
+import pyarrow.parquet as parquet
+import pytest
+
+from records.errors import UnreadableBatch
+from records.experience import RejectedBatch
+from tasks.gate.earlier import EarlierImages
+from tasks.gate.report import report_html
+from tasks.gate.settings import ValidateParams
+from tasks.gate.validate import validate
+from tasks.intake.ingest import IngestParams, ingest, list_batches
+from tests.corpus.delivery_cases import DELIVERIES
+from tests.corpus.files import whole
+from tests.corpus.image_cases import IMAGES
+from tests.corpus.name_cases import NAMES
+from tests.corpus.row_cases import ROWS
+
+FILES = (*IMAGES, *NAMES)
+DAY = date(2026, 1, 5)
+SECRET = whole("PNG", "a secret outside the delivery")
+ALL_IMAGES = ValidateParams(
+    severity={"blank": "off"}, refused_share=1, min_train=1, min_test=1, min_train_per_class=0, min_test_per_class=0
+)
+"""Judges images alone, and not what they show: most are noise."""
+SHARES = IngestParams(test_share=0.5)
+FEW = ValidateParams(refused_share=0.5, min_train=1, min_test=1, min_train_per_class=0, min_test_per_class=0)
+
+
+# The real path
+
+
+class Seen:
+    """What became of a delivery."""
+
+    def __init__(self, batch, table, report):
+        self.batch, self.table, self.report = batch, table, report
+        self.rows = {row.path: row for row in table.itertuples()}
+
+    def told(self, path):
+        """Checks that complain of a row, with their details. Of warnings only that of frames counts."""
+        number = self.rows[path].Index
+        checks = [c for c in self.report.checks if c.severity != "warn" or c.name == "animation"]
+        return {c.name: k.detail for c in checks for k in c.complaints if k.row == number}
+
+    def admitted(self, path):
+        return self.rows[path].Index not in self.report.refused_rows()
+
+
+def judged(table, batch, params):
+    try:
+        return validate(table, batch, EarlierImages.of([]), (), params)[1]
+    except RejectedBatch as rejected:
+        return rejected.report
+
+
+def taken(source, home, params):
+    """Ingest a delivery, validate it, and give what became of it. It must be as it was, and nothing else be opened."""
+    before = everything_at(source)
+    with opened_only_below(source, home):
+        batch = ingest(home / "batches", home / "staging", source, DAY, SHARES).batch
+    assert everything_at(source) == before
+    shards = [home / "batches" / batch.id / shard.name for shard in batch.shards]
+    assert not any(SECRET in shard.read_bytes() for shard in shards)
+    table = facts_of(home / "batches", batch)
+    report = judged(table, batch, params)
+    assert_harmless(report)
+    return Seen(batch, table, report)
+
+
+def facts_of(batches, batch):
+    tables = [parquet.read_table(batches / batch.id / shard.name).to_pandas() for shard in batch.shards]
+    return pd.concat(tables, ignore_index=True).drop(columns="encoded")
+
+
+def everything_at(source):
+    """What can be known of a delivery from outside: each name, its status, its bytes."""
+    found = {}
+    below = [] if source.is_symlink() else source.rglob("*")
+    for path in filter(os.path.lexists, (source, *below)):
+        status = path.lstat()
+        content = path.read_bytes() if stat.S_ISREG(status.st_mode) and os.access(path, os.R_OK) else b""
+        target = str(path.readlink()) if stat.S_ISLNK(status.st_mode) else ""
+        found[path] = (status.st_mode, status.st_size, status.st_mtime_ns, status.st_ino, target, content)
+    return found
+
+
+class opened_only_below:
+    """A block in which files below some folders may be opened, and those of Python; anything else is an error.
+
+    Python tells of every `open` and `scandir`, whoever calls them; libraries in C go unheard, so shards are looked
+    through as well.
+    """
+
+    at_work = None
+
+    def __init__(self, *folders):
+        programs = (sys.prefix, sys.base_prefix, Path(__file__).parents[2], "/usr/lib", "/proc", "/dev/urandom")
+        self.folders = tuple(os.path.realpath(folder) for folder in (*folders, *programs))
+        self.strange = []
+
+    def __enter__(self):
+        opened_only_below.at_work = self
+
+    def __exit__(self, *error):
+        opened_only_below.at_work = None
+        assert self.strange == []
+
+    def hear(self, path):
+        if isinstance(path, str | bytes | os.PathLike):
+            real = os.path.realpath(os.fsdecode(path))
+            if not any(real == folder or real.startswith(folder + os.sep) for folder in self.folders):
+                self.strange.append(real)
+
+
+def _hear(event, arguments):
+    if opened_only_below.at_work and event in ("open", "os.scandir", "os.listdir"):
+        opened_only_below.at_work.hear(arguments[0])
+
+
+sys.addaudithook(_hear)
+
+
+class Page(HTMLParser):
+    """The tags of a page and what a reader sees of it."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.tags, self.attributes, self.text = set(), set(), []
+        self.feed(page)
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.add(tag)
+        self.attributes |= {name for name, _ in attributes}
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+
+def assert_harmless(report):
+    page = Page(report_html(report))
+    assert page.tags.isdisjoint({"script", "img", "iframe", "object", "form", "a", "base", "link"})
+    assert not any(name.startswith("on") or name in ("href", "src") for name in page.attributes)
+    lines = [line for text in page.text for line in text.split("\n")]
+    assert [line for line in lines if not line.isprintable()] == []
+    texts = [
+        report.summary,
+        report.source,
+        *(t for c in report.checks for k in c.complaints for t in (k.path, k.detail)),
+    ]
+    assert [text for text in texts if not text.isprintable()] == []
+
+
+# Files in a class folder
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """All files in one delivery, with good ones among them; and the names of those that the system did not allow."""
+    home = tmp_path_factory.mktemp("files")
+    (home / "secret.png").write_bytes(SECRET)
+    folder = home / "delivery" / "cat"
+    folder.mkdir(parents=True)
+    for name in ("control.png", "zzz.png"):
+        (folder / name).write_bytes(whole("PNG", f"control {name}"))
+    refused = set()
+    for case in FILES:
+        try:
+            case.make(folder / called(case).split("/")[0])
+        except OSError:
+            refused.add(case.name)
+    seen = taken(home / "delivery", home / "workspace", ALL_IMAGES)
+    seen.refused = refused
+    return seen
+
+
+def called(case):
+    return case.called or f"{case.name}.png"
+
+
+@pytest.mark.parametrize("case", FILES, ids=lambda case: case.name)
+def test_a_file_gets_its_verdict(files, case):
+    if case.name in files.refused:
+        pytest.skip("this system does not allow such a file")
+    path = f"cat/{called(case)}"
+    if case.unseen:
+        assert path not in files.rows
+        return
+    told = files.told(path)
+    assert " ".join(told) == case.verdict
+    assert all(re.search(case.told, detail) for detail in told.values())
+    assert files.admitted(path) == (case.verdict in ("", "animation"))
+
+
+def test_good_files_beside_bad_ones_are_admitted(files):
+    assert [(files.told(f"cat/{name}"), files.admitted(f"cat/{name}")) for name in ("control.png", "zzz.png")] == [
+        ({}, True)
+    ] * 2
+
+
+# Rows of a manifest
+
+
+@pytest.fixture(scope="module")
+def rows(tmp_path_factory):
+    home = tmp_path_factory.mktemp("rows")
+    (home / "secret.png").write_bytes(SECRET)
+    folder = home / "delivery"
+    (folder / "sub").mkdir(parents=True)
+    (folder / "control.png").write_bytes(whole("PNG", "control"))
+    (folder / "link.png").symlink_to("control.png")
+    (folder / "linked").symlink_to("..")
+    lines = [("control.png", "cat", "")]
+    for number, case in enumerate(ROWS):
+        if not case.name.startswith("path"):
+            (folder / f"{number}.png").write_bytes(whole("PNG", f"row {number}"))
+        lines.append((path_of(number), case.label, case.note))
+    with (folder / "manifest.csv").open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([("path", "label", "note"), *lines])
+    return taken(folder, home / "workspace", ALL_IMAGES)
+
+
+def path_of(number):
+    case = ROWS[number]
+    return case.path if case.name.startswith("path") else f"{number}.png"
+
+
+@pytest.mark.parametrize("number", range(len(ROWS)), ids=lambda number: ROWS[number].name)
+def test_a_row_gets_its_verdict(rows, number):
+    case, path = ROWS[number], path_of(number)
+    told = rows.told(path)
+    assert " ".join(told) == case.verdict
+    assert all(re.search(case.told, detail) for detail in told.values())
+    assert rows.admitted(path) == (not case.verdict)
+    row = rows.table.loc[rows.rows[path].Index]
+    assert (row["label"], row["user.note"]) == (unicodedata.normalize("NFC", case.label), case.note)
+
+
+def test_a_good_row_beside_bad_ones_is_admitted(rows):
+    assert (rows.told("control.png"), rows.admitted("control.png")) == ({}, True)
+
+
+# Whole deliveries
+
+
+@pytest.mark.parametrize("case", DELIVERIES, ids=lambda case: case.name)
+def test_a_delivery_gets_its_sentence(tmp_path, case):
+    (tmp_path / "secret.png").write_bytes(SECRET)
+    source, home = tmp_path / "delivery", tmp_path / "workspace"
+    case.make(source)
+    if case.told.startswith(("Admitted", "Quarantined")):
+        assert re.search(case.told, taken(source, home, FEW).report.summary)
+        return
+    before = everything_at(source)
+    with opened_only_below(source, home), pytest.raises(UnreadableBatch, match=case.told) as refused:
+        ingest(home / "batches", home / "staging", source, DAY, SHARES)
+    sentence = str(refused.value)
+    assert sentence.isprintable()
+    assert len(sentence) < 1000
+    assert everything_at(source) == before
+    assert list_batches(home / "batches") == ()
+
+
+@pytest.mark.parametrize(
+    "name", [b"\xff\xfe", b"\x1b[2J\n\r", "\u202egpj".encode(), b"<b onclick=x>", b"=1+1", b"-rf", b" "]
+)
+def test_a_delivery_may_have_any_name(tmp_path, name):
+    source, empty = (tmp_path / folder / os.fsdecode(name) for folder in ("good", "empty"))
+    empty.mkdir(parents=True)
+    for kind in ("cat", "dog"):
+        (source / kind).mkdir(parents=True)
+        for number in range(6):
+            (source / kind / f"{number}.png").write_bytes(whole("PNG", f"{kind} {number}"))
+    assert taken(source, tmp_path / "workspace", FEW).report.summary == "Admitted: all 12 images."
+    with pytest.raises(UnreadableBatch, match="is empty") as refused:
+        ingest(tmp_path / "batches", tmp_path / "staging", empty, DAY, SHARES)
+    assert str(refused.value).isprintable()
+
+
+def test_the_corpus_is_large_and_its_names_differ():
+    for table in (FILES, ROWS, DELIVERIES):
+        names = [case.name for case in table]
+        assert len(names) == len(set(names))
+    assert len(FILES) + len(ROWS) + len(DELIVERIES) >= 75
+
+
+def test_opening_anything_else_is_noticed(tmp_path):
+    (tmp_path / "secret.png").write_bytes(SECRET)
+    (tmp_path / "delivery").mkdir()
+    (tmp_path / "delivery" / "link.png").symlink_to("../secret.png")
+    for path in ("secret.png", "delivery/link.png"):
+        with pytest.raises(AssertionError, match=r"secret\.png"), opened_only_below(tmp_path / "delivery"):
+            (tmp_path / path).read_bytes()

@@ -1,0 +1,60 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from models.images import facts
+from tests.corpus.files import whole
+from tests.corpus.fuzz import LIMITS, fault, good_files, input_of, keep, told_of
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_good_files_have_no_fault():
+    assert [fault(encoded) for encoded in good_files()] == [""] * len(good_files())
+    assert {facts(encoded, LIMITS).format for encoded in good_files()} == {"PNG", "JPEG", "GIF", "WEBP", "BMP", "TIFF"}
+
+
+def test_an_input_follows_from_seed_and_number():
+    inputs = [input_of(0, number) for number in range(50)]
+    assert inputs == [input_of(0, number) for number in range(50)]
+    assert len(set(inputs)) > 45
+    assert inputs != [input_of(1, number) for number in range(50)]
+
+
+def test_three_hundred_inputs_have_no_fault():
+    assert [fault(input_of(0, number)) for number in range(300)] == [""] * 300
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"width": 3}, {"image": "0" * 32}, {"frames": 2}, {"contrast": 0.6}, {"phash": ""}, {"problem": "unreadable"}],
+)
+def test_facts_that_the_pixels_do_not_confirm_are_a_fault(wrong):
+    encoded = whole("PNG")
+    found = facts(encoded, LIMITS)
+    assert told_of(encoded, found) == ""
+    assert told_of(encoded, found._replace(**wrong)) != ""
+
+
+def test_a_problem_that_is_none_is_a_fault():
+    found = facts(b"text", LIMITS)
+    assert told_of(b"text", found) == ""
+    assert told_of(b"text", found._replace(problem="odd")) != ""
+    assert told_of(b"text", found._replace(detail="two\nlines")) != ""
+
+
+def test_a_finding_is_kept_with_seed_and_number(tmp_path, capsys):
+    keep(tmp_path / "findings", 3, 14, b"bad", "took too long")
+    assert (tmp_path / "findings" / "seed-3-input-14").read_bytes() == b"bad"
+    assert "Input 14 of seed 3 (3 bytes): took too long." in capsys.readouterr().out
+
+
+def test_the_command_examines_as_many_inputs_as_it_is_told(tmp_path):
+    command = [sys.executable, "-m", "tests.corpus.fuzz", "--inputs", "50", "--findings", str(tmp_path / "findings")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("50 inputs of seed 0 in ")
+    assert done.stdout.endswith(": 0 findings.\n")
+    assert not (tmp_path / "findings").exists()
