@@ -226,7 +226,7 @@ class Archive:
         drawn = (encoded for row, encoded in enumerate(self._encoded(self._shards(batch_id))) if row in wanted)
         for place, encoded in enumerate(drawn):
             if encoded is not None:
-                chosen[place] = fit(decode(encoded, ADMITTED).pixels, spec.channels, spec.height, spec.width)
+                chosen[place] = _fitted(encoded, spec, f"Row {rows[place]} of batch {batch_id}")
         return chosen
 
     def _pixels_path(self, batch_id: str, spec: InputSpec) -> Path:
@@ -257,13 +257,7 @@ class Archive:
         for row, encoded in enumerate(self._encoded(shards)):
             if encoded is None:
                 continue
-            try:
-                decoded = decode(encoded, ADMITTED)
-            except BadImage as error:
-                raise DamagedState(
-                    f"Row {row} of batch {batch_id} was decodable once and is not now: {error}"
-                ) from error
-            pixels[row] = fit(decoded.pixels, spec.channels, spec.height, spec.width)
+            pixels[row] = _fitted(encoded, spec, f"Row {row} of batch {batch_id}")
         pixels.flush()
         os.replace(unfinished, path)
 
@@ -343,6 +337,14 @@ def _mark_used(path: Path) -> None:
 
 def _last_used(facts: os.stat_result) -> int:
     return max(facts.st_atime_ns, facts.st_mtime_ns)
+
+
+def _fitted(encoded: bytes, spec: InputSpec, where: str) -> NDArray[np.uint8]:
+    """An image that was decodable when it came, [C, H, W]."""
+    try:
+        return fit(decode(encoded, ADMITTED).pixels, spec.channels, spec.height, spec.width)
+    except BadImage as error:
+        raise DamagedState(f"{where} was decodable once and is not now: {error}") from error
 
 
 def admitted_rows(labels: Labels, experience: Experience, split: Split) -> NDArray[np.int64]:

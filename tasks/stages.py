@@ -8,6 +8,7 @@ import json
 import math
 import os
 import shutil
+import sqlite3
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -23,7 +24,7 @@ from models.archive import Archive
 from models.knowledge import Knowledge
 from models.training import Progress
 from records.batch import Batch
-from records.errors import DamagedState, UpdateFailed, WrongInput
+from records.errors import DamagedState, Unavailable, UpdateFailed, WrongInput
 from records.experience import Experience, RejectedBatch, Report
 from records.registration import Registration, RunFile
 from records.scores import ScoreMatrix
@@ -34,7 +35,7 @@ from tasks import identity as identities
 from tasks import launch
 from tasks.evaluate import evaluate, read_pairs
 from tasks.gate.champion import Champion, Model, Thumbnails
-from tasks.gate.earlier import LOOKED_UP, earlier_images
+from tasks.gate.earlier import LOOKED_UP, earlier_images, is_damaged, remove_index
 from tasks.gate.validate import validate
 from tasks.intake.ingest import read_batch
 from tasks.judge import judge
@@ -108,9 +109,25 @@ def run_validate(
     """Validate each batch of `run` (default: run.json), on its own; write experiences and reports, and give both.
 
     If none passes, the experiences of the run before stay: run.json still names them. Without `keep` nothing is
-    written: somebody only asks.
+    written below `night/`: somebody only asks.
     """
     run = run or workspace.run_file()
+    try:
+        experiences, reports = _asked(workspace, run)
+    except sqlite3.DatabaseError as error:
+        if not is_damaged(error):
+            raise Unavailable(f"The index of earlier images, {workspace.index}, cannot be used: {error}.") from error
+        remove_index(workspace.index)
+        experiences, reports = _asked(workspace, run)
+    if keep:
+        _write_all(workspace.reports, reports)
+    if keep and experiences:
+        _write_all(workspace.experiences, experiences)
+    return tuple(experiences), tuple(reports)
+
+
+def _asked(workspace: Workspace, run: RunFile) -> tuple[list[Experience], list[Report]]:
+    """Each batch of a run, asked on its own, with those before it counting as earlier."""
     params = read_params(workspace.params, run.overrides)
     parent = snapshot_of(workspace, run.parent)
     fetch_data(workspace, (*run.batches, *(e.batch for e in parent.experiences)))
@@ -123,18 +140,17 @@ def run_validate(
         for name in run.batches:
             batch, facts = read_batch(workspace.batches, name), facts_of(workspace, name)
             try:
-                experience, report = validate(facts, batch, earlier, parent.classes, params.validation, champion)
+                tonight = tuple(sorted({name for e in experiences for name in e.classes}))
+                experience, report = validate(
+                    facts, batch, earlier, parent.classes, params.validation, champion, tonight
+                )
             except RejectedBatch as rejected:
                 report = rejected.report
             else:
                 experiences.append(experience)
                 earlier.add(experience, facts)
             reports.append(report)
-    if keep:
-        _write_all(workspace.reports, reports)
-    if keep and experiences:
-        _write_all(workspace.experiences, experiences)
-    return tuple(experiences), tuple(reports)
+    return experiences, reports
 
 
 def champion_of(workspace: Workspace, version: int) -> Champion:

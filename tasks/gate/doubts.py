@@ -1,14 +1,14 @@
 """Labels that a classifier doubts: confident learning over the champion's features.
 
-Every image is judged by a classifier that was trained on the rest of the batch without it (five folds), so no label
-vouches for itself; cleanlab then finds those that contradict it (Northcutt, Jiang and Chuang, "Confident Learning",
-2021). The classifier is linear discriminant analysis: closed form, so it costs next to nothing. Where it is poor, its
-doubts are worth nothing, and none are told.
+Every image is judged by a classifier that was trained on other images of the batch (five folds), so no label vouches
+for itself, though near copies of an image may; cleanlab then finds those that contradict it (Northcutt, Jiang and
+Chuang, "Confident Learning", 2021). The classifier is linear discriminant analysis: closed form, so it costs next to
+nothing. Where it is poor, its doubts about single labels are worth nothing, and none are told: either the pictures are
+beyond it, or the labels are mixed up as a whole, and that is told.
 """
 
 import warnings
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 import pandas as pd
@@ -31,17 +31,22 @@ class Doubts:
     """What the classifier says of the labels."""
 
     looked_at: int
+    right: float
+    """Share of the labels that it foretells, 0..1."""
     told: dict[int, str]
-    """Row to what is told, worst first."""
-    note: str
+    """Row to what is told, worst first; nothing if it foretells too few to be believed."""
+
+    @property
+    def able(self) -> bool:
+        """Whether it may be believed."""
+        return self.right >= LEAST_RIGHT
 
     @property
     def share(self) -> float:
-        """Of the labels looked at, those in doubt."""
-        return len(self.told) / self.looked_at
+        """Of the labels looked at, those in doubt: one by one, or as a whole if it cannot tell them apart."""
+        return len(self.told) / self.looked_at if self.able else 1 - self.right
 
 
-@lru_cache(maxsize=1)  # Two checks ask for the same.
 def doubts(left: Left) -> Doubts | None:
     """Labels of a batch that look wrong; None if there is too little to judge by."""
     # By content, so that the same images are looked at wherever it is done.
@@ -50,21 +55,20 @@ def doubts(left: Left) -> Doubts | None:
     if judged["label"].nunique() < 2:
         return None
     seen = left.arriving.champion.see(left.arriving.batch.id, judged.index.tolist())
-    if seen.features.shape[1] == 0:
+    if seen.features.shape[1] == 0 or not np.isfinite(seen.features).all():
         return None
     names, code = np.unique(judged["label"].to_numpy(dtype=str), return_inverse=True)
     chances = foretold(seen.features, code)
     right = float((chances.argmax(axis=1) == code).mean())
     if right < LEAST_RIGHT:
-        return None
+        return Doubts(len(judged), right, {})
     rows = judged.index.to_numpy()
     likely, sure = names[chances.argmax(axis=1)], chances.max(axis=1)
     told = {
         int(rows[i]): f"labelled {names[code[i]]}, looks like {likely[i]} ({sure[i]:.0%} sure)"
         for i in _issues(code, chances)
     }
-    note = f"{len(told)} of {len(rows):,} labels looked at; the classifier foretells {right:.0%} of them"
-    return Doubts(len(rows), told, note)
+    return Doubts(len(rows), right, told)
 
 
 def foretold(features: NDArray[np.float32], code: NDArray[np.int64]) -> NDArray[np.float64]:

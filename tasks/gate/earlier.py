@@ -17,7 +17,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from records.experience import Experience
-from tasks.gate.looks import bands_of, bits_between, numbers_of
+from tasks.gate.looks import CROWD, bands_of, bits_between, numbers_of, tells
 from tasks.gate.spreads import BINS, FACTS, Counts, spread_of
 from tasks.gate.spreads import COLUMNS as SPREAD
 
@@ -51,6 +51,9 @@ class EarlierImages:
     """Images of the experiences that count, for looking up an image by its content."""
 
     _index: sqlite3.Connection
+    learned: int | None = None
+    """How many of the experiences, from the first on, the current model has learned; None: all. Later ones came in the
+    same night: their images count as known, but are no past to compare with."""
 
     @classmethod
     def of(cls, learned: Iterable[tuple[Experience, pd.DataFrame]]) -> "EarlierImages":
@@ -66,11 +69,18 @@ class EarlierImages:
         The batch that is to be validated must not be among them: all its images would be known.
         """
         key = f"{FORM} {experience.fingerprint()}"
-        with self._index:
-            self._index.execute("begin")
-            found = self._index.execute("select id from experience where key = ?", (key,)).fetchone()
-            number = int(found[0]) if found else self._insert(key, experience, facts() if callable(facts) else facts)
-            self._index.execute("insert or ignore into lineage values (?, (select count(*) from lineage))", (number,))
+        number = self._number(key)
+        if number is None:
+            table = facts() if callable(facts) else facts
+            with self._index:
+                # At once for writing: a transaction that began by reading may not wait for another process.
+                self._index.execute("begin immediate")
+                number = self._number(key) or self._insert(key, experience, table)
+        self._index.execute("insert or ignore into lineage values (?, (select count(*) from lineage))", (number,))
+
+    def _number(self, key: str) -> int | None:
+        found = self._index.execute("select id from experience where key = ?", (key,)).fetchone()
+        return int(found[0]) if found else None
 
     def met(self, images: "pd.Series[str]") -> pd.DataFrame:
         """Where images, by their content ids, were admitted before: a row an image that was, with its index.
@@ -129,11 +139,11 @@ class EarlierImages:
         )
 
     def spread(self, latest: int) -> Mapping[str, Counts]:
-        """Label to how the facts of its images were spread, over the `latest` experiences that count."""
+        """Label to how the facts of its images were spread, over the `latest` experiences that were learned."""
         found = self._index.execute(
             "select name, counts from spread join lineage using (experience) join label on label.id = spread.label "
-            "where place >= (select count(*) from lineage) - ?",
-            (latest,),
+            "where place between ? and ?",
+            self._places(latest),
         ).fetchall()
         total: dict[str, Counts] = {}
         for name, packed in found:
@@ -141,17 +151,26 @@ class EarlierImages:
             total[name] = total[name] + counts if name in total else counts
         return total
 
-    def tests(self, labels: Sequence[str], most: int) -> pd.DataFrame:
-        """Test images of some classes, at most `most` of each: columns `batch`, `row`, `label`.
+    def _places(self, latest: int) -> tuple[int, int]:
+        """First and last place of the experiences that were learned latest."""
+        count = self.learned
+        if count is None:
+            count = int(self._index.execute("select count(*) from lineage").fetchone()[0])
+        return max(0, count - latest), count - 1
 
-        Those with the smallest content ids, which is a sample that depends on nothing else.
+    def tests(self, labels: Sequence[str], most: int, latest: int) -> pd.DataFrame:
+        """Test images of some classes, at most `most` of each, of the `latest` experiences that were learned.
+
+        Columns `batch`, `row`, `label`. Those with the smallest content ids, which is a sample that depends on nothing
+        else; where test images are many the search ends after `SEARCHED` of them.
         """
         wanted, found = set(labels), []
         counts = dict.fromkeys(wanted, 0)
         for batch, row, label in self._index.execute(
             "select batch, row, name from image join lineage using (experience) "
             "join experience on experience.id = image.experience join label on label.id = image.label "
-            "where test order by content"
+            "where test and place between ? and ? order by content limit ?",
+            (*self._places(latest), SEARCHED),
         ):
             if label in wanted and counts[label] < most:
                 counts[label] += 1
@@ -194,7 +213,7 @@ class EarlierImages:
 
     def _insert_looks(self, number: int, admitted: pd.DataFrame, label: list[int], test: list[int]) -> None:
         side = admitted[["width", "height"]].min(axis=1)
-        telling = (side.to_numpy() >= LEAST_SIDE) & ~admitted["phash"].isin(("0" * 16, "f" * 16)).to_numpy()
+        telling = (side.to_numpy() >= LEAST_SIDE) & tells(admitted["phash"])
         looks = numbers_of(admitted["phash"][telling])
         facts = np.stack(
             [
@@ -211,10 +230,13 @@ class EarlierImages:
             order = np.argsort(bands[:, band], kind="stable").tolist()
             values = bands[:, band].tolist()
             self._index.executemany(
-                "insert into look values (?, ?, ?, ?, ?, ?, ?)", ((values[i], number, *facts[i]) for i in order)
+                "insert into look select ?1, ?2, ?3, ?4, ?5, ?6, ?7 where "
+                "(select count(*) from (select 1 from look where band = ?1 limit ?8)) < ?8",
+                ((values[i], number, *facts[i], CROWD) for i in order),
             )
 
 
+SEARCHED = 50_000
 LEAST_SIDE = 16
 """Looks of images with a shorter side are not indexed; `validate.near_side` cannot ask for less."""
 
@@ -225,23 +247,30 @@ def earlier_images(
 ) -> Iterator[EarlierImages]:
     """The index at `path`, with the experiences of a lineage, oldest first, that count.
 
-    `facts_of` gives `LOOKED_UP` of a whole batch; it is asked for experiences that are not indexed yet. An index that
-    cannot be read is built anew.
+    `facts_of` gives `LOOKED_UP` of a whole batch; it is asked for experiences that are not indexed yet. Raises
+    `sqlite3.DatabaseError`, here and in whatever is looked up; if the index `is_damaged`, remove it and begin again.
     """
-    try:
-        earlier = _opened(path, lineage, facts_of)
-    except sqlite3.DatabaseError:
-        path.unlink(missing_ok=True)
-        earlier = _opened(path, lineage, facts_of)
+    earlier = _opened(path, lineage, facts_of)
     try:
         yield earlier
     finally:
         earlier.close()
 
 
+def is_damaged(error: sqlite3.DatabaseError) -> bool:
+    """True if the file is no index any more; not if it is merely busy, or the disk full."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
+def remove_index(path: Path) -> None:
+    """Remove an index, with what SQLite keeps beside it: that would be played back into the next one."""
+    for name in (path.name, f"{path.name}-wal", f"{path.name}-shm"):
+        path.with_name(name).unlink(missing_ok=True)
+
+
 def _opened(path: Path, lineage: Sequence[Experience], facts_of: Callable[[Experience], pd.DataFrame]) -> EarlierImages:
     path.parent.mkdir(parents=True, exist_ok=True)
-    earlier = EarlierImages(_connect(path))
+    earlier = EarlierImages(_connect(path), learned=len(lineage))
     try:
         for experience in lineage:
             earlier.add(experience, lambda experience=experience: facts_of(experience))  # type: ignore[misc]

@@ -5,7 +5,6 @@ class on both sides, so that a change of the classes' shares is no change of wha
 """
 
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 import pandas as pd
@@ -30,16 +29,15 @@ class Encounter:
     """Whether the champion's answer is the label."""
 
 
-@lru_cache(maxsize=1)  # Two checks ask for the same.
 def encounter(left: Left) -> Encounter | None:
-    """None if there is no champion, or no class that both sides have enough images of."""
+    """None if there is no champion that sees, or no class that both sides have enough images of."""
     champion, batch = left.arriving.champion, left.arriving.batch.id
     learned = left.learned
     counts = learned["label"][learned["label"].isin(champion.classes)].value_counts()
     classes = sorted(counts.index[:MOST_CLASSES])
     if not classes:
         return None
-    before = left.arriving.earlier.tests(classes, PER_CLASS)
+    before = left.arriving.earlier.tests(classes, PER_CLASS, left.arriving.params.drift_batches)
     have = before["label"].value_counts()
     each = {c: min(int(counts[c]), int(have.get(c, 0)), PER_CLASS) for c in classes}
     each = {c: number for c, number in each.items() if number >= LEAST_PER_CLASS}
@@ -53,10 +51,13 @@ def encounter(left: Left) -> Encounter | None:
     answers = [sight.answers for sight in seen if sight.answers is not None]
     if len(answers) < len(seen):
         return None
+    features = np.concatenate([sight.features for sight in seen])
+    if not np.isfinite(features).all():
+        return None
     return Encounter(
         label=label,
         new=sides["new"].to_numpy(dtype=bool),
-        features=np.concatenate([sight.features for sight in seen]),
+        features=features,
         right=np.concatenate(answers) == label,
     )
 

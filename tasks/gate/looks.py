@@ -11,11 +11,24 @@ import pandas as pd
 from numpy.typing import NDArray
 
 BANDS = 4
+LEAST_BITS = 12
+"""A hash with fewer bits set, or fewer left unset, is that of a plain surface, of stripes or of something symmetric in
+both directions, which have few waves: such hashes agree by chance."""
+CROWD = 256
+"""Of so many hashes that share a band each is compared with so many others by it, not with all: they are of one scene,
+seen again and again, and other bands tell them apart."""
 
 
 def numbers_of(looks: Iterable[str]) -> NDArray[np.uint64]:
     """Hashes of 16 hex digits as numbers."""
     return np.frombuffer(bytes.fromhex("".join(looks)), dtype=">u8").astype(np.uint64)
+
+
+def tells(looks: Iterable[str]) -> NDArray[np.bool_]:
+    """Which hashes say something about their image."""
+    bits = np.bitwise_count(numbers_of(looks))
+    said: NDArray[np.bool_] = (bits >= LEAST_BITS) & (bits <= 64 - LEAST_BITS)
+    return said
 
 
 def bands_of(numbers: NDArray[np.uint64]) -> NDArray[np.int64]:
@@ -44,10 +57,15 @@ def looks_within(looks: "pd.Series[str]", distance: int) -> pd.DataFrame:
     if distance > 0 and len(unique) > 1:
         banded = bands_of(numbers)
         for band in range(BANDS):
-            one = pd.DataFrame({"band": banded[:, band], "one": itself})
-            met = one.merge(one.rename(columns={"one": "other"}), on="band")
-            first, second = met["one"].to_numpy(), met["other"].to_numpy()
-            near = (first != second) & (bits_between(numbers[first], numbers[second]) <= distance)
-            pairs.append(np.stack([first[near], second[near]]))
+            order = np.lexsort((numbers, banded[:, band]))
+            sorted_band = banded[order, band]
+            # Each with the next one of the same band, then with the one after it, until none has such a one.
+            for step in range(1, min(CROWD, len(order) - 1) + 1):
+                shares = sorted_band[step:] == sorted_band[:-step]
+                if not shares.any():
+                    break
+                first, second = order[:-step][shares], order[step:][shares]
+                near = bits_between(numbers[first], numbers[second]) <= distance
+                pairs += [np.stack([first[near], second[near]]), np.stack([second[near], first[near]])]
     first, second = np.unique(np.concatenate(pairs, axis=1), axis=1)
     return pd.DataFrame({"look": unique[first], "other_look": unique[second]})

@@ -141,12 +141,17 @@ def _ask(workspace: Workspace, batch_id: str, champion: int, why: str = "") -> R
     return report
 
 
+def _inherited(original: Batch) -> tuple[str, ...]:
+    """What was accepted before, but for classes: those that a person said yes to were others."""
+    return tuple(name for name in original.accepted if name != "class-unconfirmed")
+
+
 def _correct(workspace: Workspace, report: Report, wish: Wish, day: date) -> Batch:
     original = read_batch(workspace.batches, report.batch)
     correction = Correction(
         labels=_chosen(workspace, report, original, wish),
         replaces=not report.admitted,
-        accepted=tuple(sorted({*original.accepted, *(_acceptable(report, name) for name in wish.accept)})),
+        accepted=tuple(sorted({*_inherited(original), *(_acceptable(report, name) for name in wish.accept)})),
         note=wish.words(),
     )
     params = read_params(workspace.params).ingest

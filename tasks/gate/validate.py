@@ -41,24 +41,22 @@ def validate(
     known_classes: tuple[str, ...],
     params: ValidateParams,
     champion: Champion = NO_CHAMPION,
+    tonight: tuple[str, ...] = (),
 ) -> tuple[Experience, Report]:
     """Ask every question of the batch; give what may be learned, and the report.
 
     `facts` are the batch's shards without the column `encoded`: one row an image, index 0..n-1. `known_classes` are
-    those of the current model, and `champion` is how it sees images. Raises `RejectedBatch`, with the report, if the
+    those of the current model, `champion` is how it sees images, and `tonight` are the classes of batches that were
+    admitted before this one in the same night. Raises `RejectedBatch`, with the report, if the
     batch is quarantined; `DamagedState` if the facts are not those of the batch. Same arguments, same answer.
     """
     _refuse_foreign_facts(facts, batch)
-    arriving = Arriving(batch, params, known_classes, earlier, champion)
-    table = facts.loc[:, list(NEEDED)]
-    for family in catalogue.FAMILIES:
-        table = table.assign(**family.columns(arriving, table))
-    asked = _image_checks(arriving)
-    findings = run(table, [Rule(name=c.name, expectation=expectation) for c, expectation, _ in asked])
-    found = [(check, severity, finding) for (check, _, severity), finding in zip(asked, findings, strict=True)]
+    named = tuple(sorted({*known_classes, *tonight}))
+    # A model that knows no class yet learns all that come, in whatever number of batches.
+    arriving = Arriving(batch, params, named if known_classes else (), earlier, champion, named)
+    table, found = _ask_the_images(arriving, facts.loc[:, list(NEEDED)])
     reasons = _main_reasons(found)
-    refusing = [row for _, severity, finding in found if severity == "refuse image" for row in finding.rows]
-    left = Left(arriving, _with_outcome(table, reasons, refusing))
+    left = Left(arriving, _with_outcome(table, reasons, _refused(found)))
     whole = _ask_the_batch(left)
     told = [
         _told(check, severity, _rows(check, severity, finding, reasons), left) for check, severity, finding in found
@@ -87,14 +85,34 @@ def _refuse_foreign_facts(facts: pd.DataFrame, batch: Batch) -> None:
         raise DamagedState(f"The shards of batch {batch.id} have {wrong[0]}. Get them again: `dvc pull`.")
 
 
-def _image_checks(arriving: Arriving) -> list[tuple[ImageCheck, Expectation, Severity]]:
-    """Those that are asked of this batch."""
-    asked = []
-    for check in catalogue.IMAGE_CHECKS:
-        expectation, severity = check.expectation(arriving), severity_of(check, arriving)
-        if expectation is not None and severity != "off":
-            asked.append((check, expectation, severity))
-    return asked
+def _ask_the_images(
+    arriving: Arriving, table: pd.DataFrame
+) -> tuple[pd.DataFrame, list[tuple[ImageCheck, Severity, Finding]]]:
+    """The table with every column, and what each check of images found."""
+    found: list[tuple[ImageCheck, Severity, Finding]] = []
+    asked: list[tuple[ImageCheck, Expectation, Severity]] = []
+    for family in catalogue.FAMILIES:
+        if family.of_the_standing:
+            found += _answers(table, asked)
+            table, asked = table.assign(standing=~table.index.isin(_refused(found))), []
+        table = table.assign(**family.columns(arriving, table))
+        for check in family.checks:
+            severity = severity_of(check, arriving)
+            if isinstance(check, ImageCheck) and severity != "off":
+                expectation = check.expectation(arriving)
+                asked += [(check, expectation, severity)] if expectation is not None else []
+    return table, [*found, *_answers(table, asked)]
+
+
+def _answers(
+    table: pd.DataFrame, asked: Sequence[tuple[ImageCheck, Expectation, Severity]]
+) -> list[tuple[ImageCheck, Severity, Finding]]:
+    findings = run(table, [Rule(name=check.name, expectation=expectation) for check, expectation, _ in asked])
+    return [(check, severity, finding) for (check, _, severity), finding in zip(asked, findings, strict=True)]
+
+
+def _refused(found: Sequence[tuple[ImageCheck, Severity, Finding]]) -> list[int]:
+    return [row for _, severity, finding in found if severity == "refuse image" for row in finding.rows]
 
 
 def _main_reasons(found: Sequence[tuple[ImageCheck, Severity, Finding]]) -> dict[int, ImageCheck]:

@@ -8,7 +8,7 @@ there.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, TypeVar, cast
 
 import pandas as pd
 
@@ -22,6 +22,7 @@ from tasks.gate.settings import ValidateParams
 FINE = ("",)
 """The one value that is expected of a column that says in words what is wrong."""
 
+Made = TypeVar("Made")
 Group = Literal["file", "picture", "identity", "labels", "quality", "batch", "drift"]
 
 
@@ -32,9 +33,12 @@ class Arriving:
     batch: Batch
     params: ValidateParams
     known: tuple[str, ...]
-    """Classes of the current model; none before the first night."""
+    """Classes of the current model, and those that came with earlier batches of the same night; none before the first
+    night."""
     earlier: EarlierImages
     champion: Champion
+    named: tuple[str, ...] = ()
+    """The same, those of the first night's earlier batches included: what a new label may be a slip of."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,11 +48,18 @@ class Left:
     arriving: Arriving
     table: pd.DataFrame
     """One row an image with all columns, `learned` and `refused` (both bool) included; neither means dropped."""
+    _made: dict[str, object] = field(default_factory=dict)
 
     @property
     def learned(self) -> pd.DataFrame:
         """The images that will be learned if the batch is admitted."""
         return self.table[self.table["learned"]]
+
+    def once(self, make: "Callable[[Left], Made]") -> "Made":
+        """What `make` gives of this; several checks may ask for it, and it is made once."""
+        if make.__name__ not in self._made:
+            self._made[make.__name__] = make(self)
+        return cast("Made", self._made[make.__name__])
 
 
 @dataclass(frozen=True)
@@ -135,6 +146,8 @@ class Family:
 
     checks: tuple[Check, ...]
     columns: Callable[[Arriving, pd.DataFrame], Columns] = no_columns
+    of_the_standing: bool = False
+    """True if its columns depend on which images the families before have refused: the column `standing` tells."""
 
 
 def always(expectation: Expectation) -> Callable[[Arriving], Expectation | None]:

@@ -23,6 +23,9 @@ SURE = 1.628
 (Smirnov 1948)."""
 SIGMAS = 2.326
 """One-sided 99% of a normal distribution."""
+FOLDED = 1.25
+"""By how much the error of an area under the curve is larger in cross-validation, where the classifiers of the folds
+differ: standard deviation 0.078 against 0.065 in simulations with 40 images on either side."""
 SHOWN = 20
 """Parts of a chart; bins are put together to so many."""
 LEAST = 20
@@ -33,6 +36,8 @@ def _fact(fact: Fact, left: Left) -> Measured | None:
     """The Kolmogorov-Smirnov distance, over bins, of the facts of known classes from their past."""
     number = FACTS.index(fact)
     past = left.arriving.earlier.spread(left.arriving.params.drift_batches)
+    # A class of which there were hardly any says nothing about the others.
+    past = {label: counts for label, counts in past.items() if counts[number].sum() >= LEAST}
     new = {label: counts[number] for label, counts in spread_of(left.learned).items() if label in past}
     images = sum(int(counts.sum()) for counts in new.values())
     if images < LEAST:
@@ -122,17 +127,17 @@ def _features(left: Left) -> Measured | None:
     """How well a classifier tells new from earlier images of the same classes by the champion's features."""
     from sklearn.metrics import roc_auc_score
 
-    met = encounter(left)
+    met = left.once(encounter)
     if met is None or len(met.new) < 2 * LEAST:
         return None
     chance = foretold(met.features, met.new.astype(np.int64))[:, 1]
     half = len(met.new) // 2
     auc = float(roc_auc_score(met.new, chance))
-    surely = max(0.5, auc - SIGMAS * _error_of_auc(auc, half))
+    surely = max(0.5, auc - SIGMAS * FOLDED * _error_of_auc(auc, half))
     apart = {c: _mean(chance, met, c, True) - _mean(chance, met, c, False) for c in np.unique(met.label)}
     note = (
-        f"new and earlier images of the same classes are told apart with AUC {auc:.2f}, with 99% confidence at least "
-        f"{surely:.2f} (0.5 is chance); most in class {max(apart, key=lambda c: apart[c])}"
+        f"new and earlier images of the same classes are told apart with AUC {auc:.2f}, surely {surely:.2f} if they "
+        f"are independent of each other (0.5 is chance); most in class {max(apart, key=lambda c: apart[c])}"
     )
     return Measured(surely, note, half)
 
@@ -150,7 +155,7 @@ def _error_of_auc(auc: float, each: int) -> float:
 
 def _champion(left: Left) -> Measured | None:
     """How many more of the new images of known classes the champion answers wrongly than of earlier test images."""
-    met = encounter(left)
+    met = left.once(encounter)
     if met is None or len(met.new) < 2 * LEAST:
         return None
     each = len(met.new) // 2

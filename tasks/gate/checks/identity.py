@@ -13,21 +13,18 @@ from adapters.expectations import OneOf
 from records.experience import Severity
 from tasks.gate.checks.base import FINE, Arriving, Columns, Family, ImageCheck, always
 from tasks.gate.earlier import EarlierImages
-from tasks.gate.looks import looks_within
-
-SAYS_NOTHING = ("0" * 16, "f" * 16)
-"""Perceptual hashes of plain surfaces: equal hashes of these are no sign of equal images."""
+from tasks.gate.looks import looks_within, tells
 
 
 def columns(arriving: Arriving, table: pd.DataFrame) -> Columns:
     """A column for each check, with what is told; `<check>_like` names the other image."""
     found = {name: pd.Series("", index=table.index) for name in COLUMNS}
     found |= {f"{name}_like": pd.Series("", index=table.index) for name in COLUMNS}
-    # A copy in a format that is refused anyway must not stand in the way of one that is not.
-    identified = table[table["readable"] & table["format"].isin(arriving.params.formats)]
+    # A copy that is refused anyway must not stand in the way of one that is not.
+    identified = table[table["standing"]]
     _compare_within(found, identified, arriving.batch.id)
     _compare_with_earlier(found, identified, arriving.earlier)
-    telling = identified[~identified["phash"].isin(SAYS_NOTHING)]
+    telling = identified[tells(identified["phash"])]
     _compare_looks(found, telling[telling["shorter"] >= arriving.params.near_side], arriving)
     return found
 
@@ -84,7 +81,10 @@ def _compare_looks(found: dict[str, Any], telling: pd.DataFrame, arriving: Arriv
         ):
             found[column].update(text + told[concerned])
             found[f"{column}_like"].update(like[concerned])
-    _compare_looks_within(found, fresh.drop_duplicates("image"), arriving.batch.id, distance)
+    # What has been left out for its own looks is no reason to leave out another.
+    stays = found["near_leak"].eq("") & found["near_trained"].eq("")
+    fresh = fresh[stays.loc[fresh.index]].drop_duplicates("image")
+    _compare_looks_within(found, fresh, arriving.batch.id, distance)
 
 
 def _compare_looks_within(found: dict[str, Any], fresh: pd.DataFrame, batch: str, distance: int) -> None:
@@ -232,4 +232,5 @@ IDENTITY = Family(
         ),
     ),
     columns,
+    of_the_standing=True,
 )

@@ -4,7 +4,7 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -16,7 +16,7 @@ from tasks.gate.doubts import doubts
 def columns(arriving: Arriving, table: pd.DataFrame) -> Columns:
     """`new`: the label is not known to the model; `respelled`, `similar`: what it is likely to be a slip of."""
     counts = Counter(table["label"][table["readable"]])
-    respelled, similar = slips(counts, arriving.known)
+    respelled, similar = slips(counts, arriving.named)
     return {
         "new": table["readable"] & ~table["label"].isin(arriving.known),
         "respelled": _told(table, respelled),
@@ -34,24 +34,61 @@ def slips(counts: Counter[str], known: Iterable[str]) -> tuple[dict[str, str], d
     """New labels that differ from another only in spelling, and those within few edits, each with what is told.
 
     Compared with the classes that are known and with those that more images of the batch bear. `counts`: label to its
-    number of images.
+    number of images. Of more than `MOST_NEW` new labels none is compared letter by letter: those are no classes.
     """
     known = tuple(known)
     new = sorted(set(counts) - set(known), key=lambda label: (-counts[label], label))
     respelled: dict[str, str] = {}
     similar: dict[str, str] = {}
-    standing = list(known)
-    plain = {plain_name(label): label for label in reversed(known)}
-    for label in new:
-        if (twin := plain.get(plain_name(label))) is not None:
-            respelled[label] = f"labelled {label}, but there is a class {twin}"
+    standing = [_Name.of(label) for label in known]
+    plain = {name.key: name.label for name in reversed(standing)}
+    for name in map(_Name.of, new):
+        if (twin := plain.get(name.key)) is not None:
+            respelled[name.label] = f"labelled {name.label}, but there is a class {twin}"
             continue
-        near = next((other for other in standing if _few_edits(plain_name(label), plain_name(other))), None)
-        if near is not None:
-            similar[label] = f"labelled {label}, which is nearly {near}"
-        standing.append(label)
-        plain.setdefault(plain_name(label), label)
+        if len(new) <= MOST_NEW and (near := next((other for other in standing if name.nearly(other)), None)):
+            similar[name.label] = f"labelled {name.label}, which is nearly {near.label}"
+        standing.append(name)
+        plain[name.key] = name.label
     return respelled, similar
+
+
+MOST_NEW = 1000
+
+
+class _Name(NamedTuple):
+    """A label, made ready to be compared with many."""
+
+    label: str
+    plain: str
+    numbers: tuple[str, ...]
+    """`part 1` and `part 2`, `1.5 mm` and `15 mm` are no slips of each other."""
+    letters: int
+    """A bit for each kind of letter, as far as 64 bits tell them apart."""
+
+    @classmethod
+    def of(cls, label: str) -> "_Name":
+        plain = plain_name(label)
+        numbers = tuple(re.findall(r"[-+]?\d+(?:[.,]\d+)*", unicodedata.normalize("NFKC", label)))
+        letters = 0
+        for letter in plain:
+            letters |= 1 << (ord(letter) % 64)
+        return cls(label, plain, numbers, letters)
+
+    @property
+    def key(self) -> tuple[str, tuple[str, ...]]:
+        """Equal for labels that are spelled in two ways. Single letters are classes of their own, large and small."""
+        return (self.plain if len(self.plain) > 1 else self.label, self.numbers)
+
+    def nearly(self, other: "_Name") -> bool:
+        """True if the names are so few edits apart that one may be a slip of the other; short names are never."""
+        length = max(len(self.plain), len(other.plain))
+        allowed = 2 if length >= 9 else 1 if length >= 5 else 0
+        if not allowed or abs(len(self.plain) - len(other.plain)) > allowed or self.numbers != other.numbers:
+            return False
+        if (self.letters ^ other.letters).bit_count() > 2 * allowed:
+            return False  # An edit changes two kinds of letters at most; this is much quicker than to count edits.
+        return edit_distance(self.plain, other.plain, allowed) <= allowed
 
 
 def plain_name(label: str) -> str:
@@ -60,20 +97,6 @@ def plain_name(label: str) -> str:
     # Once more, since letters may meet whose accents were apart before.
     bare = unicodedata.normalize("NFKC", re.sub(r"[\s\-_.,;:!?'\"()]+", "", folded))
     return bare or folded
-
-
-def _few_edits(one: str, other: str) -> bool:
-    """True if two names are so few edits apart that one may be a slip of the other; short names are never."""
-    length = max(len(one), len(other))
-    allowed = 2 if length >= 9 else 1 if length >= 5 else 0
-    if not allowed or abs(len(one) - len(other)) > allowed or _numbers(one) != _numbers(other):
-        return False
-    return edit_distance(one, other, allowed) <= allowed
-
-
-def _numbers(name: str) -> list[str]:
-    """`part 1` and `part 2` are no slips of each other."""
-    return re.findall(r"\d+", name)
 
 
 def edit_distance(one: str, other: str, most: int) -> int:
@@ -129,27 +152,36 @@ def _missing(left: Left) -> Measured | None:
 
 
 def _imbalance(left: Left) -> Measured | None:
-    train = left.learned["label"][left.learned["split"] == "train"].value_counts()
+    learned = left.learned
+    train = learned["split"].eq("train").groupby(learned["label"]).sum().sort_values(ascending=False, kind="stable")
     if len(train) < 2:
         return None
-    ratio = float(train.iloc[0] / train.iloc[-1])
+    ratio = float(train.iloc[0] / max(train.iloc[-1], 0.5))
     most, least = f"{train.index[0]} has {train.iloc[0]:,}", f"{train.index[-1]} {train.iloc[-1]:,}"
     note = f"{most} training images, {least}: {ratio:.3g} to 1"
     return Measured(ratio, note, 1)
 
 
 def _issues(left: Left) -> Measured | None:
-    found = doubts(left)
-    if found is None:
+    found = left.once(doubts)
+    if found is None or not found.able:
         return None
-    return Measured(float(len(found.told)), found.note, len(found.told), found.told)
+    foretold = f"the classifier foretells {found.right:.0%} of them"
+    note = f"{len(found.told)} of {found.looked_at:,} labels looked at; {foretold}"
+    return Measured(float(len(found.told)), note, len(found.told), found.told)
 
 
 def _issue_share(left: Left) -> Measured | None:
-    found = doubts(left)
-    return (
-        None if found is None else Measured(found.share, f"{100 * found.share:.1f}% of {found.looked_at:,} labels", 1)
-    )
+    found = left.once(doubts)
+    if found is None:
+        return None
+    note = f"{100 * found.share:.1f}% of {found.looked_at:,} labels"
+    if not found.able:
+        note = (
+            f"a classifier foretells only {found.right:.0%} of {found.looked_at:,} labels: they may be mixed up, or "
+            "the pictures are beyond it"
+        )
+    return Measured(found.share, note, 1)
 
 
 LABELS = Family(

@@ -136,6 +136,14 @@ def test_nothing_is_compared_without_a_past_or_with_too_few_images():
         assert CHECKS["drift-classes"].measure(left) is None
 
 
+def test_a_class_that_was_rare_silences_no_other():
+    past = pd.concat([images(500, 1, "cat", brightness=0.2), images(1, 2, "dog", 9000, brightness=0.2)])
+    now = pd.concat([images(300, 3, "cat", brightness=0.9), images(100, 4, "dog", brightness=0.9)])
+    measured, passed = ask("drift-brightness", left_of(now, [past]))
+    assert not passed
+    assert measured.value > 0.8
+
+
 def test_only_the_latest_batches_are_compared_with():
     old, latest = images(500, 1, brightness=0.9), images(500, 2, first=5000, brightness=0.2)
     now = images(100, 3, brightness=0.2)

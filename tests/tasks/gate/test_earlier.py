@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 from records.experience import Experience
-from tasks.gate.earlier import LOOKED_UP, EarlierImages, earlier_images
-from tasks.gate.looks import bits_between, looks_within, numbers_of
+from tasks.gate.earlier import LOOKED_UP, EarlierImages, earlier_images, is_damaged, remove_index
+from tasks.gate.looks import bits_between, looks_within, numbers_of, tells
 
 
 def facts_of(numbers, seed=0, side=40):
@@ -43,6 +43,7 @@ PAST = [
     (experience_of("second"), facts_of(range(50, 100), 2)),
     (experience_of("third", (0,)), facts_of(range(90, 140), 3, side=20)),
 ]
+PAST_BY_NAME = [(e.batch, f) for e, f in PAST]
 
 
 def scanned(past):
@@ -100,7 +101,7 @@ def test_nothing_earlier():
     assert nothing.met(asked["image"]).empty
     assert nothing.like(asked["phash"], 3, 32).empty
     assert nothing.spread(30) == {}
-    assert nothing.tests(["cat"], 5).empty
+    assert nothing.tests(["cat"], 5, 30).empty
 
 
 def test_spreads_add_up_over_the_latest_experiences():
@@ -111,7 +112,7 @@ def test_spreads_add_up_over_the_latest_experiences():
 
 
 def test_a_sample_of_test_images_depends_on_their_content_alone():
-    chosen = EarlierImages.of(PAST).tests(["dog"], 7)
+    chosen = EarlierImages.of(PAST).tests(["dog"], 7, 30)
     everything = scanned(PAST)
     tests = everything[(everything["split"] == "test") & (everything["label"] == "dog")].sort_values("image")
     assert list(zip(chosen["batch"], chosen["row"], strict=True)) == list(
@@ -139,12 +140,67 @@ def test_the_index_reads_a_batch_once_and_counts_only_the_lineage(tmp_path):
     assert read == ["first", "second", "third", "first"]
 
 
-def test_an_index_that_cannot_be_read_is_built_anew(tmp_path):
+def _look_everything_up(path):
+    with earlier_images(path, [e for e, _ in PAST], lambda e: dict(PAST_BY_NAME)[e.batch]) as earlier:
+        earlier.met(PAST[0][1]["image"])
+        earlier.like(PAST[0][1]["phash"], 2, 32)
+
+
+def test_a_damaged_index_is_known_and_leaves_nothing_behind(tmp_path):
     path = tmp_path / "earlier.sqlite"
-    path.write_bytes(b"no database at all" * 100)
-    experience, facts = PAST[0]
-    with earlier_images(path, [experience], lambda e: facts) as earlier:
-        assert len(earlier.met(facts["image"])) == 58
+    with earlier_images(path, [e for e, _ in PAST], lambda e: dict(PAST_BY_NAME)[e.batch]) as earlier:
+        assert len(earlier.met(PAST[0][1]["image"])) == 58
+    content = bytearray(path.read_bytes())
+    content[4096 * 2 :] = bytes(len(content) - 4096 * 2)
+    path.write_bytes(content)
+    (tmp_path / "earlier.sqlite-wal").write_bytes(b"of another one")
+    with pytest.raises(sqlite3.DatabaseError) as caught:
+        _look_everything_up(path)
+    assert is_damaged(caught.value)
+    remove_index(path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_busy_index_is_waited_for_and_never_taken_for_a_damaged_one(tmp_path):
+    path = tmp_path / "earlier.sqlite"
+    with earlier_images(path, [], lambda e: PAST[0][1]):
+        pass
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("begin immediate")
+    held = sqlite3.connect(path, timeout=0, isolation_level=None)
+    with pytest.raises(sqlite3.OperationalError) as caught:
+        held.execute("begin immediate")
+    assert not is_damaged(caught.value)
+    other.execute("rollback")
+    with earlier_images(path, [PAST[0][0]], lambda e: PAST[0][1]) as earlier:
+        assert len(earlier.met(PAST[0][1]["image"])) == 58
+    other.close()
+    held.close()
+
+
+def test_batches_of_the_same_night_are_known_but_are_no_past(tmp_path):
+    path = tmp_path / "earlier.sqlite"
+    with earlier_images(path, [PAST[0][0]], lambda e: PAST[0][1]) as earlier:
+        earlier.add(*PAST[1])
+        assert len(earlier.met(PAST[1][1]["image"])) == 50
+        assert sum(int(counts[0].sum()) for counts in earlier.spread(30).values()) == 58
+        assert set(earlier.tests(["cat", "dog"], 500, 30)["batch"]) == {"first"}
+
+
+def test_hashes_of_few_waves_say_nothing():
+    assert tells(["0" * 16, "f" * 16, "0" * 12 + "0fff", "0" * 12 + "07ff", "12a5f00fc3a55a34"]).tolist() == [
+        False, False, True, False, True,
+    ]  # fmt: skip
+
+
+def test_a_crowd_of_one_scene_costs_no_more_than_its_bound():
+    """Twenty thousand frames that share three of four bands: comparing all pairs would take gigabytes."""
+    draw = np.random.default_rng(0)
+    frames = np.uint64(0x5A5A5A5A5A5A0000) + draw.integers(0, 2**16, 20_000).astype(np.uint64)
+    looks = pd.Series([f"{frame:016x}" for frame in frames])
+    pairs = looks_within(looks, 2)
+    assert len(pairs) > looks.nunique()
+    assert (bits_between(numbers_of(pairs["look"]), numbers_of(pairs["other_look"])) <= 2).all()
 
 
 def test_an_experience_is_indexed_whole_or_not_at_all(tmp_path):

@@ -54,6 +54,11 @@ SLIPS = {
     "part 12": (("part 11",), None, None),
     "bus": (("train",), None, None),
     "?": (("!",), None, None),
+    "15 mm": (("1.5 mm",), None, None),
+    "-1": (("1",), None, None),
+    "12": (("1-2",), None, None),
+    "a": (("A",), None, None),
+    "sample 17 of plate": (("sample 71 of plate",), None, None),
 }
 
 
@@ -146,6 +151,35 @@ def test_a_classifier_that_knows_nothing_doubts_nobody():
     assert CHECKS["label-issue"].measure(left_of(labels, Eyes(truth), label_images=0)) is None, "nobody is asked to"
     assert CHECKS["label-issue"].measure(left_of(["cat"] * 300, Eyes(truth))) is None, "one class"
     assert CHECKS["label-issue"].measure(left_of(labels[:20], Eyes(truth))) is None, "too few of each"
+
+
+def test_labels_that_are_mixed_up_as_a_whole_are_told_of_as_a_whole():
+    truth = [i % 3 for i in range(300)]
+    labels = np.random.default_rng(0).permutation([("cat", "dog", "emu")[kind] for kind in truth]).tolist()
+    left = left_of(labels, Eyes(truth))
+    assert CHECKS["label-issue"].measure(left) is None
+    share = CHECKS["label-issue-share"].measure(left)
+    assert share.value > 0.5
+    assert share.note.endswith("of 300 labels: they may be mixed up, or the pictures are beyond it")
+
+
+def test_features_that_are_no_numbers_judge_nobody():
+    truth = [i % 3 for i in range(300)]
+    labels = [("cat", "dog", "emu")[kind] for kind in truth]
+    assert CHECKS["label-issue-share"].measure(left_of(labels, Eyes(truth, apart=float("nan")))) is None
+
+
+def test_a_class_without_training_images_is_out_of_balance():
+    left = left_of(["cat"] * 30 + ["dog"] * 10, splits=["train"] * 30 + ["test"] * 10)
+    found = CHECKS["imbalance"].measure(left)
+    assert (found.value, found.note) == (60, "cat has 30 training images, dog 0: 60 to 1")
+
+
+def test_thousands_of_labels_are_compared_in_no_time():
+    counts = Counter({f"sample {number} of plate": 1 for number in range(20_000)})
+    assert slips(counts, ("Sample 7 of plate",))[0] == {
+        "sample 7 of plate": "labelled sample 7 of plate, but there is a class Sample 7 of plate"
+    }
 
 
 def test_only_so_many_labels_are_looked_at_as_wanted():

@@ -174,7 +174,7 @@ CASES = {
         # Row 5 is too small to tell, rows 7 and 16 show nothing, and row 6 differs from row 17 in two bits.
         table_of(
             phash={
-                2: "1200000000000034", 3: "1200000000000037", 5: "1200000000000034", 18: "1200000000000034",
+                2: "12a5f00fc3a55a34", 3: "12a5f00fc3a55a37", 5: "12a5f00fc3a55a34", 18: "12a5f00fc3a55a34",
                 6: "00ff00ff00ff00ff", 17: "00ff00ff00ff00cf",
                 7: "0" * 16, 16: "0" * 16, 8: "f" * 16, 19: "f" * 16,
                 10: "a5a5a5a5a5a5a5a5", 12: "a5a5a5a5a5a5a5a5", 11: "a5a5a5a5a5a5a5a4",
@@ -343,8 +343,11 @@ def test_an_image_is_counted_once_by_its_main_reason():
     table = table_of(40, image={2: image_id(103), 5: image_id(117)}, label={2: "cow", 5: "cow"})
     _, report = asked(table, EARLIER, allowed_classes=("cat", "dog"))
     assert report.summary.startswith("Admitted: 38 of 40 images; 2 (5%) refused: 2 with a label that is not allowed.")
-    assert [c.name for c in report.checks if not c.passed] == ["label-not-allowed", "label-correction"]
-    assert report.refused_rows() == (2, 5)
+    assert [c.name for c in report.checks if not c.passed] == ["label-not-allowed"]
+    table = table_of(40, image={2: image_id(103)}, label={2: "cow"}, sharpness={2: 1.0})
+    _, report = asked(table, EARLIER, severity={"blurry": "refuse image"}, allowed_classes=("cat", "dog"))
+    assert "; 1 (2.5%) refused: 1 with a label that is not allowed." in report.summary
+    assert [c.name for c in report.checks if not c.passed] == ["label-not-allowed", "blurry"]
 
 
 def test_what_is_refused_is_not_told_of_as_dropped():
@@ -462,3 +465,48 @@ def test_unconfirmed_classes_wait_for_a_person_who_may_accept_them():
     experience, report = validate(table, accepted, NOTHING_EARLIER, ("cat", "dog"), params)
     assert experience.classes == ("cat", "cow", "dog")
     assert found_by(report, "class-unconfirmed").severity == "warn"
+
+
+def test_an_image_that_is_refused_stands_in_the_way_of_no_other():
+    alike = {2: "12a5f00fc3a55a34", 18: "12a5f00fc3a55a34"}
+    table = table_of(mode={3: "P", 18: "P"}, image={5: image_id(3)}, phash=alike)
+    experience, _ = asked(table, modes=("L",))
+    assert experience.left_out == (3, 18), "row 5 is the first copy that counts, and row 2 is near no test image"
+
+
+def test_an_image_of_a_format_that_is_put_up_with_is_looked_up_all_the_same():
+    table = table_of(40, first=1000, format={4: "BMP"}, image={4: image_id(116)})
+    experience, _ = asked(table, EARLIER, formats=("PNG",), severity={"format": "warn"})
+    assert experience.left_out == (4,)
+
+
+def test_what_is_left_out_for_its_own_looks_expels_no_other():
+    same = "12a5f00fc3a55a34"
+    earlier = earlier_of(table_of(20, first=100, phash={2: same}))
+    experience, report = asked(table_of(phash={3: same, 18: same}), earlier)
+    assert experience.left_out == (18,), "the test image is left out, so the training image is near none"
+    assert found_by(report, "trained-near").found == 1
+
+
+def test_classes_of_the_same_night_are_classes():
+    table = table_of(label=dict.fromkeys(range(1, 20, 2), "Dog"))
+    experience, _ = validate(table, batch_of(table), NOTHING_EARLIER, ("emu",), LENIENT, tonight=("Cat", "dog"))
+    assert experience.left_out == tuple(range(1, 20, 2))
+    params = LENIENT.model_copy(update={"new_classes": "ask"})
+    table = table_of()
+    assert validate(table, batch_of(table), NOTHING_EARLIER, ("emu",), params, tonight=("cat", "dog"))[1].admitted
+    assert validate(table, batch_of(table), NOTHING_EARLIER, (), params, tonight=("emu",))[1].admitted
+
+
+def test_an_image_that_cannot_be_decoded_is_never_learned():
+    table = table_of(40, problem={2: "truncated"})
+    accepted = batch_of(table).model_copy(update={"accepted": ("file-truncated",)})
+    experience, _ = validate(table, accepted, NOTHING_EARLIER, (), LENIENT)
+    assert experience.left_out == (2,)
+
+
+def test_nobody_can_accept_that_there_is_nothing_to_learn():
+    table = table_of(split=dict.fromkeys(range(20), "test"))
+    accepted = batch_of(table).model_copy(update={"accepted": ("least-train",)})
+    with pytest.raises(RejectedBatch, match="0 images left for training"):
+        validate(table, accepted, NOTHING_EARLIER, (), LENIENT)
