@@ -1,6 +1,6 @@
 """A night that is killed, as by a power cut: at the call of a function, before anything of that call is done.
 
-`test_night.py` runs it in a process of its own, with ORDER = (workspace, day, function, number of the call). Nothing of
+`test_night.py` runs it in a process of its own, with ORDER = (workspace, day, function, number of the call, Prefect's address). Nothing of
 the night is replaced but that one call.
 """
 
@@ -26,8 +26,10 @@ def fatal(function: Any, call: int) -> Any:
     return called
 
 
-def run(workspace: str, day: date, point: str, call: int) -> None:
-    """A night in `workspace`, up to a call of `point`."""
+def run(workspace: str, day: date, point: str, call: int, api: str) -> None:
+    """A night in `workspace`, up to a call of `point`, with the Prefect server at `api`."""
+    # This process has the environment of the one that it was forked from, which may be older than the server.
+    os.environ["PREFECT_API_URL"] = api
     from flows.night import Request, night
     from flows.servers import prefect_api
 

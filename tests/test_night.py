@@ -307,7 +307,7 @@ def kill(prefect):
     context.set_forkserver_preload(["flows.night", "mlflow.pyfunc", "great_expectations", "torch._dynamo"])
 
     def kill(workspace, day: int, point: str, call: int = 1) -> None:
-        order = (str(workspace.root), date(2026, 3, day), point, call)
+        order = (str(workspace.root), date(2026, 3, day), point, call, prefect)
         process = context.Process(target=runpy.run_path, args=(str(KILLED), {"ORDER": order}, "__main__"))
         process.start()
         process.join(120)
