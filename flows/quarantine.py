@@ -132,7 +132,9 @@ def release(
     have changed, or the model. A correction makes a new batch of its images, or
     of those alone that were refused if the others were admitted; the old batch
     stays as it was and is not learned beside it. Several corrections go
-    together: first the manifest, then labels, then what is left out.
+    together: first the manifest, then labels, then what is left out. What is
+    left out of a batch that was held back stays behind for good; refused images
+    of an admitted batch go on waiting until they are corrected or dropped.
 
     Exit code 0 whatever the gate says: still in quarantine is a result.
 

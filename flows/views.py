@@ -264,6 +264,12 @@ def show_release(told: "Released", workspace: Path) -> None:
         screen.say(f"An interrupted release had corrected {told.entry} already; it is finished, and nothing else done.")
     if corrected:
         screen.say(f"{told.entry} is corrected as {told.batch}: {screen.count(told.report.images, 'image')}.")
+    if told.waiting:
+        one = told.waiting == 1
+        screen.say(
+            f"{screen.count(told.waiting, 'refused image')} of {told.entry} {'is' if one else 'are'} not in it and "
+            f"{'stays' if one else 'stay'} in quarantine."
+        )
     if told.report.admitted:
         without = f", without {_images(told.report)} that stay here" if told.report.faulty_rows() else ""
         screen.say(f"Released: the next night learns {told.batch}{without}.", "green")

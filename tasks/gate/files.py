@@ -7,12 +7,13 @@ one is taken away again when the manifest comes back.
 """
 
 import csv
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 
 from records.errors import WrongInput
 from records.experience import Report
+from tasks.gate.quarantine import corrected_rows
 from tasks.gate.words import plain
 from tasks.intake.ingest import read_batch
 from tasks.intake.manifests import Manifest, read_manifest
@@ -54,7 +55,8 @@ def write_files(workspace: Workspace, report: Report, folder: Path, every: bool 
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise WrongInput(f"{folder} is not empty. Name a folder that is empty or does not exist yet.")
     (folder / "images").mkdir(parents=True, exist_ok=True)
-    rows, reasons = rows_of(report, every), _reasons(report)
+    taken = corrected_rows(workspace, report.batch)
+    rows, reasons = rows_of(report, every, taken), _reasons(report)
     lines = []
     batch = read_batch(workspace.batches, report.batch)
     for number, row in read_rows(workspace.batches, batch, rows, ("encoded", "label", "path", "format")):
@@ -72,8 +74,11 @@ def write_files(workspace: Workspace, report: Report, folder: Path, every: bool 
     return Written(len(lines), len(rows) - len(lines))
 
 
-def read_files(file: Path, report: Report) -> Listed:
-    """Read an edited manifest back. Raises `WrongInput` if it is none, or not one of this entry."""
+def read_files(file: Path, report: Report, taken: Set[int] = frozenset()) -> Listed:
+    """Read an edited manifest back; rows that are `taken` are in a correction already.
+
+    Raises `WrongInput` if it is none, not one of this entry, or names such a row.
+    """
     if not file.is_file():
         raise WrongInput(f"{file} is not a file. Name the edited {MANIFEST} of `retain quarantine show --files`.")
     manifest = read_manifest(file)
@@ -87,24 +92,26 @@ def read_files(file: Path, report: Report) -> Listed:
     if foreign or len(kinds) != 1 or not kinds <= {REFUSED, ALL}:
         what = f"it is one of {min(foreign)}" if foreign else "the column 'lists' was changed"
         raise WrongInput(f"{file} is no manifest of {report.batch}: {what}.")
-    return Listed(_labels(file, manifest, report, kinds == {ALL}), kinds == {ALL})
+    return Listed(_labels(file, manifest, rows_of(report, kinds == {ALL}, taken)), kinds == {ALL})
 
 
-def rows_of(report: Report, every: bool = True) -> tuple[int, ...]:
-    """Rows of the entry's images: those that were refused, or `every` one that the batch's experience does not learn.
+def rows_of(report: Report, every: bool = True, taken: Set[int] = frozenset()) -> tuple[int, ...]:
+    """Rows of the entry's images: those that were refused, or `every` one that the batch's experience does not learn,
+    less those that are `taken`: in a correction already.
 
     Copies that were dropped are no loss, so an admitted batch has none but its refused ones.
     """
-    return tuple(range(report.images)) if every and not report.admitted else report.faulty_rows()
+    rows = range(report.images) if every and not report.admitted else report.faulty_rows()
+    return tuple(row for row in rows if row not in taken)
 
 
-def _labels(file: Path, manifest: Manifest, report: Report, every: bool) -> dict[int, str]:
-    known = {str(row): row for row in rows_of(report, every)}
+def _labels(file: Path, manifest: Manifest, rows: Sequence[int]) -> dict[int, str]:
+    known = {str(row): row for row in rows}
     labels: dict[int, str] = {}
     for at, line in enumerate(manifest.rows):
         text = _column(manifest, "row", at)
         if text not in known or known[text] in labels:
-            why = "is named twice" if text in known else "is none of the images that it listed"
+            why = "is named twice" if text in known else "is none of the images that wait"
             raise WrongInput(f"Row {text!r} in {file} {why}. Delete lines and change labels, nothing else.")
         labels[known[text]] = _restored(line.label)
     return labels

@@ -62,6 +62,8 @@ class Released(Record):
     batch: str
     """The batch that the gate was asked about: the same, or a correction."""
     report: Report
+    waiting: int = 0
+    """Refused images of the entry that are not in the correction: of an admitted batch they go on waiting."""
     finished: bool = False
     """True if an earlier, interrupted command had made the correction, so that this one only finished it."""
 
@@ -87,15 +89,18 @@ def release(workspace: Workspace, beginning: str, wish: Wish, day: date) -> Rele
     finished = [batch for batch in quarantine.finish(workspace) if beginning and batch.startswith(beginning)]
     champion = registry_of(workspace).champion()
     if len(finished) == 1:
-        made = next(b for b in list_batches(workspace.batches) if _corrects(workspace, b) == finished[0])
+        made = [b for b in list_batches(workspace.batches) if _corrects(workspace, b) == finished[0]][-1]
         return Released(entry=finished[0], batch=made, report=_ask(workspace, made, champion), finished=True)
     report = quarantine.find(workspace, beginning)
     learned = any(e.batch == report.batch for e in snapshot_of(workspace, champion).experiences)
-    asked = report.batch
+    asked, waiting = report.batch, 0
     # What is learned is not asked about again; the images that it left behind are a batch of their own.
     if wish.corrects() or learned:
         asked = _correct(workspace, report, wish, day).id
-    return Released(entry=report.batch, batch=asked, report=_ask(workspace, asked, champion, wish.words()))
+        left = quarantine.waits(workspace, report.batch)
+        waiting = len(left.faulty_rows()) if left else 0
+    told = _ask(workspace, asked, champion, wish.words())
+    return Released(entry=report.batch, batch=asked, report=told, waiting=waiting)
 
 
 def drop(workspace: Workspace, beginning: str) -> Dropped:
@@ -114,11 +119,26 @@ def drop(workspace: Workspace, beginning: str) -> Dropped:
         return Dropped(batch=report.batch, left=False, commit=head)
     folder = workspace.batches / report.batch
     before = _corrects(workspace, report.batch) if folder.exists() else ""
-    back = store.bring_back(quarantine.files_of(workspace, before)) if before else ()
+    back = _bring_back(workspace, before, report.batch) if before else ()
     _remove(folder, workspace.state / "dropped")
     store.commit_data(f"Drop {report.batch}", gone=files, back=back)
     quarantine.clear(workspace, report.batch)
-    return Dropped(batch=report.batch, left=True, commit=head, back=before)
+    return Dropped(
+        batch=report.batch,
+        left=True,
+        commit=head,
+        back=before if before and quarantine.waits(workspace, before) else "",
+    )
+
+
+def _bring_back(workspace: Workspace, batch_id: str, correction: str) -> tuple[Path, ...]:
+    """The entry of a batch whose `correction` goes, unless it is there, or the batch is gone or replaced by another."""
+    others = [read_batch(workspace.batches, name) for name in list_batches(workspace.batches) if name != correction]
+    replaced = any(batch.corrects == batch_id and batch.replaces for batch in others)
+    gone = not (workspace.batches / batch_id).exists()
+    files = quarantine.files_of(workspace, batch_id)
+    there = any(path.exists() for path in files)
+    return () if replaced or gone or there else DataStore(workspace.root).bring_back(files)
 
 
 def _corrects(workspace: Workspace, batch_id: str) -> str:
@@ -156,19 +176,19 @@ def _correct(workspace: Workspace, report: Report, wish: Wish, day: date) -> Bat
     )
     params = read_params(workspace.params).ingest
     batch = correct(workspace.batches, workspace.state / "staging", original, correction, day, params.shard_bytes)
-    DataStore(workspace.root).commit_data(
-        f"Correct {original.id} as {batch.id}", gone=quarantine.files_of(workspace, original.id)
-    )
+    gone = () if quarantine.waits(workspace, original.id) else quarantine.files_of(workspace, original.id)
+    DataStore(workspace.root).commit_data(f"Correct {original.id} as {batch.id}", gone=gone)
     quarantine.clear(workspace, original.id)
     return batch
 
 
 def _chosen(workspace: Workspace, report: Report, original: Batch, wish: Wish) -> dict[int, str]:
     """Row to label, for the images that are released."""
-    found = read_rows(workspace.batches, original, rows_of(report), ("label",))
+    taken = quarantine.corrected_rows(workspace, original.id)
+    found = read_rows(workspace.batches, original, rows_of(report, taken=taken), ("label",))
     labels = {number: str(row["label"]) for number, row in found}
     if wish.manifest is not None:
-        listed = read_files(wish.manifest, report)
+        listed = read_files(wish.manifest, report, taken)
         changed = {label for row, label in listed.labels.items() if label != labels[row]}
         covered = set(rows_of(report, listed.every))
         labels = {row: label for row, label in labels.items() if row not in covered} | dict(listed.labels)

@@ -248,6 +248,52 @@ def test_a_night_that_validates_again_makes_no_entry_of_what_was_corrected(decid
     assert partly not in [entry.batch for entry in quarantine.entries(shop)]
 
 
+def test_refused_images_that_were_not_corrected_go_on_waiting(decide, shop, partly, git, tmp_path):
+    decide("show", partly, "--files", tmp_path / "look")
+    told = decide("release", partly, "--leave-out", "file-truncated", "--relabel", "cross=bar")
+    assert f"1 refused image of {partly} is not in it and stays in quarantine." in told.out
+    made = correction_of(shop, partly)
+    left = quarantine.find(shop, partly)
+    (row,) = left.faulty_rows()
+    assert facts_of(shop, partly)["path"][row] == "bar/half.png"
+    assert left.summary.endswith("2 of the refused are corrected since.")
+    told = decide("release", partly, "--manifest", tmp_path / "look" / "manifest.csv")
+    assert "is none of the images that wait" in told.sentence
+    decide("release", partly, "--relabel", "bar=column", "--arrived", "2026-03-20")
+    assert partly not in [entry.batch for entry in quarantine.entries(shop)]
+    assert not (shop.quarantine / partly).exists()
+    assert f"What it corrected, {partly}, is in quarantine again." in decide("drop", made.id, "--yes").out
+    assert len(quarantine.find(shop, partly).faulty_rows()) == 2
+    assert git("status", "--porcelain") == ""
+
+
+@pytest.mark.parametrize("versioned", [False, True])
+def test_a_killed_correction_of_some_refused_images_is_finished(decide, shop, partly, git, shell, versioned):
+    labels = {row: "bar" for row in quarantine.find(shop, partly).faulty_rows()[1:]}
+    made = correct(shop.batches, shop.state / "staging", read_batch(shop.batches, partly),
+                   Correction(labels, replaces=False), DAY, 2**20)  # fmt: skip
+    if versioned:
+        shell(shop.root, "dvc", "add", "data")
+    told = decide("release", partly, "--relabel", "cross=bar")
+    assert f"{partly} is corrected as {made.id}: 2 images." in told.out
+    assert len(quarantine.find(shop, partly).faulty_rows()) == 1
+    assert git("status", "--porcelain") == ""
+    assert quarantine.finish(shop) == ()
+
+
+def test_a_batch_that_is_refused_after_its_refused_images_were_corrected_is_held_back(decide, shop, partly):
+    decide("release", partly, "--leave-out", "file-truncated", "--relabel", "cross=bar")
+    first = correction_of(shop, partly)
+    _, (report,) = run_validate(shop, RunFile(batches=(partly,)), keep=False)
+    quarantine.file(shop, [report.model_copy(update={"admitted": False})])
+    assert partly not in quarantine.pending(shop, ())
+    assert not quarantine.find(shop, partly).admitted
+    decide("release", partly, "--leave-out", "refused", "--arrived", "2026-03-20")
+    (second,) = [b for b in (read_batch(shop.batches, n) for n in list_batches(shop.batches)) if b.replaces]
+    assert (second.corrects, second.images) == (partly, 70)
+    assert not set(paths_of(shop, first)) & set(paths_of(shop, second))
+
+
 def test_a_correction_can_be_corrected(decide, shop, held):
     decide("release", held, "--accept", "refused-share", "--arrived", "2026-03-09")
     first = correction_of(shop, held)

@@ -96,7 +96,7 @@ def test_what_a_person_deleted_and_changed_is_what_comes_back(place, report, tmp
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"row": "0x1"}, "Row '0x1' in .* is none of the images that it listed. Delete lines and change labels,"),
+        ({"row": "0x1"}, "Row '0x1' in .* is none of the images that wait. Delete lines and change labels,"),
         ({"row": "999"}, "Row '999' in .* is none of the images"),
         ({"batch": "2026-01-01-00000000"}, "is no manifest of 2026-03-02-.*: it is one of 2026-01-01-00000000"),
         ({"lists": "some"}, "the column 'lists' was changed"),
