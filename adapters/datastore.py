@@ -146,7 +146,7 @@ class DataStore:
                 raise DamagedState(f"{self.root / DATA / missing[0]} is named by data.dvc and cannot be fetched.")
 
     def committed_data(self) -> frozenset[str] | None:
-        """Files, relative to `data/`, that the committed `data.dvc` names; None if that is not known on this machine."""
+        """Files, relative to `data/`, that the committed `data.dvc` names; None if this machine does not know."""
         done = self._call(*GIT, "show", f"HEAD:./{DATA}.dvc")
         outputs = (yaml.safe_load(done.stdout) or {}).get("outs", ()) if done.returncode == 0 else ()
         listed = self._listed(str(outputs[0]["md5"])) if outputs else None

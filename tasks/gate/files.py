@@ -7,7 +7,9 @@ one is taken away again when the manifest comes back.
 """
 
 import csv
-from collections.abc import Mapping, Sequence, Set
+import shutil
+from collections.abc import Iterator, Mapping, Sequence, Set
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from records.errors import WrongInput
 from records.experience import Report
 from tasks.gate.quarantine import corrected_rows
 from tasks.gate.words import plain
+from tasks.intake.deliveries import label_of
 from tasks.intake.ingest import read_batch
 from tasks.intake.manifests import Manifest, read_manifest
 from tasks.intake.rows import read_rows
@@ -50,11 +53,23 @@ class Listed:
 def write_files(workspace: Workspace, report: Report, folder: Path, every: bool = False) -> Written:
     """Write the refused images, or `every` one that is not learned, and their manifest into a new folder.
 
-    Raises `WrongInput` if there is something in the folder already.
+    Raises `WrongInput` if there is something in the folder already, or if it cannot be written; then nothing of it is
+    left.
     """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise WrongInput(f"{folder} is not empty. Name a folder that is empty or does not exist yet.")
-    (folder / "images").mkdir(parents=True, exist_ok=True)
+    with _writing(folder):
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise WrongInput(f"{folder} is not empty. Name a folder that is empty or does not exist yet.")
+        made = [place for place in (folder, *folder.parents) if not place.exists()]
+    try:
+        return _write(workspace, report, folder, every)
+    except BaseException:
+        _remove(folder, made)
+        raise
+
+
+def _write(workspace: Workspace, report: Report, folder: Path, every: bool) -> Written:
+    with _writing(folder):
+        (folder / "images").mkdir(parents=True)
     taken = corrected_rows(workspace, report.batch)
     rows, reasons = rows_of(report, every, taken), _reasons(report)
     lines = []
@@ -63,15 +78,33 @@ def write_files(workspace: Workspace, report: Report, folder: Path, every: bool 
         if row["encoded"] is None:
             continue
         name = f"images/{number:06d}.{ENDINGS.get(row['format'], 'bin')}"
-        (folder / name).write_bytes(row["encoded"])
+        with _writing(folder):
+            (folder / name).write_bytes(row["encoded"])
         line = (name, row["label"], number, reasons.get(number, ""), plain(row["path"]), batch.id)
         lines.append((*line, ALL if every else REFUSED))
     # With a byte order mark, or spreadsheet programs take UTF-8 for something else.
-    with (folder / MANIFEST).open("w", encoding="utf-8-sig", newline="") as file:
+    with _writing(folder), (folder / MANIFEST).open("w", encoding="utf-8-sig", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(COLUMNS)
         writer.writerows([_protected(str(value)) for value in line] for line in lines)
     return Written(len(lines), len(rows) - len(lines))
+
+
+@contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise WrongInput(f"{folder} cannot be written: {error.strerror or error}. Name another folder.") from error
+
+
+def _remove(folder: Path, made: Sequence[Path]) -> None:
+    """Remove what `_write` began, and the folders that it `made`, deepest first."""
+    shutil.rmtree(folder / "images", ignore_errors=True)
+    with suppress(OSError):
+        (folder / MANIFEST).unlink(missing_ok=True)
+        for place in made:
+            place.rmdir()
 
 
 def read_files(file: Path, report: Report, taken: Set[int] = frozenset()) -> Listed:
@@ -113,7 +146,7 @@ def _labels(file: Path, manifest: Manifest, rows: Sequence[int]) -> dict[int, st
         if text not in known or known[text] in labels:
             why = "is named twice" if text in known else "is none of the images that wait"
             raise WrongInput(f"Row {text!r} in {file} {why}. Delete lines and change labels, nothing else.")
-        labels[known[text]] = _restored(line.label)
+        labels[known[text]] = label_of(_restored(line.label))
     return labels
 
 

@@ -20,7 +20,7 @@ from tasks.gate.checks.files import FAULTS
 from tasks.gate.files import read_files, rows_of
 from tasks.gate.words import count_of, plain
 from tasks.intake.corrections import Correction, correct
-from tasks.intake.deliveries import label_problem
+from tasks.intake.deliveries import label_of, label_problem
 from tasks.intake.ingest import list_batches, read_batch
 from tasks.intake.rows import read_rows
 from tasks.params import read_params
@@ -193,9 +193,9 @@ def _chosen(workspace: Workspace, report: Report, original: Batch, wish: Wish) -
         covered = set(rows_of(report, listed.every))
         labels = {row: label for row, label in labels.items() if row not in covered} | dict(listed.labels)
         _refuse_unusable(changed)
-    _refuse_unusable({new for _, new in wish.relabel})
-    _refuse_absent({old for old, _ in wish.relabel}, set(labels.values()))
-    given = dict(wish.relabel)
+    given = {label_of(old): label_of(new) for old, new in wish.relabel}
+    _refuse_unusable({*given.values()})
+    _refuse_absent({*given}, set(labels.values()))
     away = {row for name in wish.leave_out for row in _complained_of(report, name)}
     return {row: given.get(label, label) for row, label in sorted(labels.items()) if row not in away}
 

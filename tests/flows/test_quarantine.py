@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import shutil
+import unicodedata
 from datetime import date
 from pathlib import Path
 
@@ -221,6 +222,14 @@ def test_a_manifest_decides_over_what_it_lists(decide, shop, held, tmp_path):
     assert not [path for path in paths_of(shop, made) if path.endswith("half.png")]
 
 
+def test_labels_that_are_given_are_composed(decide, shop, held):
+    apart = unicodedata.normalize("NFD", "Käse")
+    decide("release", held, "--relabel", f"colum?={apart}", "--arrived", "2026-03-09")
+    made = correction_of(shop, held)
+    assert made.classes == (unicodedata.normalize("NFC", apart), "bar", "column")
+    assert decide("release", made.id, "--relabel", f"{apart}=bar", "--leave-out", "refused").code == 0
+
+
 def test_what_a_person_accepts_is_kept_and_makes_another_batch(decide, shop, held):
     assert decide("release", held, "--accept", "label-not-allowed", "--accept", "refused-share").code == 0
     made = correction_of(shop, held)
@@ -269,7 +278,7 @@ def test_refused_images_that_were_not_corrected_go_on_waiting(decide, shop, part
 
 @pytest.mark.parametrize("versioned", [False, True])
 def test_a_killed_correction_of_some_refused_images_is_finished(decide, shop, partly, git, shell, versioned):
-    labels = {row: "bar" for row in quarantine.find(shop, partly).faulty_rows()[1:]}
+    labels = dict.fromkeys(quarantine.find(shop, partly).faulty_rows()[1:], "bar")
     made = correct(shop.batches, shop.state / "staging", read_batch(shop.batches, partly),
                    Correction(labels, replaces=False), DAY, 2**20)  # fmt: skip
     if versioned:
