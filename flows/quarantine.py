@@ -94,7 +94,7 @@ def show(
     if as_json:
         screen.print_json(report)
         return
-    views.show_report(report, place.root)
+    views.show_report(report, place.root, quarantine.not_taken(place, report.batch))
     if files is not None and written is not None:
         views.say_written(report, place.root, files, written)
 
@@ -174,7 +174,8 @@ def drop(
     A batch that was held back leaves the archive; its history keeps it, and
     the answer says how to get it back. Of a batch that was admitted only the
     entry goes: the refused images stay in it, unlearned. To drop a correction
-    is to go back to what it corrected.
+    is to go back to what it corrected. Files of the delivery that were not
+    taken, such as links, stay in quarantine/BATCH/files.
 
     Examples:
       retain quarantine drop 2026-03-02-3f -w shop

@@ -8,6 +8,7 @@ An entry goes when a person releases or drops it. What still waits is read from 
 replaces has no entry, and of an admitted one only those refused images wait that no correction holds.
 """
 
+import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import date
@@ -20,6 +21,7 @@ from records.experience import Report
 from records.record import Record
 from tasks.gate.exhibits import exhibits
 from tasks.gate.report import report_html
+from tasks.intake.inbox import kept_aside
 from tasks.intake.ingest import list_batches, read_batch
 from tasks.intake.rows import read_rows
 from tasks.workspace import Workspace
@@ -40,6 +42,8 @@ class Entry(Record):
     summary: str
     page: str
     """Path of the report for people."""
+    not_taken: int = 0
+    """Files of the delivery that are in no batch: links, files that came late. They lie beside the report."""
 
 
 def file(workspace: Workspace, reports: Iterable[Report], why: str = "") -> None:
@@ -116,6 +120,7 @@ def entries(workspace: Workspace) -> tuple[Entry, ...]:
             admitted=report.admitted,
             summary=report.summary,
             page=str(files_of(workspace, report.batch)[0]),
+            not_taken=not_taken(workspace, report.batch),
         )
         for report in reports(workspace)
     )
@@ -173,6 +178,11 @@ def finish(workspace: Workspace) -> tuple[str, ...]:
     for batch in finished:
         clear(workspace, batch)
     return tuple(sorted(finished))
+
+
+def not_taken(workspace: Workspace, batch_id: str) -> int:
+    """How many files lie beside the entry that were delivered with the batch and are not in it."""
+    return sum(len(files) for _, _, files in os.walk(kept_aside(workspace, batch_id)))
 
 
 def files_of(workspace: Workspace, batch_id: str) -> tuple[Path, Path]:

@@ -78,6 +78,8 @@ class Dropped(Record):
     """The commit that still has it."""
     back: str = ""
     """If the batch was a correction: what it corrected, whose entry is there again."""
+    not_taken: int = 0
+    """Files of the delivery that are in no batch. They stay where they lie."""
 
 
 def release(workspace: Workspace, beginning: str, wish: Wish, day: date) -> Released:
@@ -114,21 +116,18 @@ def drop(workspace: Workspace, beginning: str) -> Dropped:
     quarantine.finish(workspace)
     report = quarantine.find(workspace, beginning)
     head, files = store.head(), quarantine.files_of(workspace, report.batch)
+    aside = quarantine.not_taken(workspace, report.batch)
     if report.admitted:
         quarantine.take_away(workspace, report.batch, f"Drop what {report.batch} may not teach")
-        return Dropped(batch=report.batch, left=False, commit=head)
+        return Dropped(batch=report.batch, left=False, commit=head, not_taken=aside)
     folder = workspace.batches / report.batch
     before = _corrects(workspace, report.batch) if folder.exists() else ""
     back = _bring_back(workspace, before, report.batch) if before else ()
     _remove(folder, workspace.state / "dropped")
     store.commit_data(f"Drop {report.batch}", gone=files, back=back)
     quarantine.clear(workspace, report.batch)
-    return Dropped(
-        batch=report.batch,
-        left=True,
-        commit=head,
-        back=before if before and quarantine.waits(workspace, before) else "",
-    )
+    there = before if before and quarantine.waits(workspace, before) else ""
+    return Dropped(batch=report.batch, left=True, commit=head, back=there, not_taken=aside)
 
 
 def _bring_back(workspace: Workspace, batch_id: str, correction: str) -> tuple[Path, ...]:

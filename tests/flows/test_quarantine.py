@@ -147,6 +147,20 @@ def test_show_tells_what_is_wrong_and_what_to_do(decide, shop, held, partly):
     assert Report.model_validate_json(decide("show", held, "--json").out) in quarantine.reports(shop)
 
 
+def test_files_that_were_not_taken_are_told(decide, shop, held, partly):
+    aside = shop.quarantine / held / "files"
+    (aside / "bar").mkdir(parents=True)
+    for name in ("bar/link.png", "late.png"):
+        (aside / name).symlink_to("/nowhere")
+    told = f"2 files were not taken; they lie in {aside}"
+    assert f"Of {held} {told}." in decide("list").out
+    assert told in decide("show", held).out
+    assert "not taken" not in decide("show", partly).out
+    assert [entry["not_taken"] for entry in json.loads(decide("list", "--json").out)] == [2, 0]
+    assert f"{told}, and stay there" in decide("drop", held, "--yes").out
+    assert (aside / "late.png").is_symlink()
+
+
 def test_show_writes_files_with_the_way_back(decide, shop, held, tmp_path):
     told = decide("show", held, "--files", tmp_path / "look")
     assert f"Wrote 8 images and their manifest.csv to {tmp_path / 'look'}." in told.out
