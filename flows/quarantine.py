@@ -39,17 +39,24 @@ def list_entries(workspace: Where = Path(), as_json: AsJson = False) -> None:
     """One row an entry: batch, what it was delivered as, images, refused, age, why.
 
     Batches that are held back as a whole are in colour; of the others only the
-    refused images are here.
+    refused images are here. Below stands of which batches files were not taken,
+    such as links or what came late, and where they lie.
 
     Examples:
       retain quarantine list -w shop
       retain quarantine list -w shop --json | jq -r '.[].batch'
     """
-    from tasks.gate.quarantine import entries
+    from tasks.gate.quarantine import all_not_taken, entries
     from tasks.workspace import Workspace
 
-    told = entries(Workspace.open(workspace))
-    screen.print_json(told) if as_json else tables.show_entries(told, options.day(None))
+    place = Workspace.open(workspace)
+    told = entries(place)
+    if as_json:
+        screen.print_json(told)
+        return
+    tables.show_entries(told, options.day(None))
+    for batch, number in all_not_taken(place).items():
+        screen.say(f"Of {batch} {tables.files_not_taken(number, place.quarantine / batch)}.", "dim")
 
 
 @app.command()

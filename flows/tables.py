@@ -185,9 +185,6 @@ def show_entries(entries: "Sequence[Entry]", today: date) -> None:
         source, why = Text(screen.visible(entry.source)), Text(screen.visible(entry.summary))
         table.add_row(name, source, f"{entry.images:,}", f"{entry.refused:,}", age, why)
     screen.draw(table)
-    for entry in entries:
-        if entry.not_taken:
-            screen.say(f"Of {entry.batch} {files_not_taken(entry.not_taken, Path(entry.page).parent)}.", "dim")
 
 
 def files_not_taken(number: int, entry: Path) -> str:

@@ -185,6 +185,12 @@ def not_taken(workspace: Workspace, batch_id: str) -> int:
     return sum(len(files) for _, _, files in os.walk(kept_aside(workspace, batch_id)))
 
 
+def all_not_taken(workspace: Workspace) -> dict[str, int]:
+    """The same of every batch of which there are any, whether it has an entry or not."""
+    batches = sorted(path.parent.name for path in workspace.quarantine.glob("*/files"))
+    return {batch: number for batch in batches if (number := not_taken(workspace, batch))}
+
+
 def files_of(workspace: Workspace, batch_id: str) -> tuple[Path, Path]:
     """Page and record of an entry, which need not be there."""
     folder = workspace.quarantine / batch_id

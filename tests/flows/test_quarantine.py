@@ -13,7 +13,7 @@ import pytest
 from adapters.datastore import DataStore
 from flows import views
 from records.batch import Batch
-from records.experience import Report
+from records.experience import Check, Report
 from records.registration import RunFile
 from tasks.creation import create
 from tasks.gate import quarantine
@@ -159,6 +159,7 @@ def test_files_that_were_not_taken_are_told(decide, shop, held, partly):
     assert [entry["not_taken"] for entry in json.loads(decide("list", "--json").out)] == [2, 0]
     assert f"{told}, and stay there" in decide("drop", held, "--yes").out
     assert (aside / "late.png").is_symlink()
+    assert f"Of {held} {told}." in decide("list").out, "they are told of a batch without an entry, too"
 
 
 def test_show_writes_files_with_the_way_back(decide, shop, held, tmp_path):
@@ -250,6 +251,25 @@ def test_what_a_person_accepts_is_kept_and_makes_another_batch(decide, shop, hel
     assert made.accepted == ("label-not-allowed", "refused-share")
     assert made.images == 48
     assert made.digest != read_batch(shop.batches, held).digest
+
+
+def test_that_new_classes_are_meant_is_said_of_each_batch_anew(decide, shop, held):
+    asked = Check(name="class-unconfirmed", severity="refuse batch", meaning="", remedy="", passed=False, found=1)
+
+    def doubt(report: Report) -> None:
+        quarantine.set_aside(shop, report.model_copy(update={"checks": (*report.checks, asked), "admitted": False}))
+
+    doubt(quarantine.find(shop, held))
+    decide("release", held, "--accept", "class-unconfirmed", "--accept", "refused-share", "--arrived", "2026-03-09")
+    first = correction_of(shop, held)
+    assert first.accepted == ("class-unconfirmed", "refused-share")
+    doubt(quarantine_report(shop, first.id))
+    decide("release", first.id, "--leave-out", "refused", "--arrived", "2026-03-10")
+    second = correction_of(shop, first.id)
+    assert second.accepted == ("refused-share",)
+    doubt(quarantine_report(shop, second.id))
+    decide("release", second.id, "--accept", "class-unconfirmed", "--arrived", "2026-03-11")
+    assert correction_of(shop, second.id).accepted == ("class-unconfirmed", "refused-share")
 
 
 def test_of_an_admitted_batch_only_what_was_refused_is_released(decide, shop, partly):
