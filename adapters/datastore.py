@@ -145,9 +145,18 @@ class DataStore:
             if missing:
                 raise DamagedState(f"{self.root / DATA / missing[0]} is named by data.dvc and cannot be fetched.")
 
-    def _listed(self) -> list[str] | None:
-        """Files that `data.dvc` names, from DVC's cache; None if that list is not on this machine."""
-        revision = self.data_revision()
+    def committed_data(self) -> frozenset[str] | None:
+        """Files, relative to `data/`, that the committed `data.dvc` names; None if this machine does not know."""
+        done = self._call(*GIT, "show", f"HEAD:./{DATA}.dvc")
+        outputs = (yaml.safe_load(done.stdout) or {}).get("outs", ()) if done.returncode == 0 else ()
+        listed = self._listed(str(outputs[0]["md5"])) if outputs else None
+        return None if listed is None else frozenset(listed)
+
+    def _listed(self, revision: str = "") -> list[str] | None:
+        """Files that `data.dvc` names, now or at a `revision` of the data, from DVC's cache; None if that list is not
+        on this machine.
+        """
+        revision = revision or self.data_revision()
         listing = self._cache() / "files" / "md5" / revision[:2] / revision[2:]
         if not listing.exists():
             return None

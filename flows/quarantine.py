@@ -39,17 +39,24 @@ def list_entries(workspace: Where = Path(), as_json: AsJson = False) -> None:
     """One row an entry: batch, what it was delivered as, images, refused, age, why.
 
     Batches that are held back as a whole are in colour; of the others only the
-    refused images are here.
+    refused images are here. Below stands of which batches files were not taken,
+    such as links or what came late, and where they lie.
 
     Examples:
       retain quarantine list -w shop
       retain quarantine list -w shop --json | jq -r '.[].batch'
     """
-    from tasks.gate.quarantine import entries
+    from tasks.gate.quarantine import all_not_taken, entries
     from tasks.workspace import Workspace
 
-    told = entries(Workspace.open(workspace))
-    screen.print_json(told) if as_json else tables.show_entries(told, options.day(None))
+    place = Workspace.open(workspace)
+    told = entries(place)
+    if as_json:
+        screen.print_json(told)
+        return
+    tables.show_entries(told, options.day(None))
+    for batch, number in all_not_taken(place).items():
+        screen.say(f"Of {batch} {tables.files_not_taken(number, place.quarantine / batch)}.", "dim")
 
 
 @app.command()
@@ -94,7 +101,7 @@ def show(
     if as_json:
         screen.print_json(report)
         return
-    views.show_report(report, place.root)
+    views.show_report(report, place.root, quarantine.not_taken(place, report.batch))
     if files is not None and written is not None:
         views.say_written(report, place.root, files, written)
 
@@ -132,7 +139,9 @@ def release(
     have changed, or the model. A correction makes a new batch of its images, or
     of those alone that were refused if the others were admitted; the old batch
     stays as it was and is not learned beside it. Several corrections go
-    together: first the manifest, then labels, then what is left out.
+    together: first the manifest, then labels, then what is left out. What is
+    left out of a batch that was held back stays behind for good; refused images
+    of an admitted batch go on waiting until they are corrected or dropped.
 
     Exit code 0 whatever the gate says: still in quarantine is a result.
 
@@ -172,7 +181,8 @@ def drop(
     A batch that was held back leaves the archive; its history keeps it, and
     the answer says how to get it back. Of a batch that was admitted only the
     entry goes: the refused images stay in it, unlearned. To drop a correction
-    is to go back to what it corrected.
+    is to go back to what it corrected. Files of the delivery that were not
+    taken, such as links, stay in quarantine/BATCH/files.
 
     Examples:
       retain quarantine drop 2026-03-02-3f -w shop

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import date
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.table import Table
@@ -184,6 +185,12 @@ def show_entries(entries: "Sequence[Entry]", today: date) -> None:
         source, why = Text(screen.visible(entry.source)), Text(screen.visible(entry.summary))
         table.add_row(name, source, f"{entry.images:,}", f"{entry.refused:,}", age, why)
     screen.draw(table)
+
+
+def files_not_taken(number: int, entry: Path) -> str:
+    """How many files of a delivery are in no batch, and where they lie, below the folder of the batch's entry."""
+    files = f"{screen.count(number, 'file')} {'was' if number == 1 else 'were'} not taken"
+    return f"{files}; {'it lies' if number == 1 else 'they lie'} in {screen.place(entry / 'files')}"
 
 
 def _as_yaml(value: str) -> str:

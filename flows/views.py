@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from flows import screen
-from flows.tables import COLOURS, NONE, SHORT, WORDS, coloured, percent, show_matrix, word
+from flows.tables import COLOURS, NONE, SHORT, WORDS, coloured, files_not_taken, percent, show_matrix, word
 from records.experience import Report
 from records.registration import Night
 from records.verdict import Finding, Verdict
@@ -210,8 +210,11 @@ def _next(told: "Status", workspace: Path) -> str:
 # Quarantine
 
 
-def show_report(report: Report, workspace: Path) -> None:
-    """What did not pass, the first images of each check, and what can be done."""
+def show_report(report: Report, workspace: Path, not_taken: int = 0) -> None:
+    """What did not pass, the first images of each check, and what can be done.
+
+    `not_taken`: how many files of the delivery are in no batch.
+    """
     screen.say(f"{report.batch} ({report.source})", "bold")
     screen.say(report.summary)
     for check in report.checks:
@@ -228,6 +231,8 @@ def show_report(report: Report, workspace: Path) -> None:
             screen.say(f"    and {check.found - FIRST:,} more", "dim")
     screen.say()
     screen.tell("pictures", screen.place(workspace / "quarantine" / report.batch / "report.html"))
+    if not_taken:
+        screen.tell("", f"{files_not_taken(not_taken, workspace / 'quarantine' / report.batch)}.")
     if not report.admitted:
         choice = " --leave-out refused" if report.faulty_rows() else ""
         screen.tell("release", screen.command(f"quarantine release {report.batch}{choice}", workspace))
@@ -264,6 +269,12 @@ def show_release(told: "Released", workspace: Path) -> None:
         screen.say(f"An interrupted release had corrected {told.entry} already; it is finished, and nothing else done.")
     if corrected:
         screen.say(f"{told.entry} is corrected as {told.batch}: {screen.count(told.report.images, 'image')}.")
+    if told.waiting:
+        one = told.waiting == 1
+        screen.say(
+            f"{screen.count(told.waiting, 'refused image')} of {told.entry} {'is' if one else 'are'} not in it and "
+            f"{'stays' if one else 'stay'} in quarantine."
+        )
     if told.report.admitted:
         without = f", without {_images(told.report)} that stay here" if told.report.faulty_rows() else ""
         screen.say(f"Released: the next night learns {told.batch}{without}.", "green")
@@ -278,6 +289,7 @@ def show_drop(told: "Dropped", workspace: Path) -> None:
     """What is gone, and how to get it back."""
     if not told.left:
         screen.say(f"Dropped the entry of {told.batch}. Its refused images stay in the batch, unlearned.")
+        _tell_files(told, workspace)
         return
     screen.say(f"Dropped {told.batch}.")
     if told.back:
@@ -285,3 +297,10 @@ def show_drop(told: "Dropped", workspace: Path) -> None:
     batch = f"data/batches/{told.batch}"
     where = "" if workspace == Path.cwd() else f"cd {shlex.quote(screen.place(workspace))} && "
     screen.say(f"To get it back: {where}dvc get . {batch} --rev {told.commit[:12]} --out {batch}")
+    _tell_files(told, workspace)
+
+
+def _tell_files(told: "Dropped", workspace: Path) -> None:
+    if told.not_taken:
+        lie = files_not_taken(told.not_taken, workspace / "quarantine" / told.batch)
+        screen.say(f"{lie}, and {'stays' if told.not_taken == 1 else 'stay'} there: Git does not keep such files.")

@@ -7,13 +7,17 @@ one is taken away again when the manifest comes back.
 """
 
 import csv
-from collections.abc import Mapping
+import shutil
+from collections.abc import Iterator, Mapping, Sequence, Set
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from records.errors import WrongInput
 from records.experience import Report
+from tasks.gate.quarantine import corrected_rows
 from tasks.gate.words import plain
+from tasks.intake.deliveries import label_of
 from tasks.intake.ingest import read_batch
 from tasks.intake.manifests import Manifest, read_manifest
 from tasks.intake.rows import read_rows
@@ -49,31 +53,65 @@ class Listed:
 def write_files(workspace: Workspace, report: Report, folder: Path, every: bool = False) -> Written:
     """Write the refused images, or `every` one that is not learned, and their manifest into a new folder.
 
-    Raises `WrongInput` if there is something in the folder already.
+    Raises `WrongInput` if there is something in the folder already, or if it cannot be written; then nothing of it is
+    left.
     """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise WrongInput(f"{folder} is not empty. Name a folder that is empty or does not exist yet.")
-    (folder / "images").mkdir(parents=True, exist_ok=True)
-    rows, reasons = rows_of(report, every), _reasons(report)
+    with _writing(folder):
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise WrongInput(f"{folder} is not empty. Name a folder that is empty or does not exist yet.")
+        made = [place for place in (folder, *folder.parents) if not place.exists()]
+    try:
+        return _write(workspace, report, folder, every)
+    except BaseException:
+        _remove(folder, made)
+        raise
+
+
+def _write(workspace: Workspace, report: Report, folder: Path, every: bool) -> Written:
+    with _writing(folder):
+        (folder / "images").mkdir(parents=True)
+    taken = corrected_rows(workspace, report.batch)
+    rows, reasons = rows_of(report, every, taken), _reasons(report)
     lines = []
     batch = read_batch(workspace.batches, report.batch)
     for number, row in read_rows(workspace.batches, batch, rows, ("encoded", "label", "path", "format")):
         if row["encoded"] is None:
             continue
         name = f"images/{number:06d}.{ENDINGS.get(row['format'], 'bin')}"
-        (folder / name).write_bytes(row["encoded"])
+        with _writing(folder):
+            (folder / name).write_bytes(row["encoded"])
         line = (name, row["label"], number, reasons.get(number, ""), plain(row["path"]), batch.id)
         lines.append((*line, ALL if every else REFUSED))
     # With a byte order mark, or spreadsheet programs take UTF-8 for something else.
-    with (folder / MANIFEST).open("w", encoding="utf-8-sig", newline="") as file:
+    with _writing(folder), (folder / MANIFEST).open("w", encoding="utf-8-sig", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(COLUMNS)
         writer.writerows([_protected(str(value)) for value in line] for line in lines)
     return Written(len(lines), len(rows) - len(lines))
 
 
-def read_files(file: Path, report: Report) -> Listed:
-    """Read an edited manifest back. Raises `WrongInput` if it is none, or not one of this entry."""
+@contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise WrongInput(f"{folder} cannot be written: {error.strerror or error}. Name another folder.") from error
+
+
+def _remove(folder: Path, made: Sequence[Path]) -> None:
+    """Remove what `_write` began, and the folders that it `made`, deepest first."""
+    shutil.rmtree(folder / "images", ignore_errors=True)
+    with suppress(OSError):
+        (folder / MANIFEST).unlink(missing_ok=True)
+        for place in made:
+            place.rmdir()
+
+
+def read_files(file: Path, report: Report, taken: Set[int] = frozenset()) -> Listed:
+    """Read an edited manifest back; rows that are `taken` are in a correction already.
+
+    Raises `WrongInput` if it is none, not one of this entry, or names such a row.
+    """
     if not file.is_file():
         raise WrongInput(f"{file} is not a file. Name the edited {MANIFEST} of `retain quarantine show --files`.")
     manifest = read_manifest(file)
@@ -87,26 +125,28 @@ def read_files(file: Path, report: Report) -> Listed:
     if foreign or len(kinds) != 1 or not kinds <= {REFUSED, ALL}:
         what = f"it is one of {min(foreign)}" if foreign else "the column 'lists' was changed"
         raise WrongInput(f"{file} is no manifest of {report.batch}: {what}.")
-    return Listed(_labels(file, manifest, report, kinds == {ALL}), kinds == {ALL})
+    return Listed(_labels(file, manifest, rows_of(report, kinds == {ALL}, taken)), kinds == {ALL})
 
 
-def rows_of(report: Report, every: bool = True) -> tuple[int, ...]:
-    """Rows of the entry's images: those that were refused, or `every` one that the batch's experience does not learn.
+def rows_of(report: Report, every: bool = True, taken: Set[int] = frozenset()) -> tuple[int, ...]:
+    """Rows of the entry's images: those that were refused, or `every` one that the batch's experience does not learn,
+    less those that are `taken`: in a correction already.
 
     Copies that were dropped are no loss, so an admitted batch has none but its refused ones.
     """
-    return tuple(range(report.images)) if every and not report.admitted else report.faulty_rows()
+    rows = range(report.images) if every and not report.admitted else report.faulty_rows()
+    return tuple(row for row in rows if row not in taken)
 
 
-def _labels(file: Path, manifest: Manifest, report: Report, every: bool) -> dict[int, str]:
-    known = {str(row): row for row in rows_of(report, every)}
+def _labels(file: Path, manifest: Manifest, rows: Sequence[int]) -> dict[int, str]:
+    known = {str(row): row for row in rows}
     labels: dict[int, str] = {}
     for at, line in enumerate(manifest.rows):
         text = _column(manifest, "row", at)
         if text not in known or known[text] in labels:
-            why = "is named twice" if text in known else "is none of the images that it listed"
+            why = "is named twice" if text in known else "is none of the images that wait"
             raise WrongInput(f"Row {text!r} in {file} {why}. Delete lines and change labels, nothing else.")
-        labels[known[text]] = _restored(line.label)
+        labels[known[text]] = label_of(_restored(line.label))
     return labels
 
 

@@ -4,9 +4,12 @@ An entry is a report in `quarantine/<batch>/`, of one of two kinds. A batch that
 as its entry is there. Of an admitted batch, the images that were refused have an entry; it holds nothing back. Where
 the images are never depends on this: each lies in its batch, and nowhere else.
 
-An entry goes when a person releases or drops it. Once a correction of the batch is in the archive, there is none.
+An entry goes when a person releases or drops it. What still waits is read from the archive: a batch that a correction
+replaces has no entry, and of an admitted one only those refused images wait that no correction holds.
 """
 
+import os
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import date
 from pathlib import Path
@@ -18,7 +21,9 @@ from records.experience import Report
 from records.record import Record
 from tasks.gate.exhibits import exhibits
 from tasks.gate.report import report_html
+from tasks.intake.inbox import kept_aside
 from tasks.intake.ingest import list_batches, read_batch
+from tasks.intake.rows import read_rows
 from tasks.workspace import Workspace
 
 
@@ -31,12 +36,14 @@ class Entry(Record):
     arrived: date
     images: int
     refused: int
-    """Images that a check refused."""
+    """Images that a check refused and that no correction holds."""
     admitted: bool
     """True if only the refused images are here, and the others are learned."""
     summary: str
     page: str
     """Path of the report for people."""
+    not_taken: int = 0
+    """Files of the delivery that are in no batch: links, files that came late. They lie beside the report."""
 
 
 def file(workspace: Workspace, reports: Iterable[Report], why: str = "") -> None:
@@ -44,9 +51,9 @@ def file(workspace: Workspace, reports: Iterable[Report], why: str = "") -> None
 
     `why`: what a person said who asked for the reports; kept in Git's history.
     """
-    corrected = {batch.corrects for batch in _batches(workspace)}
+    batches = _batches(workspace)
     for report in reports:
-        if report.batch not in corrected and (not report.admitted or report.faulty_rows()):
+        if _waiting(workspace, report, batches):
             set_aside(workspace, report)
         else:
             take_away(workspace, report.batch, f"Release {report.batch} {why}".strip())
@@ -84,10 +91,21 @@ def clear(workspace: Workspace, batch_id: str) -> None:
 
 
 def reports(workspace: Workspace) -> tuple[Report, ...]:
-    """The reports of all entries, of both kinds, oldest batch first."""
-    corrected = {batch.corrects for batch in _batches(workspace)}
+    """The reports of all entries, of both kinds, oldest batch first, less what was corrected since."""
+    batches = _batches(workspace)
     found = (Report.read(path) for path in sorted(workspace.quarantine.glob("*/report.json")))
-    return tuple(report for report in found if report.batch not in corrected)
+    return tuple(left for report in found if (left := _waiting(workspace, report, batches)))
+
+
+def waits(workspace: Workspace, batch_id: str) -> Report | None:
+    """The report of a batch's entry, less what was corrected since; None if nothing of the batch waits."""
+    record = files_of(workspace, batch_id)[1]
+    return _waiting(workspace, Report.read(record), _batches(workspace)) if record.exists() else None
+
+
+def corrected_rows(workspace: Workspace, batch_id: str) -> frozenset[int]:
+    """Rows of a batch that corrections beside it hold; one that replaces it is not asked."""
+    return _corrected_rows(workspace, batch_id, _batches(workspace))
 
 
 def entries(workspace: Workspace) -> tuple[Entry, ...]:
@@ -102,6 +120,7 @@ def entries(workspace: Workspace) -> tuple[Entry, ...]:
             admitted=report.admitted,
             summary=report.summary,
             page=str(files_of(workspace, report.batch)[0]),
+            not_taken=not_taken(workspace, report.batch),
         )
         for report in reports(workspace)
     )
@@ -138,25 +157,92 @@ def pending(workspace: Workspace, learned: Sequence[str]) -> tuple[str, ...]:
 
 def finish(workspace: Workspace) -> tuple[str, ...]:
     """Finish what a killed command left half done; gives the batches whose correction had not been committed."""
-    store = DataStore(workspace.root)
-    corrected = {batch.corrects for batch in _batches(workspace)} - {""}
-    left = [path for batch in sorted(corrected) for path in files_of(workspace, batch) if path.exists()]
+    store, batches = DataStore(workspace.root), _batches(workspace)
+    corrected = {batch.corrects for batch in batches} - {""}
+    waiting = {batch for batch in corrected if waits(workspace, batch)}
+    left = [path for batch in sorted(corrected - waiting) for path in files_of(workspace, batch) if path.exists()]
+    # Where an entry stays beside its correction, only the archive tells that the correction is new.
+    known = store.committed_data() if waiting else None
+    new = {
+        batch.corrects
+        for batch in batches
+        if batch.corrects in waiting and known is not None and f"batches/{batch.id}/batch.json" not in known
+    }
     changed = store.uncommitted("data.dvc", workspace.quarantine)
-    if left or changed:
+    if left or new or changed:
         store.restore_missing()
         store.commit_data("Finish what was interrupted", gone=left)
         if store.uncommitted(workspace.quarantine):
             store.commit_files([workspace.quarantine], "Finish what was interrupted")
-    finished = corrected & {*(path.parent.name for path in left), *(Path(name).parent.name for name in changed)}
+    finished = corrected & {*new, *(path.parent.name for path in left), *(Path(name).parent.name for name in changed)}
     for batch in finished:
         clear(workspace, batch)
     return tuple(sorted(finished))
+
+
+def not_taken(workspace: Workspace, batch_id: str) -> int:
+    """How many files lie beside the entry that were delivered with the batch and are not in it."""
+    return sum(len(files) for _, _, files in os.walk(kept_aside(workspace, batch_id)))
+
+
+def all_not_taken(workspace: Workspace) -> dict[str, int]:
+    """The same of every batch of which there are any, whether it has an entry or not."""
+    batches = sorted(path.parent.name for path in workspace.quarantine.glob("*/files"))
+    return {batch: number for batch in batches if (number := not_taken(workspace, batch))}
 
 
 def files_of(workspace: Workspace, batch_id: str) -> tuple[Path, Path]:
     """Page and record of an entry, which need not be there."""
     folder = workspace.quarantine / batch_id
     return folder / "report.html", folder / "report.json"
+
+
+def _waiting(workspace: Workspace, report: Report, batches: Sequence[Batch]) -> Report | None:
+    """A report less what corrections hold; None if that is all of it, or if there is nothing to hold back."""
+    if any(batch.corrects == report.batch and batch.replaces for batch in batches):
+        return None
+    if not report.admitted:
+        return report
+    left = _without(report, _corrected_rows(workspace, report.batch, batches))
+    return left if left.faulty_rows() else None
+
+
+def _corrected_rows(workspace: Workspace, batch_id: str, batches: Sequence[Batch]) -> frozenset[int]:
+    beside = [batch for batch in batches if batch.corrects == batch_id and not batch.replaces]
+    original = next((batch for batch in batches if batch.id == batch_id), None)
+    if not beside or original is None:
+        return frozenset()
+    held = Counter(place for batch in beside for place in _places(workspace, batch))
+    paths = Counter(path for path, _ in held.elements())
+    # A manifest may name a path twice, and a correction may have changed the label: rows of the same label go first.
+    places = sorted(enumerate(_places(workspace, original)), key=lambda place: place[1] not in held)
+    rows = set()
+    for row, (path, _) in places:
+        if paths[path]:
+            paths[path] -= 1
+            rows.add(row)
+    return frozenset(rows)
+
+
+def _places(workspace: Workspace, batch: Batch) -> list[tuple[str, str]]:
+    """Path and label of each image, by row."""
+    rows = read_rows(workspace.batches, batch, range(batch.images), ("path", "label"))
+    return [(str(row["path"]), str(row["label"])) for _, row in rows]
+
+
+def _without(report: Report, rows: frozenset[int]) -> Report:
+    """The report less what it says of these rows."""
+    refused = len(rows.intersection(report.faulty_rows()))
+    if not refused:
+        return report
+    checks = []
+    for check in report.checks:
+        kept = tuple(complaint for complaint in check.complaints if complaint.row not in rows)
+        found = check.found - (len(check.complaints) - len(kept))
+        passed = check.passed or (check.found > 0 and found == 0)
+        checks.append(check.model_copy(update={"complaints": kept, "found": found, "passed": passed}))
+    summary = f"{report.summary} {refused} of the refused {'is' if refused == 1 else 'are'} corrected since."
+    return report.model_copy(update={"checks": tuple(checks), "summary": summary})
 
 
 def _batches(workspace: Workspace) -> tuple[Batch, ...]:

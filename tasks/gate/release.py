@@ -20,7 +20,7 @@ from tasks.gate.checks.files import FAULTS
 from tasks.gate.files import read_files, rows_of
 from tasks.gate.words import count_of, plain
 from tasks.intake.corrections import Correction, correct
-from tasks.intake.deliveries import label_problem
+from tasks.intake.deliveries import label_of, label_problem
 from tasks.intake.ingest import list_batches, read_batch
 from tasks.intake.rows import read_rows
 from tasks.params import read_params
@@ -62,6 +62,8 @@ class Released(Record):
     batch: str
     """The batch that the gate was asked about: the same, or a correction."""
     report: Report
+    waiting: int = 0
+    """Refused images of the entry that are not in the correction: of an admitted batch they go on waiting."""
     finished: bool = False
     """True if an earlier, interrupted command had made the correction, so that this one only finished it."""
 
@@ -76,6 +78,8 @@ class Dropped(Record):
     """The commit that still has it."""
     back: str = ""
     """If the batch was a correction: what it corrected, whose entry is there again."""
+    not_taken: int = 0
+    """Files of the delivery that are in no batch. They stay where they lie."""
 
 
 def release(workspace: Workspace, beginning: str, wish: Wish, day: date) -> Released:
@@ -87,15 +91,18 @@ def release(workspace: Workspace, beginning: str, wish: Wish, day: date) -> Rele
     finished = [batch for batch in quarantine.finish(workspace) if beginning and batch.startswith(beginning)]
     champion = registry_of(workspace).champion()
     if len(finished) == 1:
-        made = next(b for b in list_batches(workspace.batches) if _corrects(workspace, b) == finished[0])
+        made = [b for b in list_batches(workspace.batches) if _corrects(workspace, b) == finished[0]][-1]
         return Released(entry=finished[0], batch=made, report=_ask(workspace, made, champion), finished=True)
     report = quarantine.find(workspace, beginning)
     learned = any(e.batch == report.batch for e in snapshot_of(workspace, champion).experiences)
-    asked = report.batch
+    asked, waiting = report.batch, 0
     # What is learned is not asked about again; the images that it left behind are a batch of their own.
     if wish.corrects() or learned:
         asked = _correct(workspace, report, wish, day).id
-    return Released(entry=report.batch, batch=asked, report=_ask(workspace, asked, champion, wish.words()))
+        left = quarantine.waits(workspace, report.batch)
+        waiting = len(left.faulty_rows()) if left else 0
+    told = _ask(workspace, asked, champion, wish.words())
+    return Released(entry=report.batch, batch=asked, report=told, waiting=waiting)
 
 
 def drop(workspace: Workspace, beginning: str) -> Dropped:
@@ -109,16 +116,28 @@ def drop(workspace: Workspace, beginning: str) -> Dropped:
     quarantine.finish(workspace)
     report = quarantine.find(workspace, beginning)
     head, files = store.head(), quarantine.files_of(workspace, report.batch)
+    aside = quarantine.not_taken(workspace, report.batch)
     if report.admitted:
         quarantine.take_away(workspace, report.batch, f"Drop what {report.batch} may not teach")
-        return Dropped(batch=report.batch, left=False, commit=head)
+        return Dropped(batch=report.batch, left=False, commit=head, not_taken=aside)
     folder = workspace.batches / report.batch
     before = _corrects(workspace, report.batch) if folder.exists() else ""
-    back = store.bring_back(quarantine.files_of(workspace, before)) if before else ()
+    back = _bring_back(workspace, before, report.batch) if before else ()
     _remove(folder, workspace.state / "dropped")
     store.commit_data(f"Drop {report.batch}", gone=files, back=back)
     quarantine.clear(workspace, report.batch)
-    return Dropped(batch=report.batch, left=True, commit=head, back=before)
+    there = before if before and quarantine.waits(workspace, before) else ""
+    return Dropped(batch=report.batch, left=True, commit=head, back=there, not_taken=aside)
+
+
+def _bring_back(workspace: Workspace, batch_id: str, correction: str) -> tuple[Path, ...]:
+    """The entry of a batch whose `correction` goes, unless it is there, or the batch is gone or replaced by another."""
+    others = [read_batch(workspace.batches, name) for name in list_batches(workspace.batches) if name != correction]
+    replaced = any(batch.corrects == batch_id and batch.replaces for batch in others)
+    gone = not (workspace.batches / batch_id).exists()
+    files = quarantine.files_of(workspace, batch_id)
+    there = any(path.exists() for path in files)
+    return () if replaced or gone or there else DataStore(workspace.root).bring_back(files)
 
 
 def _corrects(workspace: Workspace, batch_id: str) -> str:
@@ -156,26 +175,26 @@ def _correct(workspace: Workspace, report: Report, wish: Wish, day: date) -> Bat
     )
     params = read_params(workspace.params).ingest
     batch = correct(workspace.batches, workspace.state / "staging", original, correction, day, params.shard_bytes)
-    DataStore(workspace.root).commit_data(
-        f"Correct {original.id} as {batch.id}", gone=quarantine.files_of(workspace, original.id)
-    )
+    gone = () if quarantine.waits(workspace, original.id) else quarantine.files_of(workspace, original.id)
+    DataStore(workspace.root).commit_data(f"Correct {original.id} as {batch.id}", gone=gone)
     quarantine.clear(workspace, original.id)
     return batch
 
 
 def _chosen(workspace: Workspace, report: Report, original: Batch, wish: Wish) -> dict[int, str]:
     """Row to label, for the images that are released."""
-    found = read_rows(workspace.batches, original, rows_of(report), ("label",))
+    taken = quarantine.corrected_rows(workspace, original.id)
+    found = read_rows(workspace.batches, original, rows_of(report, taken=taken), ("label",))
     labels = {number: str(row["label"]) for number, row in found}
     if wish.manifest is not None:
-        listed = read_files(wish.manifest, report)
+        listed = read_files(wish.manifest, report, taken)
         changed = {label for row, label in listed.labels.items() if label != labels[row]}
         covered = set(rows_of(report, listed.every))
         labels = {row: label for row, label in labels.items() if row not in covered} | dict(listed.labels)
         _refuse_unusable(changed)
-    _refuse_unusable({new for _, new in wish.relabel})
-    _refuse_absent({old for old, _ in wish.relabel}, set(labels.values()))
-    given = dict(wish.relabel)
+    given = {label_of(old): label_of(new) for old, new in wish.relabel}
+    _refuse_unusable({*given.values()})
+    _refuse_absent({*given}, set(labels.values()))
     away = {row for name in wish.leave_out for row in _complained_of(report, name)}
     return {row: given.get(label, label) for row, label in sorted(labels.items()) if row not in away}
 

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import shutil
+import unicodedata
 from datetime import date
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pytest
 from adapters.datastore import DataStore
 from flows import views
 from records.batch import Batch
-from records.experience import Report
+from records.experience import Check, Report
 from records.registration import RunFile
 from tasks.creation import create
 from tasks.gate import quarantine
@@ -146,6 +147,21 @@ def test_show_tells_what_is_wrong_and_what_to_do(decide, shop, held, partly):
     assert Report.model_validate_json(decide("show", held, "--json").out) in quarantine.reports(shop)
 
 
+def test_files_that_were_not_taken_are_told(decide, shop, held, partly):
+    aside = shop.quarantine / held / "files"
+    (aside / "bar").mkdir(parents=True)
+    for name in ("bar/link.png", "late.png"):
+        (aside / name).symlink_to("/nowhere")
+    told = f"2 files were not taken; they lie in {aside}"
+    assert f"Of {held} {told}." in decide("list").out
+    assert told in decide("show", held).out
+    assert "not taken" not in decide("show", partly).out
+    assert [entry["not_taken"] for entry in json.loads(decide("list", "--json").out)] == [2, 0]
+    assert f"{told}, and stay there" in decide("drop", held, "--yes").out
+    assert (aside / "late.png").is_symlink()
+    assert f"Of {held} {told}." in decide("list").out, "they are told of a batch without an entry, too"
+
+
 def test_show_writes_files_with_the_way_back(decide, shop, held, tmp_path):
     told = decide("show", held, "--files", tmp_path / "look")
     assert f"Wrote 8 images and their manifest.csv to {tmp_path / 'look'}." in told.out
@@ -221,12 +237,39 @@ def test_a_manifest_decides_over_what_it_lists(decide, shop, held, tmp_path):
     assert not [path for path in paths_of(shop, made) if path.endswith("half.png")]
 
 
+def test_labels_that_are_given_are_composed(decide, shop, held):
+    apart = unicodedata.normalize("NFD", "Käse")
+    decide("release", held, "--relabel", f"colum?={apart}", "--arrived", "2026-03-09")
+    made = correction_of(shop, held)
+    assert made.classes == (unicodedata.normalize("NFC", apart), "bar", "column")
+    assert decide("release", made.id, "--relabel", f"{apart}=bar", "--leave-out", "refused").code == 0
+
+
 def test_what_a_person_accepts_is_kept_and_makes_another_batch(decide, shop, held):
     assert decide("release", held, "--accept", "label-not-allowed", "--accept", "refused-share").code == 0
     made = correction_of(shop, held)
     assert made.accepted == ("label-not-allowed", "refused-share")
     assert made.images == 48
     assert made.digest != read_batch(shop.batches, held).digest
+
+
+def test_that_new_classes_are_meant_is_said_of_each_batch_anew(decide, shop, held):
+    asked = Check(name="class-unconfirmed", severity="refuse batch", meaning="", remedy="", passed=False, found=1)
+
+    def doubt(report: Report) -> None:
+        quarantine.set_aside(shop, report.model_copy(update={"checks": (*report.checks, asked), "admitted": False}))
+
+    doubt(quarantine.find(shop, held))
+    decide("release", held, "--accept", "class-unconfirmed", "--accept", "refused-share", "--arrived", "2026-03-09")
+    first = correction_of(shop, held)
+    assert first.accepted == ("class-unconfirmed", "refused-share")
+    doubt(quarantine_report(shop, first.id))
+    decide("release", first.id, "--leave-out", "refused", "--arrived", "2026-03-10")
+    second = correction_of(shop, first.id)
+    assert second.accepted == ("refused-share",)
+    doubt(quarantine_report(shop, second.id))
+    decide("release", second.id, "--accept", "class-unconfirmed", "--arrived", "2026-03-11")
+    assert correction_of(shop, second.id).accepted == ("class-unconfirmed", "refused-share")
 
 
 def test_of_an_admitted_batch_only_what_was_refused_is_released(decide, shop, partly):
@@ -246,6 +289,52 @@ def test_a_night_that_validates_again_makes_no_entry_of_what_was_corrected(decid
     _, reports = run_validate(shop, RunFile(batches=(partly,)), keep=False)
     quarantine.file(shop, reports)
     assert partly not in [entry.batch for entry in quarantine.entries(shop)]
+
+
+def test_refused_images_that_were_not_corrected_go_on_waiting(decide, shop, partly, git, tmp_path):
+    decide("show", partly, "--files", tmp_path / "look")
+    told = decide("release", partly, "--leave-out", "file-truncated", "--relabel", "cross=bar")
+    assert f"1 refused image of {partly} is not in it and stays in quarantine." in told.out
+    made = correction_of(shop, partly)
+    left = quarantine.find(shop, partly)
+    (row,) = left.faulty_rows()
+    assert facts_of(shop, partly)["path"][row] == "bar/half.png"
+    assert left.summary.endswith("2 of the refused are corrected since.")
+    told = decide("release", partly, "--manifest", tmp_path / "look" / "manifest.csv")
+    assert "is none of the images that wait" in told.sentence
+    decide("release", partly, "--relabel", "bar=column", "--arrived", "2026-03-20")
+    assert partly not in [entry.batch for entry in quarantine.entries(shop)]
+    assert not (shop.quarantine / partly).exists()
+    assert f"What it corrected, {partly}, is in quarantine again." in decide("drop", made.id, "--yes").out
+    assert len(quarantine.find(shop, partly).faulty_rows()) == 2
+    assert git("status", "--porcelain") == ""
+
+
+@pytest.mark.parametrize("versioned", [False, True])
+def test_a_killed_correction_of_some_refused_images_is_finished(decide, shop, partly, git, shell, versioned):
+    labels = dict.fromkeys(quarantine.find(shop, partly).faulty_rows()[1:], "bar")
+    made = correct(shop.batches, shop.state / "staging", read_batch(shop.batches, partly),
+                   Correction(labels, replaces=False), DAY, 2**20)  # fmt: skip
+    if versioned:
+        shell(shop.root, "dvc", "add", "data")
+    told = decide("release", partly, "--relabel", "cross=bar")
+    assert f"{partly} is corrected as {made.id}: 2 images." in told.out
+    assert len(quarantine.find(shop, partly).faulty_rows()) == 1
+    assert git("status", "--porcelain") == ""
+    assert quarantine.finish(shop) == ()
+
+
+def test_a_batch_that_is_refused_after_its_refused_images_were_corrected_is_held_back(decide, shop, partly):
+    decide("release", partly, "--leave-out", "file-truncated", "--relabel", "cross=bar")
+    first = correction_of(shop, partly)
+    _, (report,) = run_validate(shop, RunFile(batches=(partly,)), keep=False)
+    quarantine.file(shop, [report.model_copy(update={"admitted": False})])
+    assert partly not in quarantine.pending(shop, ())
+    assert not quarantine.find(shop, partly).admitted
+    decide("release", partly, "--leave-out", "refused", "--arrived", "2026-03-20")
+    (second,) = [b for b in (read_batch(shop.batches, n) for n in list_batches(shop.batches)) if b.replaces]
+    assert (second.corrects, second.images) == (partly, 70)
+    assert not set(paths_of(shop, first)) & set(paths_of(shop, second))
 
 
 def test_a_correction_can_be_corrected(decide, shop, held):

@@ -1,7 +1,9 @@
 """Refused images go out as files and come back as an edited manifest."""
 
 import csv
+import errno
 import shutil
+import unicodedata
 from datetime import date
 from pathlib import Path
 
@@ -96,7 +98,7 @@ def test_what_a_person_deleted_and_changed_is_what_comes_back(place, report, tmp
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"row": "0x1"}, "Row '0x1' in .* is none of the images that it listed. Delete lines and change labels,"),
+        ({"row": "0x1"}, "Row '0x1' in .* is none of the images that wait. Delete lines and change labels,"),
         ({"row": "999"}, "Row '999' in .* is none of the images"),
         ({"batch": "2026-01-01-00000000"}, "is no manifest of 2026-03-02-.*: it is one of 2026-01-01-00000000"),
         ({"lists": "some"}, "the column 'lists' was changed"),
@@ -121,3 +123,29 @@ def test_a_line_twice_and_other_files_are_refused(place, report, tmp_path):
     with pytest.raises(WrongInput, match="is not empty"):
         write_files(place, report, tmp_path / "look")
     shutil.rmtree(tmp_path / "look")
+
+
+def test_a_label_is_one_however_its_letters_are_composed(place, report, tmp_path):
+    write_files(place, report, tmp_path / "look")
+    first, *_ = lines(tmp_path / "look")
+    manifest = rewrite(tmp_path / "look", [first | {"label": unicodedata.normalize("NFD", "Käse")}])
+    assert read_files(manifest, report).labels[int(first["row"])] == "K\u00e4se"
+
+
+def test_a_folder_that_cannot_be_written_is_told(place, report, tmp_path):
+    (tmp_path / "file").touch()
+    for folder in (Path("/proc/look"), tmp_path / "file" / "look", tmp_path / ("x" * 300)):
+        with pytest.raises(WrongInput, match=f"{folder} cannot be written: .*Name another folder"):
+            write_files(place, report, folder)
+
+
+def test_what_was_begun_is_removed(place, report, tmp_path, monkeypatch):
+    def full(self, content):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    (tmp_path / "empty").mkdir()
+    monkeypatch.setattr(Path, "write_bytes", full)
+    for folder in (tmp_path / "new" / "look", tmp_path / "empty"):
+        with pytest.raises(WrongInput, match="cannot be written: No space left on device"):
+            write_files(place, report, folder)
+    assert [path.name for path in tmp_path.rglob("*")] == ["empty"]
