@@ -60,7 +60,7 @@ class Night(Record):
         if self.quarantined:
             return f"Nothing to learn: {len(self.quarantined)} batch(es) went to quarantine."
         if self.waiting:
-            return "Nothing to learn: no batch is pending, and what is in the inbox still changes."
+            return "Nothing to learn: no batch is pending, and what is in the inbox still waits."
         return "Nothing to learn: no batch is pending."
 
     def _kept(self) -> str:

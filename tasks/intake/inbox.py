@@ -27,10 +27,13 @@ import pyarrow.parquet as parquet
 
 from adapters.datastore import DataStore
 from records.batch import Arrival
+from records.errors import UnreadableBatch
 from tasks.intake.deliveries import MANIFESTS, READY, TABLE, TAR, printable
 from tasks.intake.ingest import IngestParams, ingest
+from tasks.intake.manifests import names_of
 from tasks.intake.readiness import marker
 from tasks.intake.samples import CLASSES
+from tasks.intake.tables import holds_images
 from tasks.workspace import Workspace, workers
 
 log = logging.getLogger("retain")
@@ -51,6 +54,38 @@ def waiting(workspace: Workspace) -> tuple[Path, ...]:
         return ()
     names = (path for path in workspace.inbox.iterdir() if not path.name.startswith("."))
     return tuple(sorted(path for path in names if not path.name.endswith(f".{READY}")))
+
+
+def named_beside(workspace: Workspace) -> dict[Path, str]:
+    """Deliveries that a manifest beside them in the inbox names, each with what it waits for, as `Unready` tells it.
+
+    Who sent the manifest means its labels, not those of the folders: neither is taken until that is mended.
+    """
+    deliveries = waiting(workspace)
+    named = {}
+    for manifest in filter(_is_lone_manifest, deliveries):
+        firsts = {path.parts[0] for path in map(PurePosixPath, names_of(manifest)) if path.parts}
+        sentence = (
+            f"is named by {printable(manifest.name)} beside it; it is taken once that lies in it as "
+            f"manifest{manifest.suffix.lower()}, or is taken away."
+        )
+        named |= {delivery: sentence for delivery in deliveries if delivery.name in firsts and delivery != manifest}
+    return named
+
+
+def _is_lone_manifest(delivery: Path) -> bool:
+    suffix = delivery.suffix.lower()
+    if suffix not in (".csv", TABLE) or delivery.is_symlink() or not delivery.is_file():
+        return False
+    return suffix == ".csv" or not holds_images(delivery)
+
+
+def _refuse_lone_manifest(delivery: Path) -> None:
+    if _is_lone_manifest(delivery) and next(names_of(delivery), None) is not None:
+        raise UnreadableBatch(
+            f"{printable(delivery.name)} names files beside it, and a folder in the inbox is a delivery of its own: "
+            f"put the manifest into the folder as manifest{delivery.suffix.lower()}, with paths relative to it."
+        )
 
 
 def finish_taking(workspace: Workspace) -> None:
@@ -74,6 +109,8 @@ def take(
     store = DataStore(workspace.root)
     store.restore_missing()
     in_inbox = delivery.parent == workspace.inbox
+    if in_inbox:
+        _refuse_lone_manifest(delivery)
     began = _time_of_disk(workspace.inbox) if in_inbox else 0
     arrival = ingest(workspace.batches, workspace.state / "staging", delivery, arrived, params, workers(), progress)
     # Also for a batch that was known: a night that was killed may have written but not committed it.
@@ -116,9 +153,7 @@ def _empty(workspace: Workspace, delivery: Path, batch_id: str, began: int) -> N
     # First, lest it is taken for that of the next delivery of this name.
     marker(delivery).unlink(missing_ok=True)
     held = _Held.of(workspace, batch_id)
-    # A manifest goes though its images stay where they are, or are missing: all that it says is in the batch.
-    manifest = delivery.suffix.lower() != TAR and not held.shards
-    if _untouched(delivery, began) and (manifest or held.complete):
+    if _untouched(delivery, began) and held.complete:
         delivery.unlink()
     else:
         _set_aside(workspace, batch_id, delivery, Path(delivery.name))

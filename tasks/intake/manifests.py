@@ -47,6 +47,18 @@ def read_manifest(file: Path) -> Manifest:
     return Manifest(tuple(header[place] for place in further), rows)
 
 
+def names_of(file: Path) -> Iterator[str]:
+    """Paths that a manifest names, as far as it can be read: it may be damaged, or half written."""
+    lines = _parquet_lines(file) if file.suffix.lower() == ".parquet" else _csv_lines(file)
+    try:
+        header = next(lines, ())
+        if "path" in header:
+            place = header.index("path")
+            yield from (line[place] for line in lines)
+    except (UnreadableBatch, OSError):
+        return
+
+
 def _check_header(file: Path, header: Sequence[str]) -> None:
     if len(header) > MOST_COLUMNS:
         raise UnreadableBatch(

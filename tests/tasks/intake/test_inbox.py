@@ -190,16 +190,6 @@ def test_a_shard_goes_once_all_of_its_images_are_in_the_batch(workspace, picture
     assert not list(workspace.inbox.iterdir())
 
 
-def test_a_manifest_that_was_replaced_meanwhile_is_kept(workspace, deliver):
-    deliver(workspace.inbox / "photos", {"bar": 2})
-    manifest = workspace.inbox / "monday.csv"
-    manifest.write_text("path,label\nphotos/bar/0000.png,bar\n")
-    change = during(lambda: manifest.write_text("path,label\nphotos/bar/0001.png,bar\n"))
-    batch = inbox.take(workspace, manifest, DAY, PARAMS, change).batch.id
-    assert kept(workspace, batch) == ["monday.csv"]
-    assert [path.name for path in inbox.waiting(workspace)] == ["photos"]
-
-
 def test_what_is_kept_replaces_nothing_that_is_kept(workspace, deliver):
     for number, extra in enumerate([b"x", b"x", b"y"]):
         delivery = deliver(workspace.inbox / "monday", {"bar": 1})
@@ -303,13 +293,24 @@ def test_a_delivery_from_elsewhere_stays(workspace, deliver, tmp_path):
     assert not workspace.quarantine.exists()
 
 
-def test_a_manifest_is_taken_and_the_images_that_it_names_stay(workspace, deliver):
-    deliver(workspace.inbox / "photos", {"bar": 2})
-    manifest = workspace.inbox / "monday.csv"
-    manifest.write_text("path,label\nphotos/bar/0000.png,bar\nphotos/bar/0001.png,bar\n")
-    inbox.take(workspace, manifest, DAY, PARAMS)
-    assert [path.name for path in inbox.waiting(workspace)] == ["photos"]
-    assert len(list((workspace.inbox / "photos").rglob("*.png"))) == 2
+@pytest.mark.parametrize("name", ["monday.csv", "monday.parquet"])
+def test_a_manifest_beside_the_folder_that_it_names_is_refused_and_the_folder_waits(workspace, deliver, name):
+    photos, other = (deliver(workspace.inbox / folder, {"bar": 2}) for folder in ("photos", "other"))
+    manifest, paths = workspace.inbox / name, ["./photos/bar/0000.png", "photos/bar/0001.png"]
+    if name == "monday.csv":
+        manifest.write_text("path,label\n" + "".join(f"{path},cat\n" for path in paths) + "half a li")
+    else:
+        parquet.write_table(pa.table({"path": paths, "label": ["cat"] * 2}), manifest)
+    kind = manifest.suffix
+    assert inbox.named_beside(workspace) == {
+        photos: f"is named by {name} beside it; it is taken once that lies in it as manifest{kind}, or is taken away."
+    }
+    with pytest.raises(UnreadableBatch, match=f"^{name} names files beside it, .*put .* as manifest{kind}, with paths"):
+        inbox.take(workspace, manifest, DAY, PARAMS)
+    assert inbox.waiting(workspace) == (manifest, other, photos)
+    manifest.unlink()
+    write_table(manifest.with_suffix(".parquet"), [b"photos"])
+    assert inbox.named_beside(workspace) == {}
 
 
 def test_what_cannot_become_a_batch_stays(workspace):
