@@ -163,6 +163,7 @@ def take_all(
         except UnreadableBatch as reason:
             log.warning("%s stays in the inbox: %s", printable(delivery.name), printable(str(reason)))
             unreadable[printable(delivery.name)] = printable(str(reason))
+    unreadable |= inbox.finish_taking(place)
     return tuple(arrivals), unreadable, waiting
 
 

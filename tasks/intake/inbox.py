@@ -88,10 +88,20 @@ def _refuse_lone_manifest(delivery: Path) -> None:
         )
 
 
-def finish_taking(workspace: Workspace) -> None:
-    """Take apart what an interrupted night left half taken."""
+def finish_taking(workspace: Workspace) -> dict[str, str]:
+    """Take apart what an interrupted night left half taken. What cannot be removed stays: its name and the reason."""
+    left = {}
     for taken in sorted(workspace.inbox.glob(f"{TAKEN}*")):
-        _take_apart(workspace, taken)
+        try:
+            _take_apart(workspace, taken)
+        except OSError as error:
+            left[taken.name] = _not_removed(taken, error)
+    return left
+
+
+def _not_removed(delivery: Path, error: OSError) -> str:
+    at = printable(str(error.filename or delivery))
+    return f"it is in the archive, but {at} cannot be removed: {error.strerror or error}. Remove it by hand."
 
 
 def take(
@@ -103,7 +113,8 @@ def take(
 ) -> Arrival:
     """Make a batch of a delivery, commit it, and only then empty that place of the inbox.
 
-    A delivery outside the inbox stays where it is. Whether it is ready is not asked. Raises `UnreadableBatch` if it
+    A delivery outside the inbox stays where it is; what cannot be removed from the inbox stays with a warning. Whether
+    it is ready is not asked. Raises `UnreadableBatch` if it
     cannot become a batch; then nothing was taken and it stays, too.
     """
     store = DataStore(workspace.root)
@@ -116,7 +127,11 @@ def take(
     # Also for a batch that was known: a night that was killed may have written but not committed it.
     store.commit_data(f"Ingest {arrival.batch.id}: {arrival.batch.images} images")
     if in_inbox:
-        _empty(workspace, delivery, arrival.batch.id, began)
+        try:
+            _empty(workspace, delivery, arrival.batch.id, began)
+        except OSError as error:
+            # The batch is whole all the same; every night tries again and says so.
+            log.warning("%s stays in the inbox: %s", printable(delivery.name), _not_removed(delivery, error))
     return arrival
 
 
@@ -166,6 +181,7 @@ def _take_apart(workspace: Workspace, taken: Path) -> None:
         return
     batch_id, began = name[1], int(name[2] or 0)
     held = _Held.of(workspace, batch_id)
+    _make_writable(taken)
     for place, files in _deepest_first(taken):
         for path in files:
             if _is_held(path, path.relative_to(taken), held, began):
@@ -178,6 +194,14 @@ def _take_apart(workspace: Workspace, taken: Path) -> None:
             # Something came meanwhile: the next night looks at it.
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                 raise
+
+
+def _make_writable(folder: Path) -> None:
+    """A copy of a read-only folder is read-only, and nothing can be taken out of it."""
+    for place, _, _ in os.walk(folder):
+        mode = os.lstat(place).st_mode
+        if not mode & stat.S_IWUSR:
+            os.chmod(place, stat.S_IMODE(mode) | stat.S_IRWXU)
 
 
 def _deepest_first(folder: Path) -> Iterator[tuple[Path, list[Path]]]:

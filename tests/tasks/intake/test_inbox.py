@@ -1,5 +1,6 @@
 """The inbox is emptied only of what is safe in the archive, and nothing that arrived is ever lost."""
 
+import errno
 import io
 import os
 import shutil
@@ -334,3 +335,42 @@ def test_what_an_interrupted_night_left_half_taken_is_ended(workspace, deliver):
     inbox.finish_taking(workspace)
     assert not list(workspace.inbox.iterdir())
     assert (workspace.quarantine / batch / "files" / "bar" / "odd.png").is_symlink()
+
+
+def deny(patch, name: str, refuses) -> None:
+    """As the system does for all but its administrator."""
+    real = getattr(os, name)
+
+    def denied(path, *args, **kwargs):
+        if refuses(Path(path)):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return real(path, *args, **kwargs)
+
+    patch.setattr(os, name, denied)
+
+
+def test_a_copy_of_a_read_only_folder_is_removed(workspace, deliver, monkeypatch):
+    delivery = deliver(workspace.inbox / "monday", {"bar": 2})
+    (delivery / "bar" / "deep").mkdir()
+    (delivery / "bar" / "deep" / "link.png").symlink_to("/etc/hostname")
+    for folder in (delivery / "bar" / "deep", delivery / "bar", delivery):
+        folder.chmod(0o555)
+    for name in ("unlink", "rmdir", "rename"):
+        deny(monkeypatch, name, lambda path: path.name != "monday" and not path.parent.stat().st_mode & 0o200)
+    batch = inbox.take(workspace, delivery, DAY, PARAMS).batch.id
+    assert (kept(workspace, batch), list(workspace.inbox.iterdir())) == (["bar/deep/link.png"], [])
+
+
+def test_what_cannot_be_removed_is_told_and_stops_nothing_else(workspace, deliver, monkeypatch):
+    first = deliver(workspace.inbox / "a", {"bar": 2})
+    with monkeypatch.context() as patch:
+        deny(patch, "unlink", lambda path: path.name == "0001.png")
+        batch = inbox.take(workspace, first, DAY, PARAMS).batch.id
+        second = workspace.inbox / f"{inbox.TAKEN}{batch}-9"
+        (second / "bar").mkdir(parents=True)
+        ((name, sentence),) = inbox.finish_taking(workspace).items()
+    assert name.startswith(f"{inbox.TAKEN}{batch}-") and not second.exists()
+    assert sentence.startswith("it is in the archive, but ")
+    assert sentence.endswith(f"{name}/bar/0001.png cannot be removed: Permission denied. Remove it by hand.")
+    assert inbox.finish_taking(workspace) == {}
+    assert not list(workspace.inbox.iterdir())
