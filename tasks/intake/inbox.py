@@ -212,7 +212,7 @@ def _deepest_first(folder: Path) -> Iterator[tuple[Path, list[Path]]]:
 
 
 def _set_aside(workspace: Workspace, batch_id: str, path: Path, name: Path) -> None:
-    target = kept_aside(workspace, batch_id) / name
+    target = _real_folder(kept_aside(workspace, batch_id), name.parent) / name.name
     number = 0
     while os.path.lexists(target):
         if _is_copy(path, target):
@@ -225,6 +225,17 @@ def _set_aside(workspace: Workspace, batch_id: str, path: Path, name: Path) -> N
     )
     target.parent.mkdir(parents=True, exist_ok=True)
     shutil.move(path, target)
+
+
+def _real_folder(folder: Path, name: Path) -> Path:
+    """Where a folder of leftovers is kept: where a file or link of another delivery has its name, with a number."""
+    for part in name.parts:
+        place, number = folder / part, 0
+        while os.path.lexists(place) and (place.is_symlink() or not place.is_dir()):
+            number += 1
+            place = folder / f"{part}~{number}"
+        folder = place
+    return folder
 
 
 def _is_copy(path: Path, other: Path) -> bool:

@@ -374,3 +374,23 @@ def test_what_cannot_be_removed_is_told_and_stops_nothing_else(workspace, delive
     assert sentence.endswith(f"{name}/bar/0001.png cannot be removed: Permission denied. Remove it by hand.")
     assert inbox.finish_taking(workspace) == {}
     assert not list(workspace.inbox.iterdir())
+
+
+def test_what_is_a_file_in_one_delivery_may_be_a_folder_in_the_next(workspace, deliver, tmp_path):
+    def leave_file(delivery):
+        (delivery / ".notes").write_bytes(b"file")
+
+    def leave_folder(delivery):
+        (delivery / ".notes").mkdir()
+        (delivery / ".notes" / "1").write_bytes(b"in a folder")
+
+    def leave_link(delivery):
+        (delivery / ".notes").symlink_to(tmp_path / "elsewhere")
+
+    (tmp_path / "elsewhere").mkdir()
+    for leave in (leave_link, leave_folder, leave_file, leave_folder):
+        delivery = deliver(workspace.inbox / "monday", {"bar": 1})
+        leave(delivery)
+        batch = inbox.take(workspace, delivery, DAY, PARAMS).batch.id
+    assert kept(workspace, batch) == [".notes", ".notes~1/1", ".notes~2"]
+    assert not list((tmp_path / "elsewhere").iterdir()), "no link is followed"
