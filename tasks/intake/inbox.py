@@ -7,7 +7,9 @@ that came or were replaced meanwhile, is kept in `quarantine/<batch>/files`. A t
 image in it is in the batch.
 
 A folder first gets a hidden name, in one motion, that says which batch holds it and when the ingestion began; a night
-that is killed while it takes the folder apart leaves that name, and the next night goes on.
+that is killed while it takes the folder apart leaves that name, and the next night goes on. A file first moves into
+such a folder, whose name also says which file was read (its inode and the time of its content), because moving a file
+counts as a change of it.
 """
 
 import errno
@@ -41,7 +43,7 @@ Progress = Callable[[int, int], None]
 
 TAKEN = ".taken-"
 """A folder that is in the archive gets this name, which no delivery has, with its batch and the time."""
-TAKEN_NAME = re.compile(re.escape(TAKEN) + r"(\d{4}-\d{2}-\d{2}-[0-9a-f]{8})(?:-(\d+))?")
+TAKEN_NAME = re.compile(re.escape(TAKEN) + r"(\d{4}-\d{2}-\d{2}-[0-9a-f]{8})(?:-(\d+))?(?:-file-(\d+)-(-?\d+))?")
 JUNK = ("thumbs.db", "desktop.ini", ".ds_store", ".directory")
 """What operating systems leave in folders, in lower case; nobody sent it."""
 TICKS = 5000
@@ -167,11 +169,13 @@ def _empty(workspace: Workspace, delivery: Path, batch_id: str, began: int) -> N
         return
     # First, lest it is taken for that of the next delivery of this name.
     marker(delivery).unlink(missing_ok=True)
-    held = _Held.of(workspace, batch_id)
-    if _untouched(delivery, began) and held.complete:
-        delivery.unlink()
-    else:
-        _set_aside(workspace, batch_id, delivery, Path(delivery.name))
+    status = delivery.lstat()
+    # No file has the inode 0.
+    inode = status.st_ino if status.st_ctime_ns < began else 0
+    taken = delivery.with_name(f"{TAKEN}{batch_id}-{began}-file-{inode}-{status.st_mtime_ns}")
+    taken.mkdir(exist_ok=True)
+    delivery.rename(taken / delivery.name)
+    _take_apart(workspace, taken)
 
 
 def _take_apart(workspace: Workspace, taken: Path) -> None:
@@ -180,11 +184,12 @@ def _take_apart(workspace: Workspace, taken: Path) -> None:
     if name is None:
         return
     batch_id, began = name[1], int(name[2] or 0)
+    lone = (int(name[3]), int(name[4])) if name[3] else None
     held = _Held.of(workspace, batch_id)
     _make_writable(taken)
     for place, files in _deepest_first(taken):
         for path in files:
-            if _is_held(path, path.relative_to(taken), held, began):
+            if _is_whole(path, held, lone) if lone else _is_held(path, path.relative_to(taken), held, began):
                 path.unlink()
             else:
                 _set_aside(workspace, batch_id, path, path.relative_to(taken))
@@ -290,6 +295,12 @@ def _is_held(path: Path, name: Path, held: _Held, began: int) -> bool:
     if shown in MANIFESTS:
         return held.shards.get("", True)
     return held.has_all_of(shown) or (shown == CLASSES and bool(held.shards))
+
+
+def _is_whole(path: Path, held: _Held, lone: tuple[int, int]) -> bool:
+    """Whether a delivery that is one file may go; `lone` is the inode and time of content of the one that was read."""
+    status = path.lstat()
+    return held.complete and (status.st_ino, status.st_mtime_ns) == lone
 
 
 def _is_same(path: Path, digest: str, size: int, began: int) -> bool:

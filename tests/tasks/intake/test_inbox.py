@@ -394,3 +394,43 @@ def test_what_is_a_file_in_one_delivery_may_be_a_folder_in_the_next(workspace, d
         batch = inbox.take(workspace, delivery, DAY, PARAMS).batch.id
     assert kept(workspace, batch) == [".notes", ".notes~1/1", ".notes~2"]
     assert not list((tmp_path / "elsewhere").iterdir()), "no link is followed"
+
+
+def test_a_file_that_is_replaced_before_it_goes_is_kept(workspace, picture, monkeypatch):
+    delivery = write_tar(workspace.inbox / "monday.tar", {"1.png": picture(1), "1.cls": b"a"})
+    later = write_tar(workspace.state / "later.tar", {"2.png": picture(2), "2.cls": b"a"})
+    rename = os.rename
+
+    def replace_first(path, *args, **kwargs):
+        if Path(path) == delivery:
+            later.replace(delivery)
+        rename(path, *args, **kwargs)
+
+    monkeypatch.setattr(os, "rename", replace_first)
+    batch = inbox.take(workspace, delivery, DAY, PARAMS).batch.id
+    assert kept(workspace, batch) == ["monday.tar"]
+    assert not list(workspace.inbox.iterdir())
+
+
+@pytest.mark.parametrize("max_bytes", [4000, 10])
+def test_a_kill_while_a_file_goes_is_made_good(workspace, picture, max_bytes):
+    params = IngestParams(max_bytes=max_bytes)
+    for number in range(1, 100):
+        shutil.rmtree(workspace.quarantine, ignore_errors=True)
+        delivery = write_tar(workspace.inbox / "monday.tar", {"1.png": picture(1), "1.cls": b"a"})
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(inbox, "_time_of_disk", lambda folder: 2**62)
+            kill_at(patch, workspace.inbox, number)
+            try:
+                inbox.take(workspace, delivery, DAY, params)
+            except Killed:
+                pass
+            else:
+                break
+        inbox.finish_taking(workspace)
+        for left in inbox.waiting(workspace):
+            inbox.take(workspace, left, DAY, params)
+        (batch,) = list_batches(workspace.batches)
+        assert kept(workspace, batch) == ([] if max_bytes == 4000 else ["monday.tar"])
+        assert not list(workspace.inbox.iterdir())
+    assert number >= 4, "a folder is made, the file moves there, both go"
