@@ -46,6 +46,8 @@ TAKEN = ".taken-"
 TAKEN_NAME = re.compile(re.escape(TAKEN) + r"(\d{4}-\d{2}-\d{2}-[0-9a-f]{8})(?:-(\d+))?(?:-file-(\d+)-(-?\d+))?")
 JUNK = ("thumbs.db", "desktop.ini", ".ds_store", ".directory")
 """What operating systems leave in folders, in lower case; nobody sent it."""
+APPLE_DOUBLE = bytes.fromhex("00051607")
+"""How a `._name` begins in which a Macintosh keeps what another file system has no place for (RFC 1740, annex A)."""
 TICKS = 5000
 """How often the disk is asked for a later time before the delivery is read."""
 
@@ -286,7 +288,7 @@ class _Held:
 def _is_held(path: Path, name: Path, held: _Held, began: int) -> bool:
     """Whether a file of a delivery may go: the batch holds it as it is now, or it is no part of what was sent."""
     shown = printable(name.as_posix())
-    if name.name.lower() in JUNK or name.name.startswith("._") or shown == READY:
+    if name.name.lower() in JUNK or shown == READY or (name.name.startswith("._") and _is_apple_double(path)):
         return True
     if shown in held.files:
         return _is_same(path, *held.files[shown], began)
@@ -295,6 +297,13 @@ def _is_held(path: Path, name: Path, held: _Held, began: int) -> bool:
     if shown in MANIFESTS:
         return held.shards.get("", True)
     return held.has_all_of(shown) or (shown == CLASSES and bool(held.shards))
+
+
+def _is_apple_double(path: Path) -> bool:
+    if not stat.S_ISREG(path.lstat().st_mode):
+        return False
+    with path.open("rb") as file:
+        return file.read(len(APPLE_DOUBLE)) == APPLE_DOUBLE
 
 
 def _is_whole(path: Path, held: _Held, lone: tuple[int, int]) -> bool:

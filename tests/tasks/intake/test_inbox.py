@@ -434,3 +434,13 @@ def test_a_kill_while_a_file_goes_is_made_good(workspace, picture, max_bytes):
         assert kept(workspace, batch) == ([] if max_bytes == 4000 else ["monday.tar"])
         assert not list(workspace.inbox.iterdir())
     assert number >= 4, "a folder is made, the file moves there, both go"
+
+
+def test_what_is_only_named_as_what_a_macintosh_leaves_is_kept(workspace, deliver, picture):
+    delivery = deliver(workspace.inbox / "monday", {"bar": 1})
+    (delivery / "bar" / "._0000.png").write_bytes(bytes.fromhex("00051607") + b"Mac OS X")
+    (delivery / "bar" / "._1.png").write_bytes(picture(1))
+    (delivery / "._link").symlink_to(delivery / "bar" / "._0000.png")
+    batch = inbox.take(workspace, delivery, DAY, PARAMS).batch.id
+    assert kept(workspace, batch) == ["._link", "bar/._1.png"]
+    assert not list(workspace.inbox.iterdir())
