@@ -47,7 +47,7 @@ TAKEN_NAME = re.compile(re.escape(TAKEN) + r"(\d{4}-\d{2}-\d{2}-[0-9a-f]{8})(?:-
 JUNK = ("thumbs.db", "desktop.ini", ".ds_store", ".directory")
 """What operating systems leave in folders, in lower case; nobody sent it."""
 APPLE_DOUBLE = bytes.fromhex("00051607")
-"""How a `._name` begins in which a Macintosh keeps what another file system has no place for (RFC 1740, annex A)."""
+"""How a `._name` begins in which a Macintosh keeps what another file system has no place for (RFC 1740)."""
 TICKS = 5000
 """How often the disk is asked for a later time before the delivery is read."""
 
@@ -205,10 +205,17 @@ def _take_apart(workspace: Workspace, taken: Path) -> None:
 
 def _make_writable(folder: Path) -> None:
     """A copy of a read-only folder is read-only, and nothing can be taken out of it."""
-    for place, _, _ in os.walk(folder):
-        mode = os.lstat(place).st_mode
-        if not mode & stat.S_IWUSR:
-            os.chmod(place, stat.S_IMODE(mode) | stat.S_IRWXU)
+    for place in _folders(folder):
+        mode = place.lstat().st_mode
+        if mode & stat.S_IRWXU != stat.S_IRWXU:
+            place.chmod(stat.S_IMODE(mode) | stat.S_IRWXU)
+
+
+def _folders(folder: Path) -> Iterator[Path]:
+    """A folder and all below it; each is told before it is looked into."""
+    yield folder
+    for place, names, _ in os.walk(folder):
+        yield from (path for path in (Path(place, name) for name in names) if not path.is_symlink())
 
 
 def _deepest_first(folder: Path) -> Iterator[tuple[Path, list[Path]]]:
