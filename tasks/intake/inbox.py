@@ -29,7 +29,7 @@ import pyarrow.parquet as parquet
 
 from adapters.datastore import DataStore
 from records.batch import Arrival
-from records.errors import UnreadableBatch
+from records.errors import UnreadableBatch, WrongInput
 from tasks.intake.deliveries import MANIFESTS, READY, TABLE, TAR, printable
 from tasks.intake.ingest import IngestParams, ingest
 from tasks.intake.manifests import names_of
@@ -84,6 +84,20 @@ def _is_lone_manifest(delivery: Path) -> bool:
     return suffix == ".csv" or not holds_images(delivery)
 
 
+def _refuse_own(workspace: Workspace, delivery: Path) -> None:
+    source, inbox = delivery.resolve(), workspace.inbox.resolve()
+    if inbox.is_relative_to(source):
+        what = "is the inbox" if source == inbox else "holds the inbox"
+        raise WrongInput(
+            f"{printable(str(delivery))} {what}, and what lies in the inbox needs no ingest: run `retain night`."
+        )
+    if source.is_relative_to(workspace.batches.parent.resolve()):
+        raise WrongInput(
+            f"{printable(str(delivery))} lies in the archive, and what lies there was ingested already. "
+            "Name a delivery outside the workspace."
+        )
+
+
 def _refuse_lone_manifest(delivery: Path) -> None:
     if _is_lone_manifest(delivery) and next(names_of(delivery), None) is not None:
         raise UnreadableBatch(
@@ -118,7 +132,7 @@ def take(
     """Make a batch of a delivery, commit it, and only then empty that place of the inbox.
 
     A delivery outside the inbox stays where it is; what cannot be removed from the inbox stays with a warning. Whether
-    it is ready is not asked. Raises `UnreadableBatch` if it
+    it is ready is not asked. Raises `WrongInput` for the inbox itself, a folder that holds it, or the archive; raises `UnreadableBatch` if it
     cannot become a batch; then nothing was taken and it stays, too.
     """
     store = DataStore(workspace.root)
@@ -126,6 +140,8 @@ def take(
     in_inbox = delivery.parent == workspace.inbox
     if in_inbox:
         _refuse_lone_manifest(delivery)
+    else:
+        _refuse_own(workspace, delivery)
     began = _time_of_disk(workspace.inbox) if in_inbox else 0
     arrival = ingest(workspace.batches, workspace.state / "staging", delivery, arrived, params, workers(), progress)
     # Also for a batch that was known: a night that was killed may have written but not committed it.

@@ -3,6 +3,7 @@
 import errno
 import io
 import os
+import re
 import shutil
 import subprocess
 import tarfile
@@ -14,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as parquet
 import pytest
 
-from records.errors import Unavailable, UnreadableBatch
+from records.errors import Unavailable, UnreadableBatch, WrongInput
 from tasks.creation import create
 from tasks.intake import inbox
 from tasks.intake.ingest import IngestParams, list_batches
@@ -444,3 +445,20 @@ def test_what_is_only_named_as_what_a_macintosh_leaves_is_kept(workspace, delive
     batch = inbox.take(workspace, delivery, DAY, PARAMS).batch.id
     assert kept(workspace, batch) == ["._link", "bar/._1.png"]
     assert not list(workspace.inbox.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("where", "sentence"),
+    [
+        ("inbox", "shop/inbox is the inbox, and what lies in the inbox needs no ingest: run `retain night`."),
+        ("", "shop holds the inbox, and what lies in the inbox needs no ingest: run `retain night`."),
+        ("..", "shop/.. holds the inbox, and what lies in the inbox needs no ingest: run `retain night`."),
+        ("data", "shop/data lies in the archive, and what lies there was ingested already. Name a delivery outside"),
+        ("data/batches", "shop/data/batches lies in the archive, and what lies there was ingested already."),
+    ],
+)
+def test_the_workspace_is_no_delivery(workspace, deliver, where, sentence):
+    deliver(workspace.inbox / "monday", {"bar": 1})
+    with pytest.raises(WrongInput, match=re.escape(sentence)):
+        inbox.take(workspace, workspace.root / where, DAY, PARAMS)
+    assert list_batches(workspace.batches) == ()
