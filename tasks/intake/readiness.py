@@ -93,11 +93,10 @@ def unready(delivery: Path, settle: float, now: float, watched: Watched | None =
     for path in _everything(delivery):
         if path.name.lower().endswith(UNFINISHED) or RSYNC.fullmatch(path.name):
             return Unready(f"holds '{printable(path.name)}', as while it is copied", "that is gone", hint, settle)
-        changed = _changed(path, now)
+        changed, written = _times(path, now)
         if changed > now:
             ahead = Ahead(ahead.entries + 1, max(ahead.newest, changed))
-        else:
-            newest = max(newest, changed)
+        newest = max(newest, *(time for time in (changed, written) if time <= now), 0.0)
     still = now - newest
     if ahead.entries:
         still = min(still, _still_ahead(delivery, ahead, now, {} if watched is None else watched))
@@ -151,9 +150,10 @@ def _is_folder(delivery: Path) -> bool:
     return delivery.is_dir() and not delivery.is_symlink()
 
 
-def _changed(path: Path, now: float) -> float:
+def _times(path: Path, now: float) -> tuple[float, float]:
+    """When its name, size or owner changed, and when its content did."""
     try:
         status = path.lstat()
     except OSError:
-        return now  # It was there a moment ago.
-    return max(status.st_ctime, status.st_mtime if status.st_mtime <= now else 0)
+        return now, now  # It was there a moment ago.
+    return status.st_ctime, status.st_mtime

@@ -96,10 +96,11 @@ def test_what_changes_after_the_clock_was_set_back_counts(monday):
     start = newest(monday) - 500
     watched = {}
     assert unready(monday, SETTLE, start, watched).seconds == 10
-    os.utime(monday / "cat" / "1.png", (start + 8, start + 8))
+    assert unready(monday, SETTLE, start + 10, watched) is None
     ahead, _ = watched[monday]
+    os.utime(monday / "cat" / "1.png", (start + 8, start + 8))
     watched[monday] = ahead._replace(newest=newest(monday)), start
-    assert unready(monday, SETTLE, start + 10, watched) is not None
+    assert unready(monday, SETTLE, start + 10, watched).seconds == pytest.approx(8)
 
 
 @pytest.mark.parametrize(
