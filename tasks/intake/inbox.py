@@ -66,7 +66,7 @@ def named_beside(workspace: Workspace) -> dict[Path, str]:
     Who sent the manifest means its labels, not those of the folders: neither is taken until that is mended.
     """
     deliveries = waiting(workspace)
-    named = {}
+    named: dict[Path, str] = {}
     for manifest in filter(_is_lone_manifest, deliveries):
         firsts = {path.parts[0] for path in map(PurePosixPath, names_of(manifest)) if path.parts}
         sentence = (
@@ -132,8 +132,8 @@ def take(
     """Make a batch of a delivery, commit it, and only then empty that place of the inbox.
 
     A delivery outside the inbox stays where it is; what cannot be removed from the inbox stays with a warning. Whether
-    it is ready is not asked. Raises `WrongInput` for the inbox itself, a folder that holds it, or the archive; raises `UnreadableBatch` if it
-    cannot become a batch; then nothing was taken and it stays, too.
+    it is ready is not asked. Raises `WrongInput` for the inbox itself, a folder that holds it, or the archive;
+    `UnreadableBatch` if it cannot become a batch. Then nothing was taken and it stays, too.
     """
     store = DataStore(workspace.root)
     store.restore_missing()

@@ -370,7 +370,8 @@ def test_what_cannot_be_removed_is_told_and_stops_nothing_else(workspace, delive
         second = workspace.inbox / f"{inbox.TAKEN}{batch}-9"
         (second / "bar").mkdir(parents=True)
         ((name, sentence),) = inbox.finish_taking(workspace).items()
-    assert name.startswith(f"{inbox.TAKEN}{batch}-") and not second.exists()
+    assert name.startswith(f"{inbox.TAKEN}{batch}-")
+    assert not second.exists()
     assert sentence.startswith("it is in the archive, but ")
     assert sentence.endswith(f"{name}/bar/0001.png cannot be removed: Permission denied. Remove it by hand.")
     assert inbox.finish_taking(workspace) == {}

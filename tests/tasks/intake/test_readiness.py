@@ -78,8 +78,8 @@ def test_a_time_of_content_that_lies_ahead_was_set_by_hand(monday):
 def test_a_clock_that_was_set_back_keeps_nothing_waiting_for_ever(monday):
     clock, told = Hours(newest(monday) - 500), []
     assert unready(monday, SETTLE, clock.time).sentence() == (
-        "changed at a time that lies ahead of this machine's clock; it is taken once a night has seen it still for 10 s "
-        "(an empty file _READY in it says it is whole)."
+        "changed at a time that lies ahead of this machine's clock; it is taken once a night has seen it still for "
+        "10 s (an empty file _READY in it says it is whole)."
     )
     assert settle([monday], SETTLE, Clock(clock.now, clock.sleep), told.append) == ((monday,), {})
     assert clock.waited == [10]
