@@ -140,11 +140,12 @@ def ingest(
     """
     from tasks.intake.inbox import take
     from tasks.stages import params_of
+    from tasks.workspace import alone
 
     place, day = _open(workspace), options.day(arrived)
     if not os.path.lexists(source):
         raise WrongInput(f"{source} does not exist. Name a folder of class folders, or a .csv, .tar or .parquet file.")
-    with screen.at_work(f"ingest {source}"):
+    with screen.at_work(f"ingest {source}"), alone(place):
         arrival = take(place, source.absolute(), day, params_of(place).ingest)
     batch = arrival.batch
     if as_json:
@@ -207,9 +208,11 @@ def stream(
 ) -> None:
     """Write a stream's batches straight into the archive, each on its day: same content, same digests."""
     from tasks.restoration import restore
+    from tasks.workspace import alone
 
-    with screen.at_work(f"writing {name.value}"):
-        batches = restore(_open(workspace), name.value, root)
+    place = _open(workspace)
+    with screen.at_work(f"writing {name.value}"), alone(place):
+        batches = restore(place, name.value, root)
     for batch in batches:
         screen.say(f"{batch.id}  {screen.count(batch.images, 'image')} of {batch.source}")
 

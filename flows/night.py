@@ -152,14 +152,18 @@ def take_all(
     inbox.finish_taking(place)
     ready, left = settle(inbox.waiting(place), stages.params_of(place).ingest.settle_seconds, clock, log.info)
     waiting = {printable(delivery.name): why.sentence() for delivery, why in left.items()}
+    # Asked last: a manifest may come while a folder settles.
+    named = inbox.named_beside(place)
+    waiting |= {printable(delivery.name): sentence for delivery, sentence in named.items()}
     for name, sentence in waiting.items():
         log.warning("%s is left to the next night: it %s", name, sentence)
-    for delivery in ready:
+    for delivery in (delivery for delivery in ready if delivery not in named):
         try:
             arrivals.append(ingest_step(place, delivery, day))
         except UnreadableBatch as reason:
             log.warning("%s stays in the inbox: %s", printable(delivery.name), printable(str(reason)))
             unreadable[printable(delivery.name)] = printable(str(reason))
+    unreadable |= inbox.finish_taking(place)
     return tuple(arrivals), unreadable, waiting
 
 

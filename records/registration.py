@@ -39,7 +39,8 @@ class Night(Record):
     day: date | None = None
     arrivals: tuple[Arrival, ...] = ()
     unreadable: dict[str, str] = {}
-    """Deliveries that could not become a batch, by name, with the reason. They stay in the inbox."""
+    """Deliveries that could not become a batch, or be removed after they did, by name, with the reason. They stay in
+    the inbox."""
     waiting: dict[str, str] = {}
     """Deliveries that are not ready, by name, with what was seen and what they wait for. The next night takes them."""
     quarantined: tuple[Report, ...] = ()
@@ -60,7 +61,7 @@ class Night(Record):
         if self.quarantined:
             return f"Nothing to learn: {len(self.quarantined)} batch(es) went to quarantine."
         if self.waiting:
-            return "Nothing to learn: no batch is pending, and what is in the inbox still changes."
+            return "Nothing to learn: no batch is pending, and what is in the inbox still waits."
         return "Nothing to learn: no batch is pending."
 
     def _kept(self) -> str:

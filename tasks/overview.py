@@ -13,7 +13,7 @@ from records.runs import RunFacts, VersionFacts
 from tasks.evaluate import OUTCOMES
 from tasks.gate.quarantine import pending, reports
 from tasks.intake.deliveries import printable
-from tasks.intake.inbox import waiting
+from tasks.intake.inbox import named_beside, waiting
 from tasks.intake.readiness import unready
 from tasks.register import approve
 from tasks.stages import archive_of, params_of, registry_of, snapshot_of, version_folder
@@ -81,6 +81,7 @@ def status_of(workspace: Workspace) -> Status:
     runs, kept = registry.runs(1), reports(workspace)
     deliveries, seconds, now = waiting(workspace), params_of(workspace).ingest.settle_seconds, time.time()
     seen = {delivery: unready(delivery, seconds, now) for delivery in deliveries}
+    left = {delivery: why.sentence() for delivery, why in seen.items() if why is not None} | named_beside(workspace)
     return Status(
         model=registry.model,
         champion=next((v for v in registry.versions() if v.number == champion), None),
@@ -88,7 +89,7 @@ def status_of(workspace: Workspace) -> Status:
         learned=learned,
         pending=pending(workspace, learned),
         inbox=tuple(printable(delivery.name) for delivery in deliveries),
-        waiting={printable(delivery.name): why.sentence() for delivery, why in seen.items() if why is not None},
+        waiting={printable(delivery.name): sentence for delivery, sentence in left.items()},
         quarantine=tuple(report for report in kept if not report.admitted),
         refused=tuple(report for report in kept if report.admitted),
         last=runs[0] if runs else None,

@@ -96,6 +96,9 @@ def read_delivery(source: Path) -> Delivery:
     except OSError as error:
         shown = plain(str(error.filename or source))
         raise UnreadableBatch(f"{shown} cannot be read: {error.strerror or error}.") from error
+    except MemoryError:
+        shown = plain(str(source))
+        raise UnreadableBatch(f"{shown} takes more memory than there is. Make several deliveries of it.") from None
 
 
 def label_problem(label: str) -> tuple[str, str]:

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as parquet
 
 from records.errors import UnreadableBatch
+from tasks.intake.texts import is_plain, open_dictionaries, texts
 
 REQUIRED = ("path", "label")
 ROWS_AT_ONCE = 65_536
@@ -45,6 +45,18 @@ def read_manifest(file: Path) -> Manifest:
     if not rows:
         raise UnreadableBatch(f"{file} has no rows: it names no image.")
     return Manifest(tuple(header[place] for place in further), rows)
+
+
+def names_of(file: Path) -> Iterator[str]:
+    """Paths that a manifest names, as far as it can be read: it may be damaged, or half written."""
+    lines = _parquet_lines(file) if file.suffix.lower() == ".parquet" else _csv_lines(file)
+    try:
+        header = next(lines, ())
+        if "path" in header:
+            place = header.index("path")
+            yield from (line[place] for line in lines)
+    except (UnreadableBatch, OSError):
+        return
 
 
 def _check_header(file: Path, header: Sequence[str]) -> None:
@@ -103,12 +115,13 @@ def _csv_lines(file: Path) -> Iterator[tuple[str, ...]]:
 
 def _parquet_lines(file: Path) -> Iterator[tuple[str, ...]]:
     try:
-        with parquet.ParquetFile(file) as table:
+        with open_dictionaries(file) as table:
             _check_types(file, table.schema_arrow)
             yield tuple(table.schema_arrow.names)
             for part in table.iter_batches(ROWS_AT_ONCE):
-                columns = [["" if v is None else str(v) for v in column.to_pylist()] for column in part.columns]
-                yield from zip(*columns, strict=True)
+                columns = zip(part.columns, part.schema.names, strict=True)
+                values = [texts(column, name, str(file)) for column, name in columns]
+                yield from (tuple(value or "" for value in row) for row in zip(*values, strict=True))
     except UnicodeDecodeError as error:
         raise _not_utf8(file, error) from None
     except (pa.ArrowException, OSError) as error:
@@ -117,7 +130,7 @@ def _parquet_lines(file: Path) -> Iterator[tuple[str, ...]]:
 
 def _check_types(file: Path, schema: pa.Schema) -> None:
     for field in schema:
-        if pa.types.is_nested(field.type) or pa.types.is_binary(field.type) or pa.types.is_large_binary(field.type):
+        if not is_plain(field.type):
             raise UnreadableBatch(
                 f"Column '{field.name}' of {file} holds {field.type} values. Columns may hold text, numbers, dates or "
                 "yes and no."

@@ -4,7 +4,8 @@
   says that all else is there. It is no image, and goes when the delivery goes.
 - Else it has been still for `ingest.settle_seconds`: no file or folder in it, hidden ones included, is newer, by the
   time of its content (mtime) or of its name, size and owner (ctime). A time of content that lies ahead was set by hand
-  and does not count.
+  and does not count. Nobody can set the other: if that lies ahead, this machine's clock was set back, or the disk's is
+  ahead. How long such a file has been still is not known, so a night watches whether any more, or later, appear.
 - Names that copying programs give to what is not finished (`.part`, `.crdownload`, rsync's `.name.XXXXXX`) say that it
   is not, however still it is.
 
@@ -17,6 +18,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from tasks.intake.deliveries import READY, printable
 
@@ -66,22 +68,53 @@ def mark(delivery: Path) -> None:
     marker(delivery).touch()
 
 
-def unready(delivery: Path, settle: float, now: float) -> Unready | None:
-    """Why a delivery must not be taken at `now`; None if it may be. `settle`: seconds without change; 0: always."""
+Watched = dict[Path, tuple["Ahead", float]]
+"""Deliveries with what of them lay ahead when, and since when that is so."""
+
+
+class Ahead(NamedTuple):
+    """What of a delivery changed later than this machine's clock says it is."""
+
+    entries: int = 0
+    newest: float = 0.0
+
+
+def unready(delivery: Path, settle: float, now: float, watched: Watched | None = None) -> Unready | None:
+    """Why a delivery must not be taken at `now`; None if it may be. `settle`: seconds without change; 0: always.
+
+    `watched` is what earlier calls saw, and is kept up to date; without it what lies ahead is never still.
+    """
     mark = marker(delivery)
     if settle == 0 or os.path.lexists(mark) or not os.path.lexists(delivery):
         return None
     hint = f"an empty file {READY} in it" if _is_folder(delivery) else f"an empty file {printable(mark.name)} beside it"
     hint += " says it is whole"
-    newest = 0.0
+    newest, ahead = 0.0, Ahead()
     for path in _everything(delivery):
         if path.name.lower().endswith(UNFINISHED) or RSYNC.fullmatch(path.name):
             return Unready(f"holds '{printable(path.name)}', as while it is copied", "that is gone", hint, settle)
-        newest = max(newest, _changed(path, now))
-    still = max(0.0, now - newest)
+        changed, written = _times(path, now)
+        if changed > now:
+            ahead = Ahead(ahead.entries + 1, max(ahead.newest, changed))
+        newest = max(newest, *(time for time in (changed, written) if time <= now), 0.0)
+    still = now - newest
+    if ahead.entries:
+        still = min(still, _still_ahead(delivery, ahead, now, {} if watched is None else watched))
     if still >= settle:
         return None
+    if ahead.entries:
+        seen = "changed at a time that lies ahead of this machine's clock"
+        return Unready(seen, f"a night has seen it still for {settle:g} s", hint, settle - still)
     return Unready(f"changed {still:.0f} s ago", f"it has been still for {settle:g} s", hint, settle - still)
+
+
+def _still_ahead(delivery: Path, ahead: Ahead, now: float, watched: Watched) -> float:
+    """For how many seconds nothing more, and nothing later, has been seen to lie ahead."""
+    before, since = watched.get(delivery, (Ahead(), now))
+    if before != ahead:
+        watched[delivery] = ahead, now
+        return 0.0
+    return now - since
 
 
 def settle(
@@ -93,8 +126,9 @@ def settle(
     """
     deadline = clock.now() + WINDOWS * seconds
     waiting = dict.fromkeys(deliveries)
+    watched: Watched = {}
     while True:
-        found = {delivery: unready(delivery, seconds, clock.now()) for delivery in waiting}
+        found = {delivery: unready(delivery, seconds, clock.now(), watched) for delivery in waiting}
         left = {delivery: why for delivery, why in found.items() if why is not None}
         waiting = dict.fromkeys(left)
         pause = max(LEAST_PAUSE, min((why.seconds for why in left.values()), default=0))
@@ -116,9 +150,10 @@ def _is_folder(delivery: Path) -> bool:
     return delivery.is_dir() and not delivery.is_symlink()
 
 
-def _changed(path: Path, now: float) -> float:
+def _times(path: Path, now: float) -> tuple[float, float]:
+    """When its name, size or owner changed, and when its content did."""
     try:
         status = path.lstat()
     except OSError:
-        return now  # It was there a moment ago.
-    return max(status.st_ctime, status.st_mtime if status.st_mtime <= now else 0)
+        return now, now  # It was there a moment ago.
+    return status.st_ctime, status.st_mtime

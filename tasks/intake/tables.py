@@ -26,6 +26,7 @@ import pyarrow.parquet as parquet
 from models.codecs import BadImage
 from records.errors import UnreadableBatch
 from tasks.intake.samples import named
+from tasks.intake.texts import is_plain, open_dictionaries, texts
 
 LABELS = ("label", "labels", "class", "category", "fine_label", "target")
 READ_BYTES = 8 * 2**20
@@ -106,12 +107,12 @@ def read_layout(file: Path, shown: str) -> Layout:
         raise UnreadableBatch(
             f"{shown} has no column for the label; it has: {', '.join(schema.names)}. Name it {LABELS[0]}."
         )
-    if not _is_plain(schema.field(label).type):
+    if not is_plain(schema.field(label).type):
         raise UnreadableBatch(
             f"Column '{label}' of {shown} holds {schema.field(label).type} values; a label is a name or a whole number."
         )
     struct = _is_image_struct(schema.field(image).type)
-    further = tuple(f.name for f in schema if f.name not in (image, label) and _is_plain(f.type))
+    further = tuple(f.name for f in schema if f.name not in (image, label) and is_plain(f.type))
     has_path = struct and schema.field(image).type.get_field_index("path") >= 0
     return Layout(
         image=f"{image}.bytes" if struct else image,
@@ -124,7 +125,7 @@ def read_layout(file: Path, shown: str) -> Layout:
 
 def read_pictures(file: Path, layout: Layout, shown: str) -> Iterator[Picture]:
     """The rows of a file in its order; columns as in `layout.columns`. Raises `UnreadableBatch`."""
-    with _open_table(file, shown) as table:
+    with _open_table(file, shown, dictionaries=True) as table:
         try:
             for group in range(table.num_row_groups):
                 yield from _pictures(table, group, layout, shown)
@@ -140,8 +141,9 @@ def _pictures(table: parquet.ParquetFile, group: int, layout: Layout, shown: str
     row = 0
     for part in table.iter_batches(rows, row_groups=[group], columns=columns):
         lengths = compute.binary_length(_leaf(part, layout.image)).to_pylist()
-        labels = _texts(_leaf(part, layout.label))
-        further = [_named_texts(_leaf(part, name), layout.names.get(name, ())) for name in layout.columns]
+        labels = texts(_leaf(part, layout.label), layout.label, shown)
+        values_of = {name: texts(_leaf(part, name), name, shown) for name in layout.columns}
+        further = [_named_texts(values, layout.names.get(name, ())) for name, values in values_of.items()]
         for number, (length, label) in enumerate(zip(lengths, labels, strict=True)):
             values = tuple(column[number] for column in further)
             cell = Cell(group, row, layout.image)
@@ -217,9 +219,10 @@ class Kept(threading.local):
 KEPT = Kept()
 
 
-def _open_table(file: Path, shown: str) -> parquet.ParquetFile:
+def _open_table(file: Path, shown: str, dictionaries: bool = False) -> parquet.ParquetFile:
+    opener = open_dictionaries if dictionaries else parquet.ParquetFile
     try:
-        return parquet.ParquetFile(file, buffer_size=BUFFER, pre_buffer=False)
+        return opener(file, buffer_size=BUFFER, pre_buffer=False)
     except (pa.ArrowException, OSError) as error:
         raise _unreadable(shown, error) from None
 
@@ -249,12 +252,8 @@ def _leaf(part: pa.RecordBatch, dotted: str) -> pa.Array:
     return compute.struct_field(part.column(column), name)
 
 
-def _texts(column: pa.Array) -> list[str | None]:
-    return [None if value is None else str(value) for value in column.to_pylist()]
-
-
-def _named_texts(column: pa.Array, names: Sequence[str]) -> list[str]:
-    return ["" if text is None else named(text, names)[0] for text in _texts(column)]
+def _named_texts(values: Sequence[str | None], names: Sequence[str]) -> list[str]:
+    return ["" if text is None else named(text, names)[0] for text in values]
 
 
 def _image_column(schema: pa.Schema, shown: str) -> str:
@@ -289,9 +288,3 @@ def _is_image_struct(kind: pa.DataType) -> bool:
 
 def _is_binary(kind: pa.DataType) -> bool:
     return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
-
-
-def _is_plain(kind: pa.DataType) -> bool:
-    if pa.types.is_dictionary(kind):
-        return _is_plain(kind.value_type)
-    return not (pa.types.is_nested(kind) or _is_binary(kind) or pa.types.is_fixed_size_binary(kind))

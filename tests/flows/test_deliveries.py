@@ -18,6 +18,7 @@ from tasks import stages
 from tasks.intake import inbox
 from tasks.intake.ingest import IngestParams, list_batches
 from tasks.intake.readiness import Clock
+from tasks.workspace import alone
 
 
 def write_tar(path, folder):
@@ -118,3 +119,24 @@ def test_a_delivery_that_goes_on_changing_is_left_to_the_next_night(retain, work
     assert "monday changed 0 s ago; waiting until it has been still for 10 s" in caplog.text
     assert "monday is left to the next night: it changed 0 s ago" in caplog.text
     assert (monday / "bar" / "0000.png").exists()
+
+
+@pytest.mark.usefixtures("prefect")
+def test_a_folder_is_not_taken_while_a_manifest_beside_it_names_it(retain, workspace, deliver):
+    deliver(workspace.inbox / "photos", {"bar": 2})
+    (workspace.inbox / "monday.csv").write_text("path,label\nphotos/bar/0000.png,cat\n")
+    told = retain("night", "-w", workspace.root)
+    words = " ".join(told.out.split())
+    assert "monday.csv stays in the inbox: monday.csv names files beside it, and a folder in the inbox is" in words
+    assert "photos is named by monday.csv beside it; it is taken once that lies in it as manifest.csv" in words
+    assert list_batches(workspace.batches) == ()
+    assert "photos is named by monday.csv" in " ".join(retain("status", "-w", workspace.root).out.split())
+
+
+@pytest.mark.parametrize("words", [["ingest", "{delivery}"], ["stream", "digits"]], ids=["ingest", "stream"])
+def test_what_adds_batches_does_so_alone(retain, workspace, deliver, words):
+    delivery = deliver(workspace.inbox / "monday", {"bar": 1})
+    with alone(workspace):
+        told = retain(*(word.format(delivery=delivery) for word in words), "-w", workspace.root)
+    assert (told.code, "Another night or command is at work in" in told.err) == (2, True)
+    assert list_batches(workspace.batches) == ()

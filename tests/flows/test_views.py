@@ -134,7 +134,7 @@ def test_what_was_sent_with_a_batch_and_is_not_in_it_is_named(capsys, wide, tmp_
 
 def test_a_night_of_which_all_still_changes_says_so():
     night = Night(outcome="nothing to learn", waiting={"late": "changed 3 s ago."})
-    assert night.sentence() == "Nothing to learn: no batch is pending, and what is in the inbox still changes."
+    assert night.sentence() == "Nothing to learn: no batch is pending, and what is in the inbox still waits."
 
 
 def test_an_open_night_says_how_a_person_decides(capsys, wide):

@@ -1,7 +1,9 @@
 """The inbox is emptied only of what is safe in the archive, and nothing that arrived is ever lost."""
 
+import errno
 import io
 import os
+import re
 import shutil
 import subprocess
 import tarfile
@@ -13,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as parquet
 import pytest
 
-from records.errors import Unavailable, UnreadableBatch
+from records.errors import Unavailable, UnreadableBatch, WrongInput
 from tasks.creation import create
 from tasks.intake import inbox
 from tasks.intake.ingest import IngestParams, list_batches
@@ -190,16 +192,6 @@ def test_a_shard_goes_once_all_of_its_images_are_in_the_batch(workspace, picture
     assert not list(workspace.inbox.iterdir())
 
 
-def test_a_manifest_that_was_replaced_meanwhile_is_kept(workspace, deliver):
-    deliver(workspace.inbox / "photos", {"bar": 2})
-    manifest = workspace.inbox / "monday.csv"
-    manifest.write_text("path,label\nphotos/bar/0000.png,bar\n")
-    change = during(lambda: manifest.write_text("path,label\nphotos/bar/0001.png,bar\n"))
-    batch = inbox.take(workspace, manifest, DAY, PARAMS, change).batch.id
-    assert kept(workspace, batch) == ["monday.csv"]
-    assert [path.name for path in inbox.waiting(workspace)] == ["photos"]
-
-
 def test_what_is_kept_replaces_nothing_that_is_kept(workspace, deliver):
     for number, extra in enumerate([b"x", b"x", b"y"]):
         delivery = deliver(workspace.inbox / "monday", {"bar": 1})
@@ -303,13 +295,24 @@ def test_a_delivery_from_elsewhere_stays(workspace, deliver, tmp_path):
     assert not workspace.quarantine.exists()
 
 
-def test_a_manifest_is_taken_and_the_images_that_it_names_stay(workspace, deliver):
-    deliver(workspace.inbox / "photos", {"bar": 2})
-    manifest = workspace.inbox / "monday.csv"
-    manifest.write_text("path,label\nphotos/bar/0000.png,bar\nphotos/bar/0001.png,bar\n")
-    inbox.take(workspace, manifest, DAY, PARAMS)
-    assert [path.name for path in inbox.waiting(workspace)] == ["photos"]
-    assert len(list((workspace.inbox / "photos").rglob("*.png"))) == 2
+@pytest.mark.parametrize("name", ["monday.csv", "monday.parquet"])
+def test_a_manifest_beside_the_folder_that_it_names_is_refused_and_the_folder_waits(workspace, deliver, name):
+    photos, other = (deliver(workspace.inbox / folder, {"bar": 2}) for folder in ("photos", "other"))
+    manifest, paths = workspace.inbox / name, ["./photos/bar/0000.png", "photos/bar/0001.png"]
+    if name == "monday.csv":
+        manifest.write_text("path,label\n" + "".join(f"{path},cat\n" for path in paths) + "half a li")
+    else:
+        parquet.write_table(pa.table({"path": paths, "label": ["cat"] * 2}), manifest)
+    kind = manifest.suffix
+    assert inbox.named_beside(workspace) == {
+        photos: f"is named by {name} beside it; it is taken once that lies in it as manifest{kind}, or is taken away."
+    }
+    with pytest.raises(UnreadableBatch, match=f"^{name} names files beside it, .*put .* as manifest{kind}, with paths"):
+        inbox.take(workspace, manifest, DAY, PARAMS)
+    assert inbox.waiting(workspace) == (manifest, other, photos)
+    manifest.unlink()
+    write_table(manifest.with_suffix(".parquet"), [b"photos"])
+    assert inbox.named_beside(workspace) == {}
 
 
 def test_what_cannot_become_a_batch_stays(workspace):
@@ -333,3 +336,130 @@ def test_what_an_interrupted_night_left_half_taken_is_ended(workspace, deliver):
     inbox.finish_taking(workspace)
     assert not list(workspace.inbox.iterdir())
     assert (workspace.quarantine / batch / "files" / "bar" / "odd.png").is_symlink()
+
+
+def deny(patch, name: str, refuses) -> None:
+    """As the system does for all but its administrator."""
+    real = getattr(os, name)
+
+    def denied(path, *args, **kwargs):
+        if refuses(Path(path)):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return real(path, *args, **kwargs)
+
+    patch.setattr(os, name, denied)
+
+
+def test_a_copy_of_a_read_only_folder_is_removed(workspace, deliver, monkeypatch):
+    delivery = deliver(workspace.inbox / "monday", {"bar": 2})
+    (delivery / "bar" / "deep").mkdir()
+    (delivery / "bar" / "deep" / "link.png").symlink_to("/etc/hostname")
+    for folder in (delivery / "bar" / "deep", delivery / "bar", delivery):
+        folder.chmod(0o555)
+    for name in ("unlink", "rmdir", "rename"):
+        deny(monkeypatch, name, lambda path: path.name != "monday" and not path.parent.stat().st_mode & 0o200)
+    batch = inbox.take(workspace, delivery, DAY, PARAMS).batch.id
+    assert (kept(workspace, batch), list(workspace.inbox.iterdir())) == (["bar/deep/link.png"], [])
+
+
+def test_what_cannot_be_removed_is_told_and_stops_nothing_else(workspace, deliver, monkeypatch):
+    first = deliver(workspace.inbox / "a", {"bar": 2})
+    with monkeypatch.context() as patch:
+        deny(patch, "unlink", lambda path: path.name == "0001.png")
+        batch = inbox.take(workspace, first, DAY, PARAMS).batch.id
+        second = workspace.inbox / f"{inbox.TAKEN}{batch}-9"
+        (second / "bar").mkdir(parents=True)
+        ((name, sentence),) = inbox.finish_taking(workspace).items()
+    assert name.startswith(f"{inbox.TAKEN}{batch}-")
+    assert not second.exists()
+    assert sentence.startswith("it is in the archive, but ")
+    assert sentence.endswith(f"{name}/bar/0001.png cannot be removed: Permission denied. Remove it by hand.")
+    assert inbox.finish_taking(workspace) == {}
+    assert not list(workspace.inbox.iterdir())
+
+
+def test_what_is_a_file_in_one_delivery_may_be_a_folder_in_the_next(workspace, deliver, tmp_path):
+    def leave_file(delivery):
+        (delivery / ".notes").write_bytes(b"file")
+
+    def leave_folder(delivery):
+        (delivery / ".notes").mkdir()
+        (delivery / ".notes" / "1").write_bytes(b"in a folder")
+
+    def leave_link(delivery):
+        (delivery / ".notes").symlink_to(tmp_path / "elsewhere")
+
+    (tmp_path / "elsewhere").mkdir()
+    for leave in (leave_link, leave_folder, leave_file, leave_folder):
+        delivery = deliver(workspace.inbox / "monday", {"bar": 1})
+        leave(delivery)
+        batch = inbox.take(workspace, delivery, DAY, PARAMS).batch.id
+    assert kept(workspace, batch) == [".notes", ".notes~1/1", ".notes~2"]
+    assert not list((tmp_path / "elsewhere").iterdir()), "no link is followed"
+
+
+def test_a_file_that_is_replaced_before_it_goes_is_kept(workspace, picture, monkeypatch):
+    delivery = write_tar(workspace.inbox / "monday.tar", {"1.png": picture(1), "1.cls": b"a"})
+    later = write_tar(workspace.state / "later.tar", {"2.png": picture(2), "2.cls": b"a"})
+    rename = os.rename
+
+    def replace_first(path, *args, **kwargs):
+        if Path(path) == delivery:
+            later.replace(delivery)
+        rename(path, *args, **kwargs)
+
+    monkeypatch.setattr(os, "rename", replace_first)
+    batch = inbox.take(workspace, delivery, DAY, PARAMS).batch.id
+    assert kept(workspace, batch) == ["monday.tar"]
+    assert not list(workspace.inbox.iterdir())
+
+
+@pytest.mark.parametrize("max_bytes", [4000, 10])
+def test_a_kill_while_a_file_goes_is_made_good(workspace, picture, max_bytes):
+    params = IngestParams(max_bytes=max_bytes)
+    for number in range(1, 100):
+        shutil.rmtree(workspace.quarantine, ignore_errors=True)
+        delivery = write_tar(workspace.inbox / "monday.tar", {"1.png": picture(1), "1.cls": b"a"})
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(inbox, "_time_of_disk", lambda folder: 2**62)
+            kill_at(patch, workspace.inbox, number)
+            try:
+                inbox.take(workspace, delivery, DAY, params)
+            except Killed:
+                pass
+            else:
+                break
+        inbox.finish_taking(workspace)
+        for left in inbox.waiting(workspace):
+            inbox.take(workspace, left, DAY, params)
+        (batch,) = list_batches(workspace.batches)
+        assert kept(workspace, batch) == ([] if max_bytes == 4000 else ["monday.tar"])
+        assert not list(workspace.inbox.iterdir())
+    assert number >= 4, "a folder is made, the file moves there, both go"
+
+
+def test_what_is_only_named_as_what_a_macintosh_leaves_is_kept(workspace, deliver, picture):
+    delivery = deliver(workspace.inbox / "monday", {"bar": 1})
+    (delivery / "bar" / "._0000.png").write_bytes(bytes.fromhex("00051607") + b"Mac OS X")
+    (delivery / "bar" / "._1.png").write_bytes(picture(1))
+    (delivery / "._link").symlink_to(delivery / "bar" / "._0000.png")
+    batch = inbox.take(workspace, delivery, DAY, PARAMS).batch.id
+    assert kept(workspace, batch) == ["._link", "bar/._1.png"]
+    assert not list(workspace.inbox.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("where", "sentence"),
+    [
+        ("inbox", "shop/inbox is the inbox, and what lies in the inbox needs no ingest: run `retain night`."),
+        ("", "shop holds the inbox, and what lies in the inbox needs no ingest: run `retain night`."),
+        ("..", "shop/.. holds the inbox, and what lies in the inbox needs no ingest: run `retain night`."),
+        ("data", "shop/data lies in the archive, and what lies there was ingested already. Name a delivery outside"),
+        ("data/batches", "shop/data/batches lies in the archive, and what lies there was ingested already."),
+    ],
+)
+def test_the_workspace_is_no_delivery(workspace, deliver, where, sentence):
+    deliver(workspace.inbox / "monday", {"bar": 1})
+    with pytest.raises(WrongInput, match=re.escape(sentence)):
+        inbox.take(workspace, workspace.root / where, DAY, PARAMS)
+    assert list_batches(workspace.batches) == ()

@@ -75,8 +75,32 @@ def test_a_time_of_content_that_lies_ahead_was_set_by_hand(monday):
     assert unready(monday, SETTLE, newest(monday) + 11) is None
 
 
-def test_a_disk_whose_clock_is_ahead_is_waited_for(monday):
-    assert unready(monday, SETTLE, newest(monday) - 500).seen == "changed 0 s ago"
+def test_a_clock_that_was_set_back_keeps_nothing_waiting_for_ever(monday):
+    clock, told = Hours(newest(monday) - 500), []
+    assert unready(monday, SETTLE, clock.time).sentence() == (
+        "changed at a time that lies ahead of this machine's clock; it is taken once a night has seen it still for "
+        "10 s (an empty file _READY in it says it is whole)."
+    )
+    assert settle([monday], SETTLE, Clock(clock.now, clock.sleep), told.append) == ((monday,), {})
+    assert clock.waited == [10]
+    assert told[0].startswith("monday changed at a time that lies ahead of this machine's clock; waiting until a night")
+
+
+def test_a_disk_whose_clock_is_ahead_is_waited_for_while_it_changes(monday):
+    clock = Hours(newest(monday) - 500, lambda waited: (monday / f"{waited}.png").touch())
+    ready, left = settle([monday], SETTLE, Clock(clock.now, clock.sleep), lambda words: None)
+    assert (ready, list(left), len(clock.waited)) == ((), [monday], 3)
+
+
+def test_what_changes_after_the_clock_was_set_back_counts(monday):
+    start = newest(monday) - 500
+    watched = {}
+    assert unready(monday, SETTLE, start, watched).seconds == 10
+    assert unready(monday, SETTLE, start + 10, watched) is None
+    ahead, _ = watched[monday]
+    os.utime(monday / "cat" / "1.png", (start + 8, start + 8))
+    watched[monday] = ahead._replace(newest=newest(monday)), start
+    assert unready(monday, SETTLE, start + 10, watched).seconds == pytest.approx(8)
 
 
 @pytest.mark.parametrize(

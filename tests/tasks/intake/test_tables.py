@@ -221,3 +221,44 @@ def test_a_row_group_that_no_memory_holds_is_refused(tmp_path, taken, picture):
     sentence = r"Row group 0 of .*m.parquet holds 256 MiB of images, more than 256. Write the file with fewer rows"
     with pytest.raises(UnreadableBatch, match=sentence):
         taken(source)
+
+
+@pytest.fixture
+def arrow_memory():
+    """Bytes that Arrow takes, of the test alone."""
+    usual = pa.default_memory_pool()
+    pool = pa.proxy_memory_pool(usual)
+    pa.set_memory_pool(pool)
+    yield pool
+    pa.set_memory_pool(usual)
+
+
+@pytest.mark.parametrize("place", ["label", "note", "image.path", "manifest", "manifest of text"])
+def test_a_long_value_that_many_rows_share_is_refused_before_it_is_unpacked(tmp_path, arrow_memory, place):
+    rows, long = 400, "a" * 10_000_000
+    shared = pa.DictionaryArray.from_arrays(pa.array([0] * rows, pa.int32()), pa.array([long]))
+    columns = {"image": images(*[b"x"] * rows), "label": ["a"] * rows, "note": ["b"] * rows}
+    if place == "image.path":
+        columns = {"image": images(b"x", b"x", paths=[long, long]), "label": ["a", "a"]}
+    elif place == "manifest of text":
+        columns = {"path": ["a", "b"], "label": [long, long]}
+    elif place == "manifest":
+        columns = {"path": ["a"] * rows, "label": shared}
+    else:
+        columns[place] = shared
+    file = write_table(tmp_path / "m.parquet", columns, compression="zstd")
+    assert file.stat().st_size < 10_000
+    del columns, shared
+    said = r"^Column '.*' of .*m\.parquet holds a value of 10,000,000 bytes, more than the 65,536 that are allowed\."
+    with pytest.raises(UnreadableBatch, match=said):
+        read_delivery(file)
+    assert arrow_memory.max_memory() < 200e6, "not 4 GB"
+
+
+def test_more_than_there_is_memory_for_is_told(tmp_path, monkeypatch):
+    def fail(source):
+        raise MemoryError
+
+    monkeypatch.setattr("tasks.intake.deliveries._read", fail)
+    with pytest.raises(UnreadableBatch, match=r"monday takes more memory than there is\. Make several deliveries"):
+        read_delivery(tmp_path / "monday")

@@ -1,0 +1,56 @@
+"""Text from the columns of Parquet files that somebody sent, in little memory.
+
+A kilobyte of Parquet can hold a value of many megabytes, once, and name it in a million rows. So columns of text are
+read as Arrow dictionaries, in which each value stands once; lengths are checked there; and rows share one text.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as compute
+import pyarrow.parquet as parquet
+
+from records.errors import UnreadableBatch
+
+LONGEST_VALUE = 64 * 2**10
+"""Bytes of a label, a path or the value of a further column."""
+
+
+def text_columns(schema: pa.Schema) -> list[str]:
+    """Columns of text, and those of structs, dotted, as `ParquetFile` takes them for `read_dictionary`."""
+    found = [field.name for field in schema if _is_text(field.type)]
+    structs = (field for field in schema if pa.types.is_struct(field.type))
+    return found + [f"{field.name}.{inner.name}" for field in structs for inner in field.type if _is_text(inner.type)]
+
+
+def open_dictionaries(file: Path, **options: object) -> parquet.ParquetFile:
+    """A Parquet file whose text is read as dictionaries. Raises what `ParquetFile` raises."""
+    return parquet.ParquetFile(file, read_dictionary=text_columns(parquet.read_schema(file)), **options)
+
+
+def is_plain(kind: pa.DataType) -> bool:
+    """Whether values are text, numbers, dates or yes and no, as they are or in a dictionary."""
+    if pa.types.is_dictionary(kind):
+        return is_plain(kind.value_type)
+    binary = pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind)
+    return not (pa.types.is_nested(kind) or binary or kind == pa.binary_view())
+
+
+def texts(column: pa.Array, name: str, shown: str) -> Sequence[str | None]:
+    """The values of a column as text. Raises `UnreadableBatch` for one that is longer than `LONGEST_VALUE`."""
+    if pa.types.is_dictionary(column.type):
+        values = texts(column.dictionary, name, shown)
+        return [None if place is None else values[place] for place in column.indices.to_pylist()]
+    if _is_text(column.type):
+        longest = compute.max(compute.binary_length(column.cast(pa.large_string()))).as_py() or 0
+        if longest > LONGEST_VALUE:
+            raise UnreadableBatch(
+                f"Column '{name}' of {shown} holds a value of {longest:,} bytes, more than the {LONGEST_VALUE:,} that "
+                "are allowed. Shorten it or leave the column out."
+            )
+    return [None if value is None else str(value) for value in column.to_pylist()]
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or kind == pa.string_view())
