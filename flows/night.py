@@ -25,10 +25,10 @@ from records.training import TrainingLog
 from records.verdict import Verdict
 from serving import reload
 from tasks import stages
-from tasks.gate import quarantine
 from tasks.intake import inbox
 from tasks.intake.deliveries import printable
 from tasks.intake.readiness import CLOCK, Clock, settle
+from tasks.quarantine import holding
 from tasks.workspace import Workspace, alone
 
 log = logging.getLogger("retain")
@@ -148,7 +148,7 @@ def take_all(
     become a batch, and those that still change.
     """
     arrivals, unreadable = [], {}
-    quarantine.finish(place)
+    holding.finish(place)
     inbox.finish_taking(place)
     ready, left = settle(inbox.waiting(place), stages.params_of(place).ingest.settle_seconds, clock, log.info)
     waiting = {printable(delivery.name): why.sentence() for delivery, why in left.items()}
@@ -170,7 +170,7 @@ def take_all(
 def admit(place: Workspace, parent: int, request: Request) -> tuple[tuple[Experience, ...], tuple[Report, ...]]:
     """Validate all that is pending. What passes is named in run.json; what does not goes to quarantine."""
     learned = tuple(e.batch for e in stages.snapshot_of(place, parent).experiences)
-    run = RunFile(parent=parent, batches=quarantine.pending(place, learned), overrides=request.overrides())
+    run = RunFile(parent=parent, batches=holding.pending(place, learned), overrides=request.overrides())
     if not run.batches:
         return (), ()
     experiences, reports = validate_step(place, run)
@@ -207,7 +207,7 @@ def validate_step(place: Workspace, run: RunFile) -> tuple[tuple[Experience, ...
     experiences, reports = stages.run_validate(place, run)
     for report in reports:
         artifacts.show_report(report)
-    quarantine.file(place, reports)
+    holding.file(place, reports)
     return experiences, reports
 
 

@@ -46,7 +46,7 @@ def list_entries(workspace: Where = Path(), as_json: AsJson = False) -> None:
       retain quarantine list -w shop
       retain quarantine list -w shop --json | jq -r '.[].batch'
     """
-    from tasks.gate.quarantine import all_not_taken, entries
+    from tasks.quarantine.holding import all_not_taken, entries
     from tasks.workspace import Workspace
 
     place = Workspace.open(workspace)
@@ -85,14 +85,14 @@ def show(
       retain quarantine show 2026-03-02-3f -w shop --files look
     """
     from adapters.datastore import DataStore
-    from tasks.gate import quarantine
-    from tasks.gate.files import write_files
+    from tasks.quarantine import holding
+    from tasks.quarantine.files import write_files
     from tasks.workspace import Workspace
 
     if every and files is None:
         raise WrongInput("--all says which images --files writes; name a folder with --files DIR.")
     place = Workspace.open(workspace)
-    report = quarantine.find(place, batch)
+    report = holding.find(place, batch)
     written = None
     if files is not None:
         with screen.at_work(f"writing {files}"):
@@ -101,7 +101,7 @@ def show(
     if as_json:
         screen.print_json(report)
         return
-    views.show_report(report, place.root, quarantine.not_taken(place, report.batch))
+    views.show_report(report, place.root, holding.not_taken(place, report.batch))
     if files is not None and written is not None:
         views.say_written(report, place.root, files, written)
 
@@ -152,7 +152,7 @@ def release(
       retain quarantine release 2026-03-02-3f -w shop --accept test-leak
       retain quarantine release 2026-03-02-3f -w shop --manifest look/manifest.csv
     """
-    from tasks.gate import release as decisions
+    from tasks.quarantine import release as decisions
     from tasks.workspace import Workspace, alone
 
     place = Workspace.open(workspace)
@@ -188,11 +188,11 @@ def drop(
       retain quarantine drop 2026-03-02-3f -w shop
       retain quarantine drop 2026-03-02-3f -w shop --yes
     """
-    from tasks.gate import quarantine, release
+    from tasks.quarantine import holding, release
     from tasks.workspace import Workspace, alone
 
     place = Workspace.open(workspace)
-    report = quarantine.find(place, batch)
+    report = holding.find(place, batch)
     what = "what is known of its refused images" if report.admitted else screen.count(report.images, "image")
     if not yes and not _agreed(f"Drop {report.batch} ({screen.visible(report.source)}), {what}?"):
         screen.say("Nothing was dropped.")

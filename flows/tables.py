@@ -14,8 +14,8 @@ from records.scores import ScoreMatrix, ScoreRow
 if TYPE_CHECKING:
     from records.runs import RunFacts
     from tasks.gate.handbook import Asked
-    from tasks.gate.quarantine import Entry
     from tasks.overview import Change, Comparison
+    from tasks.quarantine.holding import Entry
     from tasks.slices import Slices
 
 COLOURS = {

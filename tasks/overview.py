@@ -11,10 +11,10 @@ from records.record import Record
 from records.registration import Registration
 from records.runs import RunFacts, VersionFacts
 from tasks.evaluate import OUTCOMES
-from tasks.gate.quarantine import pending, reports
 from tasks.intake.deliveries import printable
 from tasks.intake.inbox import named_beside, waiting
 from tasks.intake.readiness import unready
+from tasks.quarantine.holding import pending, reports
 from tasks.register import approve
 from tasks.stages import archive_of, params_of, registry_of, snapshot_of, version_folder
 from tasks.workspace import Workspace

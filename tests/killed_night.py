@@ -1,7 +1,7 @@
 """A night that is killed, as by a power cut: at the call of a function, before anything of that call is done.
 
-`test_night.py` runs it in a process of its own, with ORDER = (workspace, day, function, number of the call, Prefect's address). Nothing of
-the night is replaced but that one call.
+`test_night.py` runs it in a process of its own, with ORDER = (workspace, day, function, number of the call, Prefect's
+address). Nothing of the night is replaced but that one call.
 """
 
 import os

@@ -18,9 +18,8 @@ from tasks.gate import catalogue
 from tasks.gate.champion import Blind, Champion
 from tasks.gate.checks.base import Arriving, BatchCheck, ImageCheck, Left, Measured, severity_of
 from tasks.gate.earlier import EarlierImages
-from tasks.gate.report import summary
 from tasks.gate.settings import ValidateParams
-from tasks.gate.words import plain
+from tasks.gate.words import plain, summary
 
 NEEDED = (
     "image", "path", "label", "split", "problem", "detail", "format", "mode", "width", "height", "frames", "bytes",

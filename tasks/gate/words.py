@@ -1,4 +1,6 @@
-"""How the data gate writes numbers and names."""
+"""How the data gate writes numbers, names and sentences."""
+
+from collections.abc import Mapping, Sequence
 
 
 def plain(text: str, most: int = 400) -> str:
@@ -18,3 +20,28 @@ def percent(share: float, limit: float = 0) -> str:
     while round(100 * share, digits) <= 100 * limit < 100 * share and digits < 9:
         digits += 1
     return f"{round(100 * share, digits):.10g}%"
+
+
+def summary(
+    images: int,
+    refused: Mapping[str, int],
+    dropped: Mapping[str, int],
+    limit: float | None = None,
+    lacks: Sequence[str] = (),
+) -> str:
+    """One sentence about a batch of `images` images.
+
+    `refused` and `dropped` say for what reason how many were left out: `{"12 truncated": 12}`. It is quarantined if a
+    `limit` is given (the share 0..1 that the refused ones exceed), or if `lacks` says what there is too little of.
+    """
+    bad = sum(refused.values())
+    if limit is not None:
+        told = f"{bad} of {count_of(images)} ({percent(bad / images, limit)}) {'was' if bad == 1 else 'were'} refused"
+        return f"Quarantined: {told}, more than the {100 * limit:.4g}% allowed: {', '.join(refused)}."
+    away = [f"{bad} ({percent(bad / images)}) refused: {', '.join(refused)}"] if refused else []
+    away += [f"{sum(dropped.values())} left out: {', '.join(dropped)}"] if dropped else []
+    if lacks:
+        return f"Quarantined: {'; '.join([*lacks, *away])}."
+    left = images - bad - sum(dropped.values())
+    whole = count_of(images)
+    return f"Admitted: {'; '.join([f'all {whole}' if left == images else f'{left} of {whole}', *away])}."

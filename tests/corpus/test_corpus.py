@@ -17,10 +17,10 @@ import pytest
 from records.errors import UnreadableBatch
 from records.experience import RejectedBatch
 from tasks.gate.earlier import EarlierImages
-from tasks.gate.report import report_html
 from tasks.gate.settings import ValidateParams
 from tasks.gate.validate import validate
 from tasks.intake.ingest import IngestParams, ingest, list_batches
+from tasks.quarantine.report import report_html
 from tests.corpus.delivery_cases import DELIVERIES
 from tests.corpus.files import whole
 from tests.corpus.image_cases import IMAGES

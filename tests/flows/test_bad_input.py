@@ -23,7 +23,7 @@ from flows.cli import main
 from records.experience import Report
 from records.registration import RunFile
 from tasks import stages
-from tasks.gate import quarantine
+from tasks.quarantine import holding
 from tasks.workspace import Workspace
 
 RETAIN = [sys.executable, "-m", "flows.cli"]
@@ -161,7 +161,7 @@ def test_a_partly_bad_batch_names_the_numbers(folder):
 
 
 def test_status_shows_quarantine_and_its_page(folder, retain):
-    page = quarantine.set_aside(folder.workspace, folder.report)
+    page = holding.set_aside(folder.workspace, folder.report)
     told = retain("status", "-w", folder.workspace.root)
     assert told.code == 0
     assert f"quarantine   {folder.report.batch} (monday)" in told.out

@@ -16,12 +16,12 @@ from records.batch import Batch
 from records.experience import Check, Report
 from records.registration import RunFile
 from tasks.creation import create
-from tasks.gate import quarantine
-from tasks.gate.release import Wish, release
 from tasks.intake import inbox
 from tasks.intake.corrections import Correction, correct
 from tasks.intake.ingest import list_batches, read_batch
 from tasks.overview import status_of
+from tasks.quarantine import holding
+from tasks.quarantine.release import Wish, release
 from tasks.stages import facts_of, params_of, run_validate
 from tasks.workspace import Workspace, alone
 
@@ -52,7 +52,7 @@ def original(tmp_path_factory, deliver) -> Path:
     ]
     _, reports = run_validate(workspace, RunFile(batches=tuple(batches)), keep=False)
     assert [(report.admitted, len(report.faulty_rows())) for report in reports] == [(False, 8), (True, 3), (True, 0)]
-    quarantine.file(workspace, reports)
+    holding.file(workspace, reports)
     status_of(workspace)
     return workspace.root
 
@@ -144,7 +144,7 @@ def test_show_tells_what_is_wrong_and_what_to_do(decide, shop, held, partly):
     assert f"quarantine/{held}/report.html" in told
     assert f"retain quarantine release {held} --leave-out refused -w " in told
     assert f"retain quarantine show {partly} --files DIR -w " in decide("show", partly).out
-    assert Report.model_validate_json(decide("show", held, "--json").out) in quarantine.reports(shop)
+    assert Report.model_validate_json(decide("show", held, "--json").out) in holding.reports(shop)
 
 
 def test_files_that_were_not_taken_are_told(decide, shop, held, partly):
@@ -185,7 +185,7 @@ def test_once_the_class_is_allowed_the_batch_is_pending(decide, shop, held, git)
     shop.params.write_text(shop.params.read_text().replace("[bar, column]", '[bar, column, "colum?"]'))
     told = decide("release", held, "--by", "ada", "--note", "a class\nof its own")
     assert told.out.splitlines()[0] == f"Released: the next night learns {held}, without 2 images that stay here."
-    assert held in quarantine.pending(shop, ())
+    assert held in holding.pending(shop, ())
     assert decide("list").out.count(held) == 1, "two images are still broken"
     assert not shop.night.exists(), "the last night's files are as they were"
     (shop.params).write_text(shop.params.read_text() + "\n")
@@ -200,8 +200,8 @@ def test_what_was_refused_can_stay_behind(decide, shop, held, git):
     assert (document["entry"], document["batch"], document["report"]["admitted"]) == (held, made.id, True)
     assert (made.images, made.replaces, made.note, made.source) == (40, True, "by ada: not worth it", "held")
     assert made.id.startswith("2026-03-09-")
-    assert quarantine.pending(shop, ()) == (*list_batches(shop.batches)[1:3], made.id)
-    assert [entry.batch for entry in quarantine.entries(shop)] == [list_batches(shop.batches)[1]]
+    assert holding.pending(shop, ()) == (*list_batches(shop.batches)[1:3], made.id)
+    assert [entry.batch for entry in holding.entries(shop)] == [list_batches(shop.batches)[1]]
     names = git("show", "--name-only", "--format=%s").split()
     assert names[:4] == ["Correct", held, "as", made.id]
     assert names[4:] == ["data.dvc", f"quarantine/{held}/report.html", f"quarantine/{held}/report.json"]
@@ -257,9 +257,9 @@ def test_that_new_classes_are_meant_is_said_of_each_batch_anew(decide, shop, hel
     asked = Check(name="class-unconfirmed", severity="refuse batch", meaning="", remedy="", passed=False, found=1)
 
     def doubt(report: Report) -> None:
-        quarantine.set_aside(shop, report.model_copy(update={"checks": (*report.checks, asked), "admitted": False}))
+        holding.set_aside(shop, report.model_copy(update={"checks": (*report.checks, asked), "admitted": False}))
 
-    doubt(quarantine.find(shop, held))
+    doubt(holding.find(shop, held))
     decide("release", held, "--accept", "class-unconfirmed", "--accept", "refused-share", "--arrived", "2026-03-09")
     first = correction_of(shop, held)
     assert first.accepted == ("class-unconfirmed", "refused-share")
@@ -279,16 +279,16 @@ def test_of_an_admitted_batch_only_what_was_refused_is_released(decide, shop, pa
     assert f"{made.id} is in quarantine." in told.out, "three images are too few to learn from alone"
     assert sorted(paths_of(shop, made)) == ["bar/half.png", "cross/0000.png", "cross/0001.png"]
     assert not made.replaces
-    assert partly in quarantine.pending(shop, ()), "the admitted batch stays as it is"
-    assert made.id not in quarantine.pending(shop, ())
-    assert [entry.batch for entry in quarantine.entries(shop)][1:] == [made.id]
+    assert partly in holding.pending(shop, ()), "the admitted batch stays as it is"
+    assert made.id not in holding.pending(shop, ())
+    assert [entry.batch for entry in holding.entries(shop)][1:] == [made.id]
 
 
 def test_a_night_that_validates_again_makes_no_entry_of_what_was_corrected(decide, shop, partly):
     decide("release", partly, "--relabel", "cross=bar")
     _, reports = run_validate(shop, RunFile(batches=(partly,)), keep=False)
-    quarantine.file(shop, reports)
-    assert partly not in [entry.batch for entry in quarantine.entries(shop)]
+    holding.file(shop, reports)
+    assert partly not in [entry.batch for entry in holding.entries(shop)]
 
 
 def test_refused_images_that_were_not_corrected_go_on_waiting(decide, shop, partly, git, tmp_path):
@@ -296,41 +296,41 @@ def test_refused_images_that_were_not_corrected_go_on_waiting(decide, shop, part
     told = decide("release", partly, "--leave-out", "file-truncated", "--relabel", "cross=bar")
     assert f"1 refused image of {partly} is not in it and stays in quarantine." in told.out
     made = correction_of(shop, partly)
-    left = quarantine.find(shop, partly)
+    left = holding.find(shop, partly)
     (row,) = left.faulty_rows()
     assert facts_of(shop, partly)["path"][row] == "bar/half.png"
     assert left.summary.endswith("2 of the refused are corrected since.")
     told = decide("release", partly, "--manifest", tmp_path / "look" / "manifest.csv")
     assert "is none of the images that wait" in told.sentence
     decide("release", partly, "--relabel", "bar=column", "--arrived", "2026-03-20")
-    assert partly not in [entry.batch for entry in quarantine.entries(shop)]
+    assert partly not in [entry.batch for entry in holding.entries(shop)]
     assert not (shop.quarantine / partly).exists()
     assert f"What it corrected, {partly}, is in quarantine again." in decide("drop", made.id, "--yes").out
-    assert len(quarantine.find(shop, partly).faulty_rows()) == 2
+    assert len(holding.find(shop, partly).faulty_rows()) == 2
     assert git("status", "--porcelain") == ""
 
 
 @pytest.mark.parametrize("versioned", [False, True])
 def test_a_killed_correction_of_some_refused_images_is_finished(decide, shop, partly, git, shell, versioned):
-    labels = dict.fromkeys(quarantine.find(shop, partly).faulty_rows()[1:], "bar")
+    labels = dict.fromkeys(holding.find(shop, partly).faulty_rows()[1:], "bar")
     made = correct(shop.batches, shop.state / "staging", read_batch(shop.batches, partly),
                    Correction(labels, replaces=False), DAY, 2**20)  # fmt: skip
     if versioned:
         shell(shop.root, "dvc", "add", "data")
     told = decide("release", partly, "--relabel", "cross=bar")
     assert f"{partly} is corrected as {made.id}: 2 images." in told.out
-    assert len(quarantine.find(shop, partly).faulty_rows()) == 1
+    assert len(holding.find(shop, partly).faulty_rows()) == 1
     assert git("status", "--porcelain") == ""
-    assert quarantine.finish(shop) == ()
+    assert holding.finish(shop) == ()
 
 
 def test_a_batch_that_is_refused_after_its_refused_images_were_corrected_is_held_back(decide, shop, partly):
     decide("release", partly, "--leave-out", "file-truncated", "--relabel", "cross=bar")
     first = correction_of(shop, partly)
     _, (report,) = run_validate(shop, RunFile(batches=(partly,)), keep=False)
-    quarantine.file(shop, [report.model_copy(update={"admitted": False})])
-    assert partly not in quarantine.pending(shop, ())
-    assert not quarantine.find(shop, partly).admitted
+    holding.file(shop, [report.model_copy(update={"admitted": False})])
+    assert partly not in holding.pending(shop, ())
+    assert not holding.find(shop, partly).admitted
     decide("release", partly, "--leave-out", "refused", "--arrived", "2026-03-20")
     (second,) = [b for b in (read_batch(shop.batches, n) for n in list_batches(shop.batches)) if b.replaces]
     assert (second.corrects, second.images) == (partly, 70)
@@ -340,12 +340,12 @@ def test_a_batch_that_is_refused_after_its_refused_images_were_corrected_is_held
 def test_a_correction_can_be_corrected(decide, shop, held):
     decide("release", held, "--accept", "refused-share", "--arrived", "2026-03-09")
     first = correction_of(shop, held)
-    quarantine.set_aside(shop, quarantine_report(shop, first.id))
+    holding.set_aside(shop, quarantine_report(shop, first.id))
     told = decide("release", first.id, "--leave-out", "refused", "--arrived", "2026-03-10")
     second = correction_of(shop, first.id)
     assert f"the next night learns {second.id}." in told.out
     assert second.accepted == ("refused-share",)
-    assert set(quarantine.pending(shop, ())) == {*list_batches(shop.batches)} - {held, first.id}
+    assert set(holding.pending(shop, ())) == {*list_batches(shop.batches)} - {held, first.id}
 
 
 def quarantine_report(shop: Workspace, batch_id: str) -> Report:
@@ -419,14 +419,14 @@ def test_a_corrected_batch_is_not_released_again(decide, held):
 
 def killed(shop: Workspace, held: str, at: str, shell) -> Batch:
     """As if `release --leave-out refused` had been killed `at` a point."""
-    report = quarantine.find(shop, held)
+    report = holding.find(shop, held)
     labels = facts_of(shop, held)["label"].drop(index=list(report.faulty_rows())).to_dict()
     made = correct(shop.batches, shop.state / "staging", read_batch(shop.batches, held),
                    Correction(labels, replaces=True), DAY, 2**20)  # fmt: skip
     if at != "made":
         shell(shop.root, "dvc", "add", "data")
     if at == "entry removed":
-        for path in quarantine.files_of(shop, held):
+        for path in holding.files_of(shop, held):
             path.unlink()
     return made
 
@@ -445,15 +445,15 @@ def test_a_release_that_was_killed_is_finished_by_the_same_command(decide, shop,
     assert correction_of(shop, held) == made
     assert git("status", "--porcelain") == ""
     assert not (shop.quarantine / held).exists()
-    assert made.id in quarantine.pending(shop, ())
+    assert made.id in holding.pending(shop, ())
 
 
 @pytest.mark.parametrize("at", POINTS)
 def test_or_by_the_next_night(shop, held, git, shell, at):
     made = killed(shop, held, at, shell)
-    assert made.id in quarantine.pending(shop, ())
-    assert held not in quarantine.pending(shop, ())
-    assert quarantine.finish(shop) == (held,)
+    assert made.id in holding.pending(shop, ())
+    assert held not in holding.pending(shop, ())
+    assert holding.finish(shop) == (held,)
     assert git("status", "--porcelain") == ""
     shutil.rmtree(shop.batches)
     DataStore(shop.root).pull()
@@ -464,7 +464,7 @@ def test_a_release_that_was_killed_before_it_made_anything_left_the_entry(decide
     staging = shop.state / "staging" / "batch"
     staging.mkdir(parents=True, exist_ok=True)
     (staging / "images-00000.parquet").write_bytes(b"half")
-    assert held in [entry.batch for entry in quarantine.entries(shop)]
+    assert held in [entry.batch for entry in holding.entries(shop)]
     decide("release", held, "--leave-out", "refused")
     assert correction_of(shop, held).images == 40
 
@@ -480,26 +480,26 @@ def test_a_dropped_batch_leaves_the_archive_and_comes_back_from_history(decide, 
     assert git("status", "--porcelain") == ""
     command = told.out.splitlines()[1].partition(" && ")[2].split()
     shell(shop.root, *command)
-    assert held in quarantine.pending(shop, ())
+    assert held in holding.pending(shop, ())
     assert read_batch(shop.batches, held).images == 48
 
 
 def test_of_an_admitted_batch_only_the_entry_is_dropped(decide, shop, partly, git):
     told = decide("drop", partly, "--yes", "--json")
     assert json.loads(told.out)["left"] is False
-    assert partly in quarantine.pending(shop, ())
-    assert partly not in [entry.batch for entry in quarantine.entries(shop)]
+    assert partly in holding.pending(shop, ())
+    assert partly not in [entry.batch for entry in holding.entries(shop)]
     assert git("status", "--porcelain") == ""
 
 
 def test_to_drop_a_correction_is_to_go_back(decide, shop, held, git):
     decide("release", held, "--accept", "refused-share")
     made = correction_of(shop, held)
-    quarantine.set_aside(shop, quarantine_report(shop, made.id))
+    holding.set_aside(shop, quarantine_report(shop, made.id))
     told = decide("drop", made.id, "--yes")
     assert f"What it corrected, {held}, is in quarantine again." in told.out
-    assert quarantine.entries(shop)[0].batch == held
-    assert held not in quarantine.pending(shop, ())
+    assert holding.entries(shop)[0].batch == held
+    assert held not in holding.pending(shop, ())
     assert git("status", "--porcelain") == ""
 
 
@@ -508,10 +508,10 @@ def test_a_drop_that_was_killed_goes_on(decide, shop, held, git, shell, at):
     shutil.rmtree(shop.batches / held)
     if at == "versioned":
         shell(shop.root, "dvc", "add", "data")
-    assert held in [entry.batch for entry in quarantine.entries(shop)]
+    assert held in [entry.batch for entry in holding.entries(shop)]
     assert decide("drop", held, "--yes").code == 0
     assert held not in list_batches(shop.batches)
-    assert [entry.batch for entry in quarantine.entries(shop)] == [list_batches(shop.batches)[0]]
+    assert [entry.batch for entry in holding.entries(shop)] == [list_batches(shop.batches)[0]]
     assert git("status", "--porcelain") == ""
 
 
@@ -546,8 +546,8 @@ def test_what_a_night_refused_of_a_learned_batch_is_released_as_a_batch_of_its_o
     capsys.readouterr()
     views.show_night(night, workspace.root)
     assert f"refused      {report.batch} (monday): 6 images of 123" in capsys.readouterr().out
-    assert quarantine.reports(workspace) == (report,)
+    assert holding.reports(workspace) == (report,)
     told = release(workspace, report.batch, Wish(), DAY)
     made = correction_of(workspace, report.batch)
     assert (told.batch, made.images, made.replaces) == (made.id, 6, False)
-    assert [report.batch for report in quarantine.reports(workspace)] == [made.id]
+    assert [report.batch for report in holding.reports(workspace)] == [made.id]

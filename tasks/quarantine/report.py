@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from html import escape
 
 from records.experience import Check, Complaint, Report
-from tasks.gate.chart import chart
-from tasks.gate.style import STYLE
-from tasks.gate.words import count_of, percent, plain
+from tasks.gate.words import count_of, plain
+from tasks.quarantine.chart import chart
+from tasks.quarantine.style import STYLE
 
 THUMBNAILS = 24
 """Most images that the page shows for one reason."""
@@ -72,31 +72,6 @@ class Exhibits:
 
 
 NOTHING = Exhibits()
-
-
-def summary(
-    images: int,
-    refused: Mapping[str, int],
-    dropped: Mapping[str, int],
-    limit: float | None = None,
-    lacks: Sequence[str] = (),
-) -> str:
-    """One sentence about a batch of `images` images.
-
-    `refused` and `dropped` say for what reason how many were left out: `{"12 truncated": 12}`. It is quarantined if a
-    `limit` is given (the share 0..1 that the refused ones exceed), or if `lacks` says what there is too little of.
-    """
-    bad = sum(refused.values())
-    if limit is not None:
-        told = f"{bad} of {count_of(images)} ({percent(bad / images, limit)}) {'was' if bad == 1 else 'were'} refused"
-        return f"Quarantined: {told}, more than the {100 * limit:.4g}% allowed: {', '.join(refused)}."
-    away = [f"{bad} ({percent(bad / images)}) refused: {', '.join(refused)}"] if refused else []
-    away += [f"{sum(dropped.values())} left out: {', '.join(dropped)}"] if dropped else []
-    if lacks:
-        return f"Quarantined: {'; '.join([*lacks, *away])}."
-    left = images - bad - sum(dropped.values())
-    whole = count_of(images)
-    return f"Admitted: {'; '.join([f'all {whole}' if left == images else f'{left} of {whole}', *away])}."
 
 
 def report_html(report: Report, exhibits: Exhibits = NOTHING) -> str:

@@ -15,10 +15,10 @@ from models.archive import ADMITTED
 from models.images import decode
 from records.errors import RetainError
 from records.experience import Report
-from tasks.gate.report import ClassCount, Exhibits, Picture, shown_complaints
 from tasks.gate.words import plain
 from tasks.intake.ingest import read_batch
 from tasks.intake.rows import Row, read_rows
+from tasks.quarantine.report import ClassCount, Exhibits, Picture, shown_complaints
 from tasks.stages import facts_of
 from tasks.workspace import Workspace
 

@@ -15,15 +15,15 @@ from records.errors import WrongInput
 from records.experience import Check, Report
 from records.record import Record
 from records.registration import RunFile
-from tasks.gate import quarantine
 from tasks.gate.checks.files import FAULTS
-from tasks.gate.files import read_files, rows_of
 from tasks.gate.words import count_of, plain
 from tasks.intake.corrections import Correction, correct
 from tasks.intake.deliveries import label_of, label_problem
 from tasks.intake.ingest import list_batches, read_batch
 from tasks.intake.rows import read_rows
 from tasks.params import read_params
+from tasks.quarantine import holding
+from tasks.quarantine.files import read_files, rows_of
 from tasks.stages import registry_of, run_validate, snapshot_of
 from tasks.workspace import Workspace
 
@@ -88,18 +88,18 @@ def release(workspace: Workspace, beginning: str, wish: Wish, day: date) -> Rele
     Raises `WrongInput` if there is no such entry, or if a correction fits nothing in it; then nothing has changed.
     """
     DataStore(workspace.root).restore_missing()
-    finished = [batch for batch in quarantine.finish(workspace) if beginning and batch.startswith(beginning)]
+    finished = [batch for batch in holding.finish(workspace) if beginning and batch.startswith(beginning)]
     champion = registry_of(workspace).champion()
     if len(finished) == 1:
         made = [b for b in list_batches(workspace.batches) if _corrects(workspace, b) == finished[0]][-1]
         return Released(entry=finished[0], batch=made, report=_ask(workspace, made, champion), finished=True)
-    report = quarantine.find(workspace, beginning)
+    report = holding.find(workspace, beginning)
     learned = any(e.batch == report.batch for e in snapshot_of(workspace, champion).experiences)
     asked, waiting = report.batch, 0
     # What is learned is not asked about again; the images that it left behind are a batch of their own.
     if wish.corrects() or learned:
         asked = _correct(workspace, report, wish, day).id
-        left = quarantine.waits(workspace, report.batch)
+        left = holding.waits(workspace, report.batch)
         waiting = len(left.faulty_rows()) if left else 0
     told = _ask(workspace, asked, champion, wish.words())
     return Released(entry=report.batch, batch=asked, report=told, waiting=waiting)
@@ -113,20 +113,20 @@ def drop(workspace: Workspace, beginning: str) -> Dropped:
     """
     store = DataStore(workspace.root)
     store.restore_missing()
-    quarantine.finish(workspace)
-    report = quarantine.find(workspace, beginning)
-    head, files = store.head(), quarantine.files_of(workspace, report.batch)
-    aside = quarantine.not_taken(workspace, report.batch)
+    holding.finish(workspace)
+    report = holding.find(workspace, beginning)
+    head, files = store.head(), holding.files_of(workspace, report.batch)
+    aside = holding.not_taken(workspace, report.batch)
     if report.admitted:
-        quarantine.take_away(workspace, report.batch, f"Drop what {report.batch} may not teach")
+        holding.take_away(workspace, report.batch, f"Drop what {report.batch} may not teach")
         return Dropped(batch=report.batch, left=False, commit=head, not_taken=aside)
     folder = workspace.batches / report.batch
     before = _corrects(workspace, report.batch) if folder.exists() else ""
     back = _bring_back(workspace, before, report.batch) if before else ()
     _remove(folder, workspace.state / "dropped")
     store.commit_data(f"Drop {report.batch}", gone=files, back=back)
-    quarantine.clear(workspace, report.batch)
-    there = before if before and quarantine.waits(workspace, before) else ""
+    holding.clear(workspace, report.batch)
+    there = before if before and holding.waits(workspace, before) else ""
     return Dropped(batch=report.batch, left=True, commit=head, back=there, not_taken=aside)
 
 
@@ -135,7 +135,7 @@ def _bring_back(workspace: Workspace, batch_id: str, correction: str) -> tuple[P
     others = [read_batch(workspace.batches, name) for name in list_batches(workspace.batches) if name != correction]
     replaced = any(batch.corrects == batch_id and batch.replaces for batch in others)
     gone = not (workspace.batches / batch_id).exists()
-    files = quarantine.files_of(workspace, batch_id)
+    files = holding.files_of(workspace, batch_id)
     there = any(path.exists() for path in files)
     return () if replaced or gone or there else DataStore(workspace.root).bring_back(files)
 
@@ -156,7 +156,7 @@ def _remove(folder: Path, aside: Path) -> None:
 def _ask(workspace: Workspace, batch_id: str, champion: int, why: str = "") -> Report:
     """What the whole gate says of a batch now; entries are as it says."""
     _, (report,) = run_validate(workspace, RunFile(parent=champion, batches=(batch_id,)), keep=False)
-    quarantine.file(workspace, (report,), why)
+    holding.file(workspace, (report,), why)
     return report
 
 
@@ -175,15 +175,15 @@ def _correct(workspace: Workspace, report: Report, wish: Wish, day: date) -> Bat
     )
     params = read_params(workspace.params).ingest
     batch = correct(workspace.batches, workspace.state / "staging", original, correction, day, params.shard_bytes)
-    gone = () if quarantine.waits(workspace, original.id) else quarantine.files_of(workspace, original.id)
+    gone = () if holding.waits(workspace, original.id) else holding.files_of(workspace, original.id)
     DataStore(workspace.root).commit_data(f"Correct {original.id} as {batch.id}", gone=gone)
-    quarantine.clear(workspace, original.id)
+    holding.clear(workspace, original.id)
     return batch
 
 
 def _chosen(workspace: Workspace, report: Report, original: Batch, wish: Wish) -> dict[int, str]:
     """Row to label, for the images that are released."""
-    taken = quarantine.corrected_rows(workspace, original.id)
+    taken = holding.corrected_rows(workspace, original.id)
     found = read_rows(workspace.batches, original, rows_of(report, taken=taken), ("label",))
     labels = {number: str(row["label"]) for number, row in found}
     if wish.manifest is not None:

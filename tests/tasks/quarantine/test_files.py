@@ -12,9 +12,9 @@ import pytest
 from records.errors import WrongInput
 from records.experience import Check, Complaint, Report
 from tasks.creation import create
-from tasks.gate.files import read_files, rows_of, write_files
 from tasks.intake import inbox
 from tasks.intake.ingest import IngestParams
+from tasks.quarantine.files import read_files, rows_of, write_files
 from tasks.stages import facts_of
 from tasks.workspace import Workspace
 

@@ -7,7 +7,8 @@ from html.parser import HTMLParser
 import pytest
 
 from records.experience import Check, Comparison, Complaint, Report
-from tasks.gate.report import (
+from tasks.gate.words import percent, plain
+from tasks.quarantine.report import (
     MOST_CLASSES,
     MOST_IMAGES,
     THUMBNAILS,
@@ -18,7 +19,6 @@ from tasks.gate.report import (
     shown_complaints,
     summary,
 )
-from tasks.gate.words import percent, plain
 
 BATCH = "2026-01-05-3f2a9c1b"
 

@@ -19,11 +19,11 @@ from records.batch import Batch
 from records.errors import WrongInput
 from records.experience import Report
 from records.record import Record
-from tasks.gate.exhibits import exhibits
-from tasks.gate.report import report_html
 from tasks.intake.inbox import kept_aside
 from tasks.intake.ingest import list_batches, read_batch
 from tasks.intake.rows import read_rows
+from tasks.quarantine.exhibits import exhibits
+from tasks.quarantine.report import report_html
 from tasks.workspace import Workspace
 
 

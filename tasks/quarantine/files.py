@@ -15,12 +15,12 @@ from pathlib import Path
 
 from records.errors import WrongInput
 from records.experience import Report
-from tasks.gate.quarantine import corrected_rows
 from tasks.gate.words import plain
 from tasks.intake.deliveries import label_of
 from tasks.intake.ingest import read_batch
 from tasks.intake.manifests import Manifest, read_manifest
 from tasks.intake.rows import read_rows
+from tasks.quarantine.holding import corrected_rows
 from tasks.workspace import Workspace
 
 MANIFEST = "manifest.csv"

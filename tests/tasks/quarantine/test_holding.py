@@ -15,10 +15,10 @@ from records.experience import Complaint, Report
 from records.registration import RunFile
 from tasks import stages
 from tasks.creation import create
-from tasks.gate import quarantine
-from tasks.gate.exhibits import exhibits, thumbnail
 from tasks.intake import inbox
 from tasks.intake.ingest import IngestParams
+from tasks.quarantine import holding
+from tasks.quarantine.exhibits import exhibits, thumbnail
 from tasks.workspace import Workspace
 
 DAY = date(2026, 3, 2)
@@ -57,7 +57,7 @@ def git(workspace: Workspace, *words: str) -> str:
 
 
 def test_page_and_record_are_written_and_committed(workspace, report):
-    page = quarantine.set_aside(workspace, report)
+    page = holding.set_aside(workspace, report)
     folder = workspace.quarantine / report.batch
     assert page == folder / "report.html"
     assert TRUNCATED in page.read_text()
@@ -71,70 +71,70 @@ def test_page_and_record_are_written_and_committed(workspace, report):
 
 
 def test_to_set_aside_twice_is_to_set_aside_once(workspace, report):
-    quarantine.set_aside(workspace, report)
+    holding.set_aside(workspace, report)
     commit = git(workspace, "rev-parse", "HEAD")
-    quarantine.set_aside(workspace, report)
+    holding.set_aside(workspace, report)
     assert git(workspace, "rev-parse", "HEAD") == commit
 
 
 def test_a_batch_in_quarantine_is_not_pending_until_its_record_is_taken_away(workspace, report):
-    before = quarantine.pending(workspace, ())
+    before = holding.pending(workspace, ())
     assert len(before) == 2
-    quarantine.set_aside(workspace, report)
-    assert quarantine.reports(workspace) == (report,)
-    assert quarantine.pending(workspace, ()) == before[1:]
+    holding.set_aside(workspace, report)
+    assert holding.reports(workspace) == (report,)
+    assert holding.pending(workspace, ()) == before[1:]
     (workspace.quarantine / report.batch / "report.json").unlink()
-    assert quarantine.reports(workspace) == ()
-    assert quarantine.pending(workspace, ()) == before
+    assert holding.reports(workspace) == ()
+    assert holding.pending(workspace, ()) == before
 
 
 def test_an_admitted_batch_of_which_images_were_refused_has_an_entry_and_is_pending(workspace, report):
     admitted = report.model_copy(update={"admitted": True})
-    quarantine.file(workspace, (admitted,))
-    assert quarantine.reports(workspace) == (admitted,)
-    assert report.batch in quarantine.pending(workspace, ())
-    (entry,) = quarantine.entries(workspace)
+    holding.file(workspace, (admitted,))
+    assert holding.reports(workspace) == (admitted,)
+    assert report.batch in holding.pending(workspace, ())
+    (entry,) = holding.entries(workspace)
     assert (entry.admitted, entry.refused, entry.images) == (True, 4, 20)
     assert git(workspace, "log", "-1", "--format=%s").strip() == f"Set aside images of {report.batch}"
 
 
 def test_an_entry_goes_when_the_gate_finds_nothing_any_more(workspace, report):
-    quarantine.file(workspace, (report,))
+    holding.file(workspace, (report,))
     folder = workspace.quarantine / report.batch
-    quarantine.file(workspace, (report.model_copy(update={"admitted": True, "checks": ()}),), "by ada")
+    holding.file(workspace, (report.model_copy(update={"admitted": True, "checks": ()}),), "by ada")
     assert [path.name for path in folder.rglob("*.*")] == ["link.png"], "what was not taken from the inbox stays"
     assert git(workspace, "log", "-1", "--format=%s").strip() == f"Release {report.batch} by ada"
     assert git(workspace, "status", "--porcelain") == ""
 
 
 def test_what_a_killed_command_did_not_commit_is_committed(workspace, report):
-    quarantine.set_aside(workspace, report)
-    for path in quarantine.files_of(workspace, report.batch):
+    holding.set_aside(workspace, report)
+    for path in holding.files_of(workspace, report.batch):
         path.unlink()
-    assert quarantine.finish(workspace) == ()
+    assert holding.finish(workspace) == ()
     assert git(workspace, "status", "--porcelain") == ""
     head = git(workspace, "rev-parse", "HEAD")
-    assert quarantine.finish(workspace) == ()
+    assert holding.finish(workspace) == ()
     assert git(workspace, "rev-parse", "HEAD") == head
 
 
 def test_an_entry_is_found_by_the_beginning_of_its_batch(workspace, report):
-    quarantine.set_aside(workspace, report)
+    holding.set_aside(workspace, report)
     other = report.model_copy(update={"batch": f"{DAY}-00000000"})
     other.write(workspace.quarantine / other.batch / "report.json")
-    assert quarantine.find(workspace, report.batch) == report
-    assert quarantine.find(workspace, report.batch[:13]) == report
+    assert holding.find(workspace, report.batch) == report
+    assert holding.find(workspace, report.batch[:13]) == report
     with pytest.raises(WrongInput, match=f"'{DAY}' fits {DAY}-00000000, {report.batch}. Write more of the id."):
-        quarantine.find(workspace, str(DAY))
+        holding.find(workspace, str(DAY))
     for text in ("1999", ""):
         with pytest.raises(WrongInput, match=f"Nothing in quarantine begins with '{text}'; there are {DAY}-00000000"):
-            quarantine.find(workspace, text)
+            holding.find(workspace, text)
 
 
 def test_what_was_learned_is_not_pending(workspace):
-    first, second = quarantine.pending(workspace, ())
-    assert quarantine.pending(workspace, (first,)) == (second,)
-    assert quarantine.pending(workspace, (second, first)) == ()
+    first, second = holding.pending(workspace, ())
+    assert holding.pending(workspace, (first,)) == (second,)
+    assert holding.pending(workspace, (second, first)) == ()
 
 
 def test_only_what_can_be_decoded_has_a_thumbnail(workspace, report):
@@ -152,7 +152,7 @@ def test_only_what_can_be_decoded_has_a_thumbnail(workspace, report):
 
 
 def test_the_counterpart_is_shown_if_it_is_still_there(workspace, report):
-    other = next(b for b in quarantine.pending(workspace, ()) if b != report.batch)
+    other = next(b for b in holding.pending(workspace, ()) if b != report.batch)
     for like, known in ((f"{other}#1", True), ("2026-01-01-00000000#1", False), ("nonsense#x", False)):
         complaint = Complaint(row=0, path="a.png", detail="", like=like)
         check = report.checks[0].model_copy(update={"passed": False, "found": 1, "complaints": (complaint,)})
