@@ -55,7 +55,7 @@ def names_of(file: Path) -> Iterator[str]:
         if "path" in header:
             place = header.index("path")
             yield from (line[place] for line in lines)
-    except (UnreadableBatch, OSError):
+    except (UnreadableBatch, OSError, MemoryError):
         return
 
 
