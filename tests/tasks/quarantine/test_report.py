@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 import pytest
 
 from records.experience import Check, Comparison, Complaint, Report
-from tasks.gate.words import percent, plain
+from tasks.gate.words import percent, plain, summary
 from tasks.quarantine.report import (
     MOST_CLASSES,
     MOST_IMAGES,
@@ -17,7 +17,6 @@ from tasks.quarantine.report import (
     Picture,
     report_html,
     shown_complaints,
-    summary,
 )
 
 BATCH = "2026-01-05-3f2a9c1b"
