@@ -162,13 +162,14 @@ def test_nothing_is_pickled(logged):
 @pytest.mark.skipif(sys.platform != "linux", reason="pidfd_open is of Linux")
 @pytest.mark.parametrize("end", ["", "os.kill(os.getpid(), 9)"], ids=["ends", "is killed"])
 def test_no_process_is_left_when_its_owner(end):
-    script = (
-        f"import os\nfrom serving import reload\nreload.warm()\nprint(reload._waiting.process.pid, flush=True)\n{end}"
-    )
-    owner = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
+    told = "print(reload._waiting.process.pid, flush=True)"
+    # It ends only once it is watched: else its process may be gone before anybody could look.
+    script = f"import os\nfrom serving import reload\nreload.warm()\n{told}\ninput()\n{end}"
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    owner = subprocess.Popen([sys.executable, "-c", script], **pipes)
     handle = os.pidfd_open(int(owner.stdout.readline()))
     try:
-        owner.wait()
+        owner.communicate("\n")
         watch = select.poll()
         watch.register(handle, select.POLLIN)
         assert watch.poll(120_000), "it is still there two minutes later"
