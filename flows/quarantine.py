@@ -149,7 +149,7 @@ def release(
       retain quarantine release 2026-03-02-3f -w shop
       retain quarantine release 2026-03-02-3f -w shop --leave-out refused
       retain quarantine release 2026-03-02-3f -w shop --relabel four?=4
-      retain quarantine release 2026-03-02-3f -w shop --accept test-leak
+      retain quarantine release 2026-03-02-3f -w shop --accept class-unconfirmed
       retain quarantine release 2026-03-02-3f -w shop --manifest look/manifest.csv
     """
     from tasks.quarantine import release as decisions
