@@ -23,7 +23,7 @@ FINE = ("",)
 """The one value that is expected of a column that says in words what is wrong."""
 
 Made = TypeVar("Made")
-Group = Literal["file", "picture", "identity", "labels", "quality", "batch", "drift"]
+Group = Literal["file", "identity", "labels", "quality", "batch", "drift"]
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,7 +5,7 @@ new class, or more of a bright one, is no drift of what the pictures look like. 
 what could be chance in so few images is not told.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 
 import numpy as np
@@ -16,7 +16,7 @@ from tasks.gate.checks.base import BatchCheck, Family, Left, Measured
 from tasks.gate.doubts import foretold
 from tasks.gate.encounter import Encounter, encounter
 from tasks.gate.settings import ValidateParams
-from tasks.gate.spreads import BINS, FACTS, Fact, spread_of
+from tasks.gate.spreads import BINS, FACTS, Counts, Fact, spread_of
 
 SURE = 1.628
 """Of the two-sample Kolmogorov-Smirnov statistic, in units of sqrt(1/n + 1/m): exceeded by chance in 1% of cases
@@ -35,10 +35,9 @@ LEAST = 20
 def _fact(fact: Fact, left: Left) -> Measured | None:
     """The Kolmogorov-Smirnov distance, over bins, of the facts of known classes from their past."""
     number = FACTS.index(fact)
-    past = left.arriving.earlier.spread(left.arriving.params.drift_batches)
     # A class of which there were hardly any says nothing about the others.
-    past = {label: counts for label, counts in past.items() if counts[number].sum() >= LEAST}
-    new = {label: counts[number] for label, counts in spread_of(left.learned).items() if label in past}
+    past = {label: counts for label, counts in left.once(_past).items() if counts[number].sum() >= LEAST}
+    new = {label: counts[number] for label, counts in left.once(_present).items() if label in past}
     images = sum(int(counts.sum()) for counts in new.values())
     if images < LEAST:
         return None
@@ -60,6 +59,14 @@ def _fact(fact: Fact, left: Left) -> Measured | None:
         f"distance {distance:.2f}, with 99% confidence at least {surely:.2f}"
     )
     return Measured(surely, note, images, comparison=_shown(fact, before, now))
+
+
+def _past(left: Left) -> Mapping[str, Counts]:
+    return left.arriving.earlier.spread(left.arriving.params.drift_batches)
+
+
+def _present(left: Left) -> Mapping[str, Counts]:
+    return spread_of(left.learned)
 
 
 def _median(fact: Fact, shares: NDArray[np.float64]) -> float:
@@ -87,9 +94,7 @@ def _shown(fact: Fact, before: NDArray[np.float64], now: NDArray[np.float64]) ->
 
 def _classes(left: Left) -> Measured | None:
     """Total variation distance between the shares of the known classes, before and now."""
-    past = {
-        label: int(c[0].sum()) for label, c in left.arriving.earlier.spread(left.arriving.params.drift_batches).items()
-    }
+    past = {label: int(counts[0].sum()) for label, counts in left.once(_past).items()}
     counts = left.learned["label"].value_counts()
     known = sorted(past)
     now = np.array([int(counts.get(label, 0)) for label in known], dtype=np.float64)
