@@ -16,7 +16,7 @@ export DVC_NO_ANALYTICS := 1
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo ui test fuzz lint check format data docs bench bench-quick bench-ingest lock clean
+.PHONY: help setup demo ui test test-all fuzz lint check format data docs bench bench-quick bench-ingest lock clean
 
 help:  ## say what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1	\2/' | expand -t 20
@@ -37,8 +37,11 @@ demo: $(READY)  ## seven nights over real images, in ./demo
 ui: $(READY)  ## Prefect and MLflow over what the demo left behind, until Ctrl-C
 	$(BIN)/retain ui --workspace demo
 
-test: $(READY)  ## the whole test suite
-	$(BIN)/pytest -n 2 --dist loadfile --durations 10
+test: $(READY)  ## the tests, all but the slow ones, in some eight minutes
+	$(BIN)/pytest -n 2 --dist loadfile --durations 10 -m "not slow"
+
+test-all: $(READY)  ## every test, the slow ones too
+	$(BIN)/pytest -n 2 --dist loadfile --durations 25
 
 fuzz: $(READY)  ## damaged image files through the decoder, a minute; SEED=7 for others
 	$(BIN)/python -m tests.corpus.fuzz --seconds $(FUZZ_SECONDS) --seed $(SEED)
