@@ -43,6 +43,17 @@ class Compute:
             processes=distributed.get_world_size() if together else 1,
         )
 
+    def environment(self) -> dict[str, str]:
+        """What the bits of the weights depend on besides data, parameters and code."""
+        return {
+            "torch": torch.__version__,
+            "device": torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else self.device.type,
+            "cpu_instructions": torch.backends.cpu.get_cpu_capability(),
+            "threads": str(torch.get_num_threads()),
+            "processes": str(self.processes),
+            "compile": os.environ.get("RETAIN_COMPILE") or "no",
+        }
+
     def place(self, network: nn.Module) -> None:
         """Move a network here; convolutions on a GPU are faster with channels last."""
         network.to(self.device)

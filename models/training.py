@@ -59,7 +59,8 @@ def train(
         log = _Descent(course, strategy, material, plan, compute).run(checkpoint, progress)
     course.network.eval()
     strategy.finish(course, material)
-    return log.model_copy(update={"cpu_seconds": time.process_time() - started})
+    spent = time.process_time() - started
+    return log.model_copy(update={"cpu_seconds": spent, "environment": compute.environment()})
 
 
 class _Descent:
@@ -153,7 +154,8 @@ class _Descent:
         if self.average is not None:
             for mine, kept in zip(self.average.average, _in_order(parts["average"]), strict=True):
                 mine.copy_(kept)
-        self.losses = {part: list(values.unbind()) for part, values in parts["losses"].items()}
+        device = self.compute.device  # Those to come are there, and all are stacked in the end.
+        self.losses = {part: list(values.to(device).unbind()) for part, values in parts["losses"].items()}
         self.seen = int(parts["seen"]["images"])
         if self.compute.rank:  # What was random in the first process alone was saved.
             torch.manual_seed(self.course.seed + self.compute.rank + 1_000_003 * self.done)

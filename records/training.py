@@ -18,4 +18,6 @@ class TrainingLog(Record):
     """Images that went through a forward and backward pass in this process, replayed ones included."""
     cpu_seconds: float = 0.0
     """Of this process, all threads together; after an interruption, since then."""
+    environment: dict[str, str] = {}
+    """What it was computed with, as far as the bits of the weights depend on it: threads, device, version of torch."""
     losses: dict[str, tuple[float, ...]] = {}

@@ -133,7 +133,7 @@ def night_facts(
         seconds=dict(seconds or {}),
         losses=trained.losses if trained else {},
         costs=_costs(candidate, trained) if trained else {},
-        system=system_facts(),
+        system=system_facts() | (trained.environment if trained else {}),
     )
 
 

@@ -2,6 +2,7 @@
 
 import copy
 import hashlib
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -32,6 +33,8 @@ from records.experience import Experience
 from records.record import Record
 from records.snapshot import Snapshot
 from records.training import TrainingLog
+
+log = logging.getLogger("retain")
 
 
 class ImageParams(Record):
@@ -127,16 +130,28 @@ def update(
 
     `parent` is None for version 0. `identity` names the night in the record. The same parent, experiences and
     parameters give the same files, byte for byte, on the same kind of CPU. What is reached is saved to the file
-    `unfinished` now and then; an update that finds it there goes on from it, and ends with the same files.
+    `unfinished` now and then; an update that finds it there goes on from it, and ends with the same files. One that
+    was saved with another device, version of torch or number of threads is not gone on from.
     """
     compute = Compute.here(params.precision)
-    checkpoint = Checkpoint(unfinished, identity) if unfinished else None
-    knowledge, log = learn(parent, version, experiences, archive, params, identity, compute, checkpoint, progress)
+    checkpoint = Checkpoint(unfinished, identity, compute.environment()) if unfinished else None
+    if checkpoint is not None and compute.rank == 0:
+        _say_if_made_elsewhere(checkpoint)
+    knowledge, trained = learn(parent, version, experiences, archive, params, identity, compute, checkpoint, progress)
     if compute.rank == 0:
         knowledge = replace(knowledge, snapshot=knowledge.write(out))
         if checkpoint is not None:
             checkpoint.clear()
-    return knowledge.snapshot, log
+    return knowledge.snapshot, trained
+
+
+def _say_if_made_elsewhere(checkpoint: Checkpoint) -> None:
+    differences = checkpoint.made_elsewhere().items()
+    if differences:
+        told = ", ".join(f"{name} {now} instead of {then}" for name, (then, now) in differences)
+        log.warning(
+            "The update starts anew from its parent: an interrupted one was computed with something else (%s).", told
+        )
 
 
 def learn(

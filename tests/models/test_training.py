@@ -7,8 +7,10 @@ import torch
 from models.archive import Pool
 from models.augmentation import Augmentation
 from models.budget import Budget
-from models.checkpoint import Checkpoint
+from models.checkpoint import Checkpoint, Saved
+from models.compute import Compute
 from models.networks.base import Network
+from models.networks.cnn import CNN
 from models.networks.mlp import MLP
 from models.optimiser import Optimiser
 from models.problems.classification import Classification
@@ -17,7 +19,7 @@ from models.strategies.replay import Replay
 from models.strategies.replay_distillation import ReplayDistillation
 from models.strategies.reptile import Reptile
 from models.strategies.si import SI
-from models.training import Plan, novelty, train
+from models.training import Plan, _Descent, novelty, train
 from records.snapshot import InputSpec
 from tests.models.pools import shaded
 
@@ -55,6 +57,7 @@ def test_what_is_learned_is_logged_by_part_and_the_loss_falls() -> None:
     assert (log.steps, log.images, len(log.losses["task"])) == (100, 1000, 10)
     assert log.losses["task"][-1] < log.losses["task"][0] < math.log(2) * 1.5
     assert log.cpu_seconds > 0
+    assert log.environment["threads"] == str(torch.get_num_threads())
     assert seen[0] == (1, 100)
     assert seen[-1] == (100, 100)
 
@@ -89,6 +92,93 @@ def test_interrupted_and_resumed_is_as_if_it_had_never_been_bit_for_bit(strategy
     assert all(torch.equal(value, whole.state[name]) for name, value in again.state.items())
     assert log.losses == expected.losses
     assert (log.steps, log.images) == (expected.steps, expected.images)
+
+
+class ChannelsLast(Compute):
+    """A CPU on which weights lie as they do on a GPU."""
+
+    def place(self, network) -> None:
+        network.to(memory_format=torch.channels_last)
+
+
+def convolving(classes: int = 2) -> Course:
+    torch.manual_seed(0)
+    network = Network(CNN(width=8), SPEC, classes)
+    return Course(network, frozen(copy.deepcopy(network)), Classification(), seed=5)
+
+
+@pytest.mark.parametrize("strategy", [Replay(), SI()], ids=lambda s: s.name)
+def test_weights_with_channels_last_go_on_after_an_interruption_bit_for_bit(strategy, tmp_path) -> None:
+    plan = Plan(budget=Budget(batch=4, replayed=2, least_steps=8), optimiser=Optimiser(average=0.9))
+    seen, last = material(shaded([0, 1] * 8), shaded([0, 1], first=50)), ChannelsLast()
+    whole = convolving()
+    train(whole, strategy, seen, plan, last)
+
+    def stop(done: int, total: int) -> None:
+        if done == 4:
+            raise Interrupted
+
+    checkpoint = Checkpoint(tmp_path / "unfinished.safetensors", "night", every=0)
+    with pytest.raises(Interrupted):
+        train(convolving(), strategy, seen, plan, last, checkpoint, stop)
+    again = convolving()
+    train(again, strategy, seen, plan, last, checkpoint)
+    assert any(weight.stride() != weight.contiguous().stride() for weight in again.network.parameters())
+    assert equal(again.network, whole.network)
+    assert all(torch.equal(value, whole.state[name]) for name, value in again.state.items())
+
+
+def test_what_was_saved_lies_in_memory_as_it_did(tmp_path) -> None:
+    plain = torch.arange(2 * 3 * 4 * 5.0).view(2, 3, 4, 5)
+    tensors = {
+        "plain": plain,
+        "last": plain.to(memory_format=torch.channels_last),
+        # A length of 1 may have any stride, and a fused kernel compares them all.
+        "grey": plain[:, :1].contiguous().to(memory_format=torch.channels_last),
+        "matrix": plain.view(6, 20).t(),
+        "part": plain[:, 1],
+        "wide": torch.ones(1).expand(3),
+        "step": torch.tensor(7.0),
+    }
+    checkpoint = Checkpoint(tmp_path / "unfinished.safetensors", "night")
+    checkpoint.save(Saved(1, 0.5, tensors))
+    loaded = checkpoint.load().tensors
+    assert all(torch.equal(loaded[name], tensor) for name, tensor in tensors.items())
+    assert {name: tensor.stride() for name, tensor in loaded.items()} == {
+        name: torch.empty_like(tensor).stride() for name, tensor in tensors.items()
+    }
+    assert loaded["grey"].stride() == tensors["grey"].stride()
+
+
+@pytest.mark.filterwarnings("ignore:.*to a meta parameter:UserWarning")
+def test_all_that_is_gone_on_from_is_on_the_device(tmp_path) -> None:
+    plan = Plan(budget=Budget(batch=4, replayed=2, least_steps=8), optimiser=Optimiser(name="sgd", average=0.9))
+    seen = material(shaded([0, 1] * 8), shaded([0, 1], first=50))
+    checkpoint = Checkpoint(tmp_path / "unfinished.safetensors", "night", every=0)
+    train(course(), SI(), seen, plan, checkpoint=checkpoint)
+    elsewhere, device = course(), torch.device("meta")
+    elsewhere.device = device
+    elsewhere.network.to(device)
+    SI().begin(elsewhere, seen)
+    descent = _Descent(elsewhere, SI(), seen, plan, Compute(device))
+    descent._resume(checkpoint)
+    kept = [value for values in descent.optimisers[0].state.values() for value in values.values()]
+    placed = [*elsewhere.state.values(), *descent.average.average, *kept, *descent.losses["task"]]
+    assert len(descent.losses["task"]) == 8
+    assert kept
+    assert {value.device.type for value in placed} == {"meta"}
+
+
+@pytest.mark.parametrize("changed", ["torch", "device", "cpu_instructions", "threads", "processes", "compile"])
+def test_what_was_computed_in_another_environment_is_no_start(changed, tmp_path) -> None:
+    path, here = tmp_path / "unfinished.safetensors", Compute().environment()
+    assert changed in here
+    Checkpoint(path, "night", here).save(Saved(3, 0.5, {"weight": torch.ones(2)}))
+    now = {**here, changed: "another"}
+    assert Checkpoint(path, "night", here).load().step == 3
+    assert Checkpoint(path, "night", now).load() is None
+    assert Checkpoint(path, "night", now).made_elsewhere() == {changed: (here[changed], "another")}
+    assert Checkpoint(path, "another night", now).made_elsewhere() == {}
 
 
 def test_another_nights_checkpoint_is_no_start(tmp_path) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as parquet
 import pytest
+import torch
 from PIL import Image
 from pydantic import ValidationError
 
@@ -96,7 +97,8 @@ class Nights:
         matrix = ScoreMatrix.read(folder / "evaluation" / "scores.json")
         facts = night_facts(
             folder / "snapshot", matrix, date(2026, 1, 5 + number), "0123.dir", "c0ffee", "beef",
-            {"update.seed": "0"}, {"update": 0.5}, TrainingLog(steps=2, losses={"new": (2.0, 1.0)}),
+            {"update.seed": "0"}, {"update": 0.5},
+            TrainingLog(steps=2, losses={"new": (2.0, 1.0)}, environment={"threads": "3"}),
         )  # fmt: skip
         return facts, matrix, Verdict(decision=decision, reason="As asked.", gate="test", confidence=0.95, findings=())
 
@@ -135,6 +137,12 @@ def test_accepted_nights_become_versions_each_on_top_of_the_other(nights, regist
     known = Knowledge.read(fetched / "snapshot")
     assert known.snapshot.classes == ("bar", "column", "cross", "square")
     assert ScoreMatrix.read(fetched / "evaluation" / "scores.json").new == (BATCHES[1],)
+
+
+def test_the_record_says_with_how_many_threads_the_weights_were_computed(nights):
+    facts, _, _ = nights.judged(0)
+    assert facts.system["threads"] == "3"
+    assert facts.system["torch"] == torch.__version__
 
 
 def test_a_night_that_is_registered_again_finds_itself(nights, registry):

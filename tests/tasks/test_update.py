@@ -241,7 +241,7 @@ def test_an_interrupted_update_goes_on_and_ends_with_the_same_files(archive, lea
         if done == 3:
             raise Interrupted
 
-    often = Checkpoint(unfinished, "aa", every=0)
+    often = Checkpoint(unfinished, "aa", Compute().environment(), every=0)
     with pytest.raises(Interrupted):
         continue_learning(parent, 1, nights[1:], archive, params, "aa", Compute(), often, stop)
     assert unfinished.exists()
@@ -252,6 +252,26 @@ def test_an_interrupted_update_goes_on_and_ends_with_the_same_files(archive, lea
     assert log.steps == 5
     assert digests(tmp_path / "two") == expected
     assert list(unfinished.parent.iterdir()) == []
+
+
+def test_an_update_interrupted_with_other_threads_starts_anew_and_says_so(archive, nights, tmp_path, caplog):
+    unfinished = tmp_path / "unfinished.safetensors"
+    then = Compute().environment() | {"threads": "64"}
+
+    def stop(done, total):
+        if done == 3:
+            raise Interrupted
+
+    often = Checkpoint(unfinished, "aa", then, every=0)
+    with pytest.raises(Interrupted):
+        continue_learning(None, 0, nights[:1], archive, PARAMS, "aa", Compute(), often, stop)
+    steps = []
+    told = lambda done, total: steps.append(done)  # noqa: E731
+    update(None, 0, nights[:1], archive, PARAMS, "aa", tmp_path / "one", told, unfinished)
+    assert steps == [1, 2, 3, 4, 5]
+    assert "starts anew from its parent" in caplog.text
+    assert f"(threads {torch.get_num_threads()} instead of 64)" in caplog.text
+    assert not unfinished.exists()
 
 
 def test_an_update_that_nothing_interrupts_leaves_no_unfinished_file(archive, nights, tmp_path):
