@@ -4,18 +4,28 @@ Each cell holds two scores on the same test images. `overall`: all classes that 
 `among_known`: only the classes that were known when the experience was first learned compete, so the question stays
 the same for ever. Their difference is what new classes took.
 
+A matrix of every version would grow with the square of the nights. So of the versions before the candidate it holds
+the last ones, and of older ones fewer the older they are (`thinned`); what the measures need of all of them is added
+up in `history`. At rest a row is three lists beside the list of experiences.
+
 Measures follow Lopez-Paz and Ranzato (2017), "Gradient Episodic Memory for Continual Learning", NeurIPS; Chaudhry et
 al. (2018), "Riemannian Walk for Incremental Learning", ECCV; and Riemer et al. (2019), "Learning to Learn without
 Forgetting by Maximizing Transfer and Minimizing Interference", ICLR. In their formulas a(i, j) is the overall score of
 version i on experience j, k is the candidate, and version j learned experience j.
 """
 
-from collections.abc import Callable
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
-from pydantic import Field
+from pydantic import Field, ModelWrapValidatorHandler, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from records.measures import Measures
 from records.record import Record
+
+RECENT = 12
+"""Versions before the candidate that a matrix holds all of; of older ones it holds a few."""
 
 
 class Score(Record):
@@ -45,6 +55,28 @@ class ScoreRow(Record):
     """Experience to score; experiences that came after this version are absent."""
 
 
+class History(Record):
+    """What all versions before the candidate scored on an experience, in three numbers."""
+
+    first: float = Field(ge=0, le=1)
+    """Overall score of the version that learned it."""
+    best: float = Field(ge=0, le=1)
+    """The largest overall score."""
+    best_among_known: float = Field(ge=0, le=1)
+    """The largest score among the classes known when it was learned."""
+
+    @classmethod
+    def after(cls, earlier: "History | None", score: Score) -> "History":
+        """The same once another version was scored; `earlier` is None for the first."""
+        if earlier is None:
+            return cls(first=score.overall, best=score.overall, best_among_known=score.among_known)
+        return cls(
+            first=earlier.first,
+            best=max(earlier.best, score.overall),
+            best_among_known=max(earlier.best_among_known, score.among_known),
+        )
+
+
 class ScoreMatrix(Record):
     """Rows are versions, oldest first, the candidate last; columns are experiences, oldest first."""
 
@@ -54,12 +86,37 @@ class ScoreMatrix(Record):
     rows: tuple[ScoreRow, ...] = Field(min_length=1)
     references: dict[str, str] = {}
     """Past experience to the version it is compared with: the best so far, by evidence."""
+    history: dict[str, History] = {}
+    """Past experience to what all versions before the candidate scored on it; taken from the rows if left out."""
     before: dict[str, FirstSight] = {}
     """Experience to how it was answered just before it was learned; what the first version learned has none."""
     measures: Measures | None = None
     """What else the candidate's answers say; None in matrices of earlier releases."""
     outcomes: dict[str, str] = {}
     """File name to SHA-256 of the tables of per-image outcomes beside this record."""
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _from_lists(cls, given: Any, build: ModelWrapValidatorHandler["ScoreMatrix"]) -> "ScoreMatrix":
+        if not isinstance(given, Mapping):
+            return build(given)
+        told = dict(given)
+        names = told.get("experiences", ())
+        rows = tuple(row if isinstance(row, ScoreRow) else _row(row, names) for row in told.get("rows", ()))
+        if not told.get("history") and all(isinstance(row, ScoreRow) for row in rows):
+            told["history"] = history_of(rows[:-1])
+        return build({**told, "rows": rows})
+
+    @model_serializer(mode="wrap")
+    def _as_lists(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {**plain(self), "rows": [_lists(row, self.experiences) for row in self.rows]}
+
+    def write(self, path: Path) -> None:
+        """As any record is written, but without spaces: a matrix is long."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+        unfinished.write_text(self.model_dump_json() + "\n", encoding="utf-8")
+        os.replace(unfinished, path)
 
     @property
     def candidate(self) -> ScoreRow:
@@ -77,15 +134,15 @@ class ScoreMatrix(Record):
 
     def forgetting_from_best(self) -> float | None:
         """Mean over past experiences of the best earlier overall score minus the candidate's. None without a past."""
-        return self._mean_drop(max)
+        return self._mean_drop({name: told.best for name, told in self.history.items()})
 
     def forgetting_from_first(self) -> float | None:
         """Mean over past experiences of the score when first learned minus the candidate's. None without a past."""
-        return self._mean_drop(lambda earlier: earlier[0])
+        return self._mean_drop({name: told.first for name, told in self.history.items()})
 
     def forgetting_from_parent(self) -> float | None:
         """Mean over past experiences of the parent's score minus the candidate's. None without a past."""
-        return self._mean_drop(lambda earlier: earlier[-1])
+        return self._mean_drop({name: score.overall for row in self.rows[-2:-1] for name, score in row.scores.items()})
 
     def backward_transfer(self) -> float | None:
         """Mean over past experiences of the candidate's score minus that when first learned. None without a past."""
@@ -97,7 +154,8 @@ class ScoreMatrix(Record):
 
         What could be learned at all, before anything was forgotten; average accuracy minus it is what came after.
         """
-        return _mean([next(r for r in self.rows if e in r.scores).scores[e].overall for e in self.experiences])
+        now = self.candidate.scores
+        return _mean([self.history[e].first if e in self.history else now[e].overall for e in self.experiences])
 
     def forward_transfer(self) -> float | None:
         """Mean over experiences after the first of the score before each was learned minus an untrained network's.
@@ -124,12 +182,60 @@ class ScoreMatrix(Record):
         scores = [self.candidate.scores[e] for e in self.past]
         return _mean([s.among_known - s.overall for s in scores]) if scores else None
 
-    def _mean_drop(self, choose: Callable[[list[float]], float]) -> float | None:
-        drops = []
-        for experience in self.past:
-            earlier = [r.scores[experience].overall for r in self.rows[:-1] if experience in r.scores]
-            drops.append(choose(earlier) - self.candidate.scores[experience].overall)
+    def _mean_drop(self, earlier: Mapping[str, float]) -> float | None:
+        drops = [earlier[e] - self.candidate.scores[e].overall for e in self.past]
         return _mean(drops) if drops else None
+
+
+def history_of(rows: Sequence[ScoreRow]) -> dict[str, History]:
+    """Experience to what these versions, oldest first, scored on it."""
+    found: dict[str, History] = {}
+    for row in rows:
+        found |= {name: History.after(found.get(name), score) for name, score in row.scores.items()}
+    return found
+
+
+def thinned(rows: Sequence[ScoreRow]) -> tuple[ScoreRow, ...]:
+    """Of registered versions `v<number>`, oldest first: the oldest, the last `RECENT`, and of those between fewer the
+    older they are, so that their number grows with the logarithm of the nights.
+
+    A version that was left out once is not missed later: what is kept at some age was kept at every age before.
+    """
+    newest = _number(rows[-1]) if rows else 0
+    return tuple(row for at, row in enumerate(rows) if at == 0 or _is_kept(_number(row), newest))
+
+
+def _is_kept(number: int, newest: int) -> bool:
+    """Every number at an age below `RECENT`, every 8th up to twice that age, every 16th up to twice that, and so on."""
+    octaves = ((newest - number) // RECENT).bit_length()
+    return octaves == 0 or bool(number % (1 << octaves + 2) == 0)
+
+
+def _number(row: ScoreRow) -> int:
+    return int(row.version.removeprefix("v"))
+
+
+def _row(told: Any, names: Sequence[str]) -> Any:
+    """A row as it lies in a file: three lists; records of earlier releases hold scores by name."""
+    if not isinstance(told, Mapping) or "overall" not in told:
+        return ScoreRow.model_validate(told)
+    lists = zip(names, told["overall"], told["among_known"], told["images"], strict=True)
+    scores = {
+        name: Score(overall=overall, among_known=among_known, images=images)
+        for name, overall, among_known, images in lists
+        if overall is not None
+    }
+    return ScoreRow(version=told["version"], scores=scores)
+
+
+def _lists(row: ScoreRow, names: Sequence[str]) -> dict[str, Any]:
+    found = [row.scores.get(name) for name in names]
+    return {
+        "version": row.version,
+        "overall": [score and score.overall for score in found],
+        "among_known": [score and score.among_known for score in found],
+        "images": [score and score.images for score in found],
+    }
 
 
 def _mean(values: list[float]) -> float:

@@ -28,9 +28,11 @@ from models.statistics import certainly_better
 from records.experience import Experience
 from records.measures import Measures
 from records.record import Record
-from records.scores import FirstSight, Score, ScoreMatrix, ScoreRow
+from records.scores import FirstSight, History, Score, ScoreMatrix, ScoreRow, thinned
 
 OUTCOMES, REFERENCES, SCORES = "outcomes.parquet", "references.parquet", "scores.json"
+DIGITS = 6
+"""Of a score that is kept; more than any number of test images can tell."""
 
 
 class EvaluateParams(Record):
@@ -75,6 +77,7 @@ def evaluate(
         new=tuple(e.batch for e in new),
         rows=(*earlier.lineage, ScoreRow(version="candidate", scores=scores(examined, problem))),
         references={name: reference.version for name, reference in earlier.references.items()},
+        history=earlier.history,
         before={**earlier.before, **seen},
         measures=_measures(examined, learner.classes, earlier),
         outcomes={name: sha256(out / name) for name in (OUTCOMES, REFERENCES)},
@@ -108,8 +111,8 @@ def scores(examined: Sequence[Examined], problem: Problem) -> dict[str, Score]:
     """Experience to score."""
     return {
         e.experience: Score(
-            overall=problem.score(e.answers.overall),
-            among_known=problem.score(e.answers.among_known),
+            overall=round(problem.score(e.answers.overall), DIGITS),
+            among_known=round(problem.score(e.answers.among_known), DIGITS),
             images=len(e.image),
         )
         for e in examined
@@ -171,7 +174,11 @@ class Earlier:
     """What the version that the candidate was made from left behind; of version 0, nothing."""
 
     lineage: tuple[ScoreRow, ...] = ()
-    """The scores of its ancestors and its own, oldest first."""
+    """The scores of its ancestors and its own, oldest first; of old ones only some."""
+    history: dict[str, History] = field(default_factory=dict)
+    """Experience to what all of these scored on it."""
+    version: int = 0
+    """Its number."""
     before: dict[str, FirstSight] = field(default_factory=dict)
     references: dict[str, Reference] = field(default_factory=dict)
     """Experience to the best version so far."""
@@ -189,7 +196,15 @@ class Earlier:
             str(experience): dict(zip(rows["image"], rows["overall"], strict=True))
             for experience, rows in table.groupby("experience", sort=False)
         }
-        return cls((*matrix.rows[:-1], itself), matrix.before, read_references(evaluation, version), right)
+        history = {name: History.after(matrix.history.get(name), score) for name, score in itself.scores.items()}
+        return cls(
+            lineage=thinned((*matrix.rows[:-1], itself)),
+            history=history,
+            version=version,
+            before=matrix.before,
+            references=read_references(evaluation, version),
+            right=right,
+        )
 
 
 def _first_sight(parent: Path, new: Sequence[Experience], archive: Archive, problem: Problem) -> dict[str, FirstSight]:
@@ -238,14 +253,14 @@ def _write_outcomes(examined: Sequence[Examined], classes: Sequence[str], path: 
 
 
 def _write_references(examined: Sequence[Examined], earlier: Earlier, params: EvaluateParams, path: Path) -> None:
-    versions = [row.version for row in earlier.lineage]
     parts = []
     for e in examined:
         version, right = "candidate", e.answers.among_known
         if e.experience in earlier.references:
             best = earlier.references[e.experience]
             reference = np.array([best.right[image] for image in e.image])
-            challengers = len(versions) - versions.index(best.version)  # every version since, and the candidate
+            # Every version since, and the candidate; where a version was rolled back, some that never tried as well.
+            challengers = earlier.version - int(best.version.removeprefix("v")) + 1
             if not certainly_better(right, reference, params.better, look=challengers):
                 version, right = best.version, reference
         columns = {"experience": [e.experience] * len(e.image), "version": [version] * len(e.image)}

@@ -1,15 +1,20 @@
-"""Pictures of a night: the score matrix, and what became of each experience."""
+"""Pictures of a night: the score matrix, and what became of each experience.
+
+A picture has at most `MOST` rows and columns, however many nights there were: the last ones each by itself, what lies
+further back in groups of neighbours, by their mean. So it is read and drawn as quickly after 1,000 nights as after 20.
+"""
 
 import io
 import re
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from records.scores import ScoreMatrix
+from records.scores import ScoreMatrix, ScoreRow
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -18,9 +23,11 @@ INK, FAINT, PAPER = "#22303c", "#8a949c", "#ffffff"
 SHADES = ("#f4efe2", "#bcd9cf", "#5ba8a8", "#22708a", "#143a5e")
 """Of a score, from the worst that is shown to 1; lightness falls evenly, so it also reads in grey."""
 KEPT, TAKEN, FORGOTTEN = "#22708a", "#e6b450", "#c4492f"
-DAY = re.compile(r"^\d{4}-(\d{2}-\d{2})-[0-9a-f]{8}$")
+DAY = re.compile(r"^\d{4}-(\d{2}-\d{2})-[0-9a-f]{8,64}$")
 LONGEST_NAME, MANY = 12, 12
 """Characters in a line below a column; columns beyond which everything is smaller."""
+MOST, SINGLE = 20, 8
+"""Rows and columns at the most; and of them those that are shown each by itself if there are more."""
 QUIET: dict[str, Any] = {"size": 8.5, "color": FAINT}
 
 
@@ -33,12 +40,15 @@ def score_picture(
     """
     from matplotlib.figure import Figure
 
-    names = [_short(e, (classes or {}).get(e, ())) for e in matrix.experiences]
-    columns, rows = len(matrix.experiences), len(matrix.rows)
-    cell = 0.78 if columns <= 8 else max(0.4, 6.2 / columns)
+    columns = grouped(matrix.experiences)
+    versions = _shown(matrix.rows)
+    names = [_name(group, classes or {}) for group in columns]
+    cell = 0.78 if len(columns) <= 8 else max(0.4, 6.2 / len(columns))
     # In inches, from the bottom up: column names, bars, a gap with their title, the heat map, the title.
-    width, heat, bars, gap, title = columns * cell, rows * cell * 0.62, 1.05, 0.62, 0.95
-    left, right, bottom = 1.15, 1.85, 0.3 + 0.16 * max(3 if columns > MANY else name.count("\n") + 1 for name in names)
+    width, heat, bars, gap, title = len(columns) * cell, len(versions) * cell * 0.62, 1.05, 0.62, 0.95
+    lines = max(name.count("\n") + 1 for name in names)
+    below = 0.3 + (0.16 * lines if len(columns) <= MANY else 0.075 * max(map(len, names)))
+    left, right, bottom = 1.15, 1.85, below
     across, high = max(left + width + right, 6.7), bottom + bars + gap + heat + title
     figure = Figure(figsize=(across, high), facecolor=PAPER)
 
@@ -46,11 +56,13 @@ def score_picture(
         return figure.add_axes((x / across, y / high, wide / across, tall / high))
 
     above = bottom + bars + gap
-    _heat_map(place(left, above, width, heat), place(left + width + 0.85, above, 0.12, heat), matrix, candidate)
-    _fates(place(left, bottom, width, bars), matrix, names)
+    rows = [candidate if row.version == "candidate" else row.version for row in versions]
+    scale = place(left + width + 0.85, above, 0.12, heat)
+    _heat_map(place(left, above, width, heat), scale, rows, _values(versions, columns), _means(versions))
+    _fates(place(left, bottom, width, bars), matrix, columns, names)
     for text, y, look in (
         (sentence(matrix), high - 0.2, {"size": 11.5, "weight": "bold", "color": INK}),
-        ("Score in percent: a row a version, a column a batch from the night it was learned", high - 0.46, QUIET),
+        (f"Score in percent: a row a version, {_column_is(columns)}", high - 0.46, QUIET),
         ("What became of each batch, in percent of its test images", bottom + bars + 0.34, QUIET),
     ):
         figure.text(0.35 / across, y / high, text, va="top", **look)
@@ -72,10 +84,36 @@ def sentence(matrix: ScoreMatrix) -> str:
     return f"{said}; past batches {100 * abs(lost):.1f} points {side} their best"
 
 
-def _heat_map(axes: "Axes", scale: "Axes", matrix: ScoreMatrix, candidate: str) -> None:
+def grouped(experiences: Sequence[str]) -> list[Sequence[str]]:
+    """The columns of the picture: each experience by itself, or if there are more than `MOST` the last `SINGLE` so and
+    those before in groups of neighbours, of which the sizes differ by one at the most."""
+    if len(experiences) <= MOST:
+        return [[name] for name in experiences]
+    far = len(experiences) - SINGLE
+    borders = np.linspace(0, far, MOST - SINGLE + 1).round().astype(int).tolist()
+    groups = [experiences[start:end] for start, end in pairwise(borders)]
+    return [*groups, *([name] for name in experiences[far:])]
+
+
+def _shown(rows: Sequence[ScoreRow]) -> list[ScoreRow]:
+    """At most `MOST` versions: the last `SINGLE`, and of those before some at equal distances."""
+    if len(rows) <= MOST:
+        return list(rows)
+    far = len(rows) - SINGLE
+    return [*(rows[at] for at in np.linspace(0, far - 1, MOST - SINGLE).round().astype(int)), *rows[far:]]
+
+
+def _column_is(columns: Sequence[Sequence[str]]) -> str:
+    most = max(map(len, columns))
+    one = "a column a batch from the night it was learned"
+    return one if most == 1 else f"{one}; on the left the mean of up to {most} batches"
+
+
+def _heat_map(
+    axes: "Axes", scale: "Axes", names: Sequence[str], values: NDArray[np.float64], means: Sequence[float]
+) -> None:
     from matplotlib.colors import LinearSegmentedColormap
 
-    values = _values(matrix)
     least = min(0.8, float(np.floor(np.nanmin(values) * 10) / 10))
     shades = LinearSegmentedColormap.from_list("scores", SHADES)
     image = axes.imshow(np.ma.masked_invalid(values), cmap=shades, vmin=least, vmax=1, aspect="auto")
@@ -87,9 +125,8 @@ def _heat_map(axes: "Axes", scale: "Axes", matrix: ScoreMatrix, candidate: str) 
         axes.text(
             column, row, f"{100 * values[row, column]:.{digits}f}", ha="center", va="center", color=ink, size=size
         )
-    _mean_column(axes, values, size, digits)
+    _mean_column(axes, values.shape[1], means, size, digits)
     _gaps(axes, values)
-    names = [candidate if row.version == "candidate" else row.version for row in matrix.rows]
     axes.set_yticks(range(len(names)), names, size=9 if len(names) <= MANY else 7.5, color=INK, parse_math=False)
     axes.set_xticks([])
     _bare(axes)
@@ -99,10 +136,10 @@ def _heat_map(axes: "Axes", scale: "Axes", matrix: ScoreMatrix, candidate: str) 
     scale.tick_params(length=0, labelsize=8, labelcolor=FAINT)
 
 
-def _mean_column(axes: "Axes", values: NDArray[np.float64], size: float, digits: int) -> None:
-    beyond = values.shape[1] - 0.25
-    for row, mean in enumerate(np.nanmean(values, axis=1)):
-        last = row == len(values) - 1
+def _mean_column(axes: "Axes", columns: int, means: Sequence[float], size: float, digits: int) -> None:
+    beyond = columns - 0.25
+    for row, mean in enumerate(means):
+        last = row == len(means) - 1
         weight = "bold" if last else "normal"
         axes.text(beyond, row, f"{100 * mean:.{digits}f}", va="center", size=size, color=INK, weight=weight)
     axes.text(beyond, -0.62, "mean", va="bottom", size=8, color=FAINT)
@@ -117,13 +154,20 @@ def _gaps(axes: "Axes", values: NDArray[np.float64]) -> None:
     axes.tick_params(which="minor", length=0)
 
 
-def _fates(axes: "Axes", matrix: ScoreMatrix, names: list[str]) -> None:
-    """Bars: of what the best version knew of each experience, what is kept, taken by new classes, and forgotten."""
-    now = [matrix.candidate.scores[e] for e in matrix.experiences]
-    best = [max(r.scores[e].among_known for r in matrix.rows if e in r.scores) for e in matrix.experiences]
-    kept = np.array([score.overall for score in now])
-    taken = np.array([score.among_known - score.overall for score in now])
-    forgotten = np.array(best) - kept - taken
+def _fates(axes: "Axes", matrix: ScoreMatrix, columns: Sequence[Sequence[str]], names: Sequence[str]) -> None:
+    """Bars: of what the best version knew of each experience, what is kept, taken by new classes, and forgotten.
+
+    A bar of several experiences is their mean; a mark says how much is still right of the worst of them.
+    """
+    now = matrix.candidate.scores
+    earlier = {e: matrix.history[e].best_among_known if e in matrix.history else 0.0 for e in matrix.experiences}
+
+    def mean(of: Callable[[str], float]) -> NDArray[np.float64]:
+        return np.array([np.mean([of(e) for e in group]) for group in columns])
+
+    kept = mean(lambda e: now[e].overall)
+    taken = mean(lambda e: now[e].among_known - now[e].overall)
+    forgotten = mean(lambda e: max(0.0, earlier[e] - now[e].among_known))
     places = np.arange(len(names))
     for heights, start, colour, what in (
         (kept, np.zeros(len(names)), KEPT, "still right"),
@@ -131,6 +175,10 @@ def _fates(axes: "Axes", matrix: ScoreMatrix, names: list[str]) -> None:
         (forgotten, kept + taken, FORGOTTEN, "forgotten"),
     ):
         axes.bar(places, heights, 0.86, bottom=start, color=colour, label=what)
+    several = [at for at, group in enumerate(columns) if len(group) > 1]
+    if several:
+        worst = [min(now[e].overall for e in columns[at]) for at in several]
+        axes.plot(several, worst, linestyle="none", marker="_", markersize=9, color=INK, label="worst of its batches")
     axes.set_xlim(-0.5, len(names) - 0.5)
     axes.set_ylim(0, 1)
     turned = len(names) > MANY
@@ -145,12 +193,29 @@ def _fates(axes: "Axes", matrix: ScoreMatrix, names: list[str]) -> None:
     _bare(axes)
 
 
-def _values(matrix: ScoreMatrix) -> NDArray[np.float64]:
-    """[versions, experiences] overall scores; not a number where the experience came later."""
-    nothing = float("nan")
+def _values(rows: Sequence[ScoreRow], columns: Sequence[Sequence[str]]) -> NDArray[np.float64]:
+    """[rows, columns] mean overall score of the experiences that a version knows; not a number if it knows none."""
     return np.array(
-        [[row.scores[e].overall if e in row.scores else nothing for e in matrix.experiences] for row in matrix.rows]
+        [[_mean([row.scores[e].overall for e in group if e in row.scores]) for group in columns] for row in rows]
     )
+
+
+def _means(rows: Sequence[ScoreRow]) -> list[float]:
+    """Mean overall score of each version, each experience counted once."""
+    return [_mean([score.overall for score in row.scores.values()]) for row in rows]
+
+
+def _mean(scores: Sequence[float]) -> float:
+    return sum(scores) / len(scores) if scores else float("nan")
+
+
+def _name(group: Sequence[str], classes: Mapping[str, Sequence[str]]) -> str:
+    """What stands below a column: an experience, or the first and the last day of a group and how many they are."""
+    if len(group) == 1:
+        return _short(group[0], classes.get(group[0], ()))
+    # With the year: what lies so far back may span several.
+    first, last = (e[2:10] if DAY.match(e) else e[:LONGEST_NAME] for e in (group[0], group[-1]))
+    return f"{first} to {last} ({len(group)})"
 
 
 def _short(experience: str, classes: Sequence[str]) -> str:

@@ -14,9 +14,11 @@ taken                 (0.85 - 0.75 + 0.7 - 0.6) / 2   = 0.1
 learning accuracy     (0.9 + 0.8 + 1.0) / 3            = 0.9
 """
 
+import json
+
 import pytest
 
-from records.scores import FirstSight, Score, ScoreMatrix, ScoreRow
+from records.scores import FirstSight, History, Score, ScoreMatrix, ScoreRow, history_of, thinned
 
 
 def score(overall: float, among_known: float | None = None) -> Score:
@@ -112,3 +114,61 @@ def test_a_full_matrix_gives_what_avalanche_gives() -> None:
     assert matrix.forgetting_from_parent() == pytest.approx(0.2)
     assert matrix.intransigence(retrained) == pytest.approx(0.1)
     assert matrix.intransigence(matrix.rows[0]) is None
+
+
+def row(version: int) -> ScoreRow:
+    return ScoreRow(version=f"v{version}", scores={"A": score(0.9)})
+
+
+def test_a_matrix_is_read_back_as_it_was_written(tmp_path) -> None:
+    MATRIX.write(tmp_path / "scores.json")
+    assert ScoreMatrix.read(tmp_path / "scores.json") == MATRIX
+    assert MATRIX.history == {
+        "A": History(first=0.9, best=0.9, best_among_known=0.9),
+        "B": History(first=0.8, best=0.8, best_among_known=0.8),
+    }
+
+
+def test_a_matrix_of_an_earlier_release_is_read(tmp_path) -> None:
+    """It held every score by name, and no history."""
+    plain = {
+        "experiences": ["A", "B"],
+        "new": ["B"],
+        "rows": [
+            {"version": "v1", "scores": {"A": {"overall": 0.9, "among_known": 0.95, "images": 10}}},
+            {"version": "candidate", "scores": {"A": {"overall": 0.8, "among_known": 0.9, "images": 10},
+                                                "B": {"overall": 1.0, "among_known": 1.0, "images": 5}}},
+        ],
+    }  # fmt: skip
+    (tmp_path / "scores.json").write_text(json.dumps(plain), encoding="utf-8")
+    matrix = ScoreMatrix.read(tmp_path / "scores.json")
+    assert matrix.forgetting_from_best() == pytest.approx(0.1)
+    assert matrix.rows[0].scores["A"].among_known == 0.95
+
+
+def test_versions_kept_grow_with_the_logarithm_of_the_nights_and_none_is_missed_later() -> None:
+    kept: tuple[ScoreRow, ...] = ()
+    for number in range(1, 1001):
+        kept = thinned((*kept, row(number)))
+        if number == 12:
+            assert len(kept) == 12
+        if number == 100:
+            assert 15 <= len(kept) <= 20
+    assert kept == thinned([row(number) for number in range(1, 1001)])
+    assert [r.version for r in kept[-12:]] == [f"v{number}" for number in range(989, 1001)]
+    assert kept[0].version == "v1"
+    assert len(kept) <= 25
+
+
+def test_measures_of_thinned_rows_are_those_of_all() -> None:
+    """v2 was best; its row is gone."""
+    rows = [ScoreRow(version=f"v{n}", scores={"A": score(0.95 if n == 2 else 0.7)}) for n in range(1, 21)]
+    last = ScoreRow(version="candidate", scores={"A": score(0.6), "B": score(0.9)})
+    whole = ScoreMatrix(experiences=("A", "B"), new=("B",), rows=(*rows, last))
+    thin = ScoreMatrix(experiences=("A", "B"), new=("B",), rows=(*thinned(rows), last), history=history_of(rows))
+    assert "v2" not in [r.version for r in thin.rows]
+    for matrix in (whole, thin):
+        assert matrix.forgetting_from_best() == pytest.approx(0.35)
+        assert matrix.forgetting_from_first() == pytest.approx(0.1)
+        assert matrix.forgetting_from_parent() == pytest.approx(0.1)
+        assert matrix.learning_accuracy() == pytest.approx(0.8)
