@@ -130,9 +130,9 @@ def ingest(
       a .parquet with the images in it, as Hugging Face writes them, or a
       folder of such files.
 
-    It is taken at once, and stays as it is, unless it lies in the inbox. The
-    same content twice adds nothing. What lies in the inbox needs no ingest: a
-    night takes it once it is whole.
+    It is taken at once, or when a night that is at work has ended, and stays
+    as it is, unless it lies in the inbox. The same content twice adds nothing.
+    What lies in the inbox needs no ingest: a night takes it once it is whole.
 
     Examples:
       retain ingest photos/monday -w shop
@@ -145,7 +145,7 @@ def ingest(
     place, day = _open(workspace), options.day(arrived)
     if not os.path.lexists(source):
         raise WrongInput(f"{source} does not exist. Name a folder of class folders, or a .csv, .tar or .parquet file.")
-    with screen.at_work(f"ingest {source}"), alone(place):
+    with screen.at_work(f"ingest {source}"), alone(place, f"`retain ingest {source}`", patient=True):
         arrival = take(place, source.absolute(), day, params_of(place).ingest)
     batch = arrival.batch
     if as_json:
@@ -211,7 +211,7 @@ def stream(
     from tasks.workspace import alone
 
     place = _open(workspace)
-    with screen.at_work(f"writing {name.value}"), alone(place):
+    with screen.at_work(f"writing {name.value}"), alone(place, f"`retain stream {name.value}`", patient=True):
         batches = restore(place, name.value, root)
     for batch in batches:
         screen.say(f"{batch.id}  {screen.count(batch.images, 'image')} of {batch.source}")

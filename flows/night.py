@@ -79,7 +79,7 @@ def night(request: Request = AS_CONFIGURED, workspace: str = "", arrived: date |
     log.setLevel(logging.INFO)  # Else nothing but warnings would reach Prefect's pages.
     day, watch = arrived or date.today(), Stopwatch()
     place = Workspace.open(Path(workspace or os.environ.get("RETAIN_WORKSPACE") or "."))
-    with alone(place), stages.bounded_cache(place):
+    with alone(place, f"the night of {day}", patient=True), stages.bounded_cache(place):
         arrivals, unreadable, waiting = take_all(place, day)
         watch.lap("ingest")
         parent = champion_step(place)

@@ -164,7 +164,7 @@ def release(
         by=by,
         note=note,
     )
-    with screen.at_work(f"releasing {batch}"), alone(place):
+    with screen.at_work(f"releasing {batch}"), alone(place, "`retain quarantine release`"):
         told = decisions.release(place, batch, wish, options.day(arrived))
     screen.print_json(told) if as_json else views.show_release(told, place.root)
 
@@ -197,7 +197,7 @@ def drop(
     if not yes and not _agreed(f"Drop {report.batch} ({screen.visible(report.source)}), {what}?"):
         screen.say("Nothing was dropped.")
         return
-    with screen.at_work(f"dropping {report.batch}"), alone(place):
+    with screen.at_work(f"dropping {report.batch}"), alone(place, "`retain quarantine drop`"):
         told = release.drop(place, report.batch)
     screen.print_json(told) if as_json else views.show_drop(told, place.root)
 

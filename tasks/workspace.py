@@ -10,14 +10,13 @@ night/                                         what the steps of the last run ma
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from records.errors import Busy, NotAWorkspace, WrongInput
 from records.registration import RunFile
+from tasks.turns import Taken, turn
 
 
 @dataclass(frozen=True)
@@ -158,20 +157,22 @@ class Workspace:
 
 
 @contextmanager
-def alone(place: Workspace) -> Iterator[None]:
-    """One night or command at a time changes a workspace, also when two are started by hand. Raises `Busy`."""
-    place.state.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(place.lock, timeout=0)
-    try:
-        lock.acquire()
-    except Timeout:
-        raise Busy(
-            f"Another night or command is at work in {place.root}. Wait for it to end, then start again."
-        ) from None
-    try:
+def alone(place: Workspace, what: str = "another night or command", patient: bool = False) -> Iterator[None]:
+    """One night or command at a time changes a workspace, also when two are started by hand.
+
+    `what` is what those who come meanwhile are told. The `patient` wait for their turn; for others raises `Busy`.
+    """
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(turn(place.lock, what, patient))
+        except Taken as other:
+            who, detail = "Another night or command", ""
+            if other.holder is not None:
+                who, detail = other.holder.what, f" ({other.holder.detail()})"
+            raise Busy(
+                f"{who[0].upper()}{who[1:]} is at work in {place.root}{detail}. Wait for it to end, then start again."
+            ) from None
         yield
-    finally:
-        lock.release()
 
 
 def workers() -> int:

@@ -1,5 +1,6 @@
 """What many tests need: batches of drawn shapes, and silence from every tool."""
 
+import logging
 import os
 import subprocess
 import sys
@@ -112,6 +113,28 @@ def new_workspace():
         return workspace
 
     return make
+
+
+@pytest.fixture
+def end_when_waited_for():
+    """`end_when_waited_for(end)` calls `end` as soon as somebody says that he waits; gives what was said."""
+    log, said, handlers = logging.getLogger("retain"), [], []
+    log.setLevel(logging.INFO)
+
+    def listen(end: Callable[[], Any]) -> list[str]:
+        class Ear(logging.Handler):
+            def emit(self, record: logging.LogRecord) -> None:
+                if record.getMessage().startswith("waiting for "):
+                    said.append(record.getMessage())
+                    end()
+
+        handlers.append(Ear())
+        log.addHandler(handlers[-1])
+        return said
+
+    yield listen
+    for handler in handlers:
+        log.removeHandler(handler)
 
 
 @pytest.fixture(scope="session")

@@ -1,9 +1,11 @@
 """The whole way on drawn shapes: a week of nights, the same night by DVC, and one that is killed wherever it hurts."""
 
 import multiprocessing
+import os
 import runpy
 import shutil
 import signal
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import date
 from hashlib import sha256
@@ -12,13 +14,13 @@ from pathlib import Path
 import pytest
 
 from adapters.datastore import DataStore
-from records.errors import Busy, Unavailable, WrongParameters
+from records.errors import Unavailable, WrongParameters
 from records.registration import Night
 from records.snapshot import Snapshot
 from records.verdict import Verdict
 from tasks.overview import Status, approve_run, status_of
 from tasks.stages import registry_of, version_folder
-from tasks.workspace import Workspace
+from tasks.workspace import Workspace, alone
 
 KILLED = Path(__file__).with_name("killed_night.py")
 SHAPES, OTHERS = {"bar": 300, "column": 300}, {"cross": 300, "square": 300}
@@ -214,13 +216,13 @@ def test_a_night_with_nothing_but_a_bad_batch_leaves_the_last_run_as_it_was(week
     assert (week.spoilt.run_file, week.spoilt.experiences) == (week.repaired.run_file, week.repaired.experiences)
 
 
-def test_two_nights_at_once_are_one_too_many(week, run_night):
-    from tasks.workspace import alone
-
-    with alone(week.workspace), pytest.raises(Busy, match="Another night or command is at work"):
-        run_night(week.workspace, 10)
-    _, message = last_flow_run("Failed")
-    assert "Busy: Another night or command is at work in" in message
+def test_a_night_waits_for_what_is_at_work_and_says_for_what(week, run_night, end_when_waited_for):
+    with ExitStack() as command:
+        command.enter_context(alone(week.workspace, "`retain ingest monday`"))
+        said = end_when_waited_for(command.close)
+        night = run_night(week.workspace, 10)
+    assert night.outcome == "nothing to learn"
+    assert said[0].startswith(f"waiting for `retain ingest monday` (process {os.getpid()}, since 20")
 
 
 def test_a_failing_step_fails_the_night_with_its_sentence(tmp_path, new_workspace, run_night):

@@ -6,6 +6,7 @@ import logging
 import os
 import shutil
 import tarfile
+from contextlib import ExitStack
 from datetime import date
 
 import pyarrow as pa
@@ -134,9 +135,13 @@ def test_a_folder_is_not_taken_while_a_manifest_beside_it_names_it(retain, works
 
 
 @pytest.mark.parametrize("words", [["ingest", "{delivery}"], ["stream", "digits"]], ids=["ingest", "stream"])
-def test_what_adds_batches_does_so_alone(retain, workspace, deliver, words):
+def test_what_adds_batches_waits_for_a_night_and_says_so(retain, workspace, deliver, words, end_when_waited_for):
     delivery = deliver(workspace.inbox / "monday", {"bar": 1})
-    with alone(workspace):
+    seen = []
+    with ExitStack() as night:
+        night.enter_context(alone(workspace, "the night of 2026-03-02"))
+        end_when_waited_for(lambda: (seen.append(list_batches(workspace.batches)), night.close()))
         told = retain(*(word.format(delivery=delivery) for word in words), "-w", workspace.root)
-    assert (told.code, "Another night or command is at work in" in told.err) == (2, True)
-    assert list_batches(workspace.batches) == ()
+    assert (told.code, seen) == (0, [()])
+    assert f"waiting for the night of 2026-03-02 (process {os.getpid()}, since 20" in told.err
+    assert list_batches(workspace.batches) != ()
