@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, urlsplit
 
+from records.addresses import shown
 from records.errors import Unavailable, WrongInput
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ SETTINGS = {
 }
 """Read by MLflow when it is imported or first used; what a person has set stays."""
 
+ADDRESS = "MLFLOW_TRACKING_URI"
+"""What MLflow itself calls the address in the environment."""
 PORTS = {"http": 80, "https": 443, "postgresql": 5432, "mysql": 3306, "mssql": 1433}
 KINDS = ("sqlite", *PORTS)
 ANSWER_WITHIN = 5.0
@@ -41,7 +44,7 @@ class Connection:
         self.kind = self.parts.scheme.split("+")[0]
         if self.kind not in KINDS or not _is_complete(self.parts):
             raise WrongInput(
-                f"MLflow cannot keep a registry at `{address.split('@')[-1]}` (MLFLOW_TRACKING_URI): an address is "
+                f"MLflow cannot keep a registry at `{self.shown}` ({self.told_by}): an address is "
                 f"like http://host:port, sqlite:///path, or of a database server ({', '.join(KINDS[3:])})."
             )
 
@@ -61,10 +64,12 @@ class Connection:
     @property
     def shown(self) -> str:
         """The address for people: without user and password."""
-        if self.parts.hostname is None:
-            return self.address
-        port = f":{self.parts.port}" if self.parts.port else ""
-        return f"{self.parts.scheme}://{self.parts.hostname}{port}{self.parts.path}"
+        return shown(self.address)
+
+    @property
+    def told_by(self) -> str:
+        """Where the address comes from, for people."""
+        return ADDRESS if os.environ.get(ADDRESS) == self.address else "workspace.json"
 
     def _reach(self) -> None:
         if "_client" in self.__dict__:
@@ -84,7 +89,7 @@ class Connection:
             socket.create_connection((self.parts.hostname, self.parts.port or PORTS[self.kind]), ANSWER_WITHIN).close()
         except OSError as error:
             raise Unavailable(
-                f"Nobody answers at {self.shown} (MLFLOW_TRACKING_URI): {_one_line(error)}. Start MLflow there, or "
+                f"Nobody answers at {self.shown} ({self.told_by}): {_one_line(error)}. Start MLflow there, or "
                 "correct the address."
             ) from error
 

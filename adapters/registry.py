@@ -36,8 +36,9 @@ class Registry:
     Every method raises `Unavailable` if MLflow does not answer or cannot do what it is asked.
     """
 
-    def __init__(self, address: str, artifacts: Path | None, model: str) -> None:
-        """`artifacts` is where a new experiment keeps its files; None leaves that to the MLflow server."""
+    def __init__(self, address: str, artifacts: Path | str | None, model: str) -> None:
+        """`artifacts`, a folder or URL, is where a new experiment keeps its files; None leaves that to the MLflow
+        server."""
         self.address = address
         self.artifacts = artifacts
         self.model = model
@@ -191,8 +192,7 @@ class Registry:
         found = client.get_experiment_by_name(self.model)
         if found is not None:
             return str(found.experiment_id)
-        where = None if self.artifacts is None else self.artifacts.absolute().as_uri()
-        return str(client.create_experiment(self.model, artifact_location=where))
+        return str(client.create_experiment(self.model, artifact_location=_location(self.artifacts)))
 
     def _nights(self, client: "MlflowClient", which: str, limit: int | None = None) -> list[RunFacts]:
         experiment = client.get_experiment_by_name(self.model)
@@ -262,6 +262,13 @@ _LINEAGE = (
     "identity", "parent", "batches", "data_revision", "git_commit", "code_version", "verdict", "reason", "held",
     "approved_by", "approval_note", "approved_at",
 )  # fmt: skip
+
+
+def _location(artifacts: Path | str | None) -> str | None:
+    """As MLflow wants it: a URL."""
+    if artifacts is None or "://" in str(artifacts):
+        return None if artifacts is None else str(artifacts)
+    return Path(artifacts).absolute().as_uri()
 
 
 def _was_champion(version: "ModelVersion") -> bool:

@@ -92,12 +92,29 @@ def init(
     remote: Annotated[
         str | None, typer.Option(help="DVC remote that batches are pushed to: a folder or s3://...", metavar="ADDRESS")
     ] = None,
+    mlflow: Annotated[
+        str | None,
+        typer.Option(
+            help="MLflow that keeps the versions: http://... or postgresql://...; this workspace's own if left out.",
+            metavar="ADDRESS",
+        ),
+    ] = None,
+    prefect: Annotated[
+        str | None,
+        typer.Option(
+            help="Prefect's API: http://host:4200/api; a server of the workspace's own if left out.", metavar="ADDRESS"
+        ),
+    ] = None,
 ) -> None:
     """Make a workspace: a folder with its own Git and DVC repository in which one model keeps learning.
 
     Examples:
       retain init shop
       retain init shop --remote s3://bucket/shop
+      retain init shop --mlflow http://mlflow:5000 --prefect http://prefect:4200/api
+
+    Addresses are kept in shop/workspace.json and are committed, so every
+    command and worker knows them; passwords belong into the environment.
 
     Afterwards: adjust shop/params.yaml, put images below
     shop/inbox/<delivery>/<class>/ and run `retain night -w shop`.
@@ -105,7 +122,7 @@ def init(
     from tasks.creation import create
 
     with screen.at_work(f"making {directory}"):
-        place = create(directory, options.remote(remote))
+        place = create(directory, options.remote(remote), told=options.told(mlflow, prefect))
     inbox, night = screen.place(place.inbox), screen.command("night", place.root)
     screen.say(f"Made {screen.place(place.root)}. Put images below {inbox}/<delivery>/<class>/ and run `{night}`.")
 
@@ -417,7 +434,7 @@ def _open(folder: Path) -> "Workspace":
 def _run_night(place: "Workspace", request: "Callable[[], Request]", day: date) -> "Night":
     from flows.servers import import_libraries, prefect_api
 
-    with prefect_api(place.prefect_home, import_libraries) as address:
+    with prefect_api(place, import_libraries) as address:
         from httpx import HTTPError
 
         from flows.night import night as flow

@@ -62,7 +62,7 @@ def prepare(root: Path, stream: "StreamName") -> Workspace:
 
 def watch(workspace: Workspace, stream: "StreamName", root: Path | None) -> Iterator[Watched]:
     """Run the stream's nights one after the other, giving each as it ends."""
-    with prefect_api(workspace.prefect_home, import_libraries):
+    with prefect_api(workspace, import_libraries):
         from flows.night import Request, night
         from tasks.intake.readiness import mark
         from tasks.params import read_params

@@ -1,13 +1,17 @@
 """Options that several commands share, and what a person types turned into what it means."""
 
+import secrets
 from datetime import date
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from pydantic import ValidationError
 
+from records.addresses import WorkspaceFile
 from records.errors import WrongInput
+from records.record import first_problem
 
 Where = Annotated[
     Path,
@@ -57,6 +61,17 @@ Root = Annotated[
 def remote(address: str | None) -> str | None:
     """A folder is meant from where the person is, not from where the workspace will be."""
     return str(Path(address).absolute()) if address and "://" not in address else address
+
+
+def told(mlflow: str | None, prefect: str | None) -> WorkspaceFile:
+    """workspace.json of a new workspace: its addresses, and a key that nobody who delivers can know.
+
+    Raises `WrongInput` for an address that cannot be kept.
+    """
+    try:
+        return WorkspaceFile(mlflow=mlflow, prefect=prefect, split_key=secrets.token_hex(16))
+    except ValidationError as error:
+        raise WrongInput(f"--{first_problem(error)}") from None
 
 
 def day(text: str | None) -> date:

@@ -21,7 +21,9 @@ from pathlib import Path
 
 from flows import guard
 from flows.guard import PATIENCE
+from records.addresses import shown
 from records.errors import Unavailable
+from tasks.workspace import Workspace
 
 log = logging.getLogger("retain")
 
@@ -108,11 +110,11 @@ def prefect_server(home: Path, port: int) -> Server:
     return Server("The Prefect server", command, f"{api}/health", home / "server.log", env)
 
 
-def mlflow_server(state: Path, address: str, artifacts: Path, port: int) -> Server:
+def mlflow_server(state: Path, address: str, artifacts: str, port: int) -> Server:
     """An MLflow server over the workspace's own database; not waited for."""
     command = [
         sys.executable, "-m", "mlflow", "server", "--host", LOOPBACK, "--port", str(port), "--workers", "1",
-        "--backend-store-uri", address, "--artifacts-destination", str(artifacts),
+        "--backend-store-uri", address, "--artifacts-destination", artifacts,
     ]  # fmt: skip
     # Seven processes of 250 MB for jobs that nothing here submits.
     env = {**SILENT, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
@@ -127,33 +129,38 @@ def import_libraries() -> None:
 
 
 @contextmanager
-def prefect_api(home: Path, meanwhile: Callable[[], None] = lambda: None) -> Iterator[str]:
+def prefect_api(place: Workspace, meanwhile: Callable[[], None] = lambda: None) -> Iterator[str]:
     """The address of a Prefect API that flows in here talk to; a server of our own is stopped at the end.
 
     `meanwhile` is called while a server starts, which takes longer than importing every library. Raises `Unavailable`
-    if PREFECT_API_URL is set and nobody answers there, or if our own server does not start.
+    if an address is given (PREFECT_API_URL, workspace.json) and nobody answers there, or if our own server does not
+    start.
     """
-    given = os.environ.get("PREFECT_API_URL")
+    given = place.prefect_address
     if given:
         if not answers(f"{given.rstrip('/')}/health", seconds=10):
-            raise Unavailable(
-                f"No Prefect server answers at {given} (PREFECT_API_URL). Start it, or unset the variable."
-            )
+            raise Unavailable(f"No Prefect server answers at {shown(given)} {_remedy(given)}")
         with _settings(PREFECT_API_URL=given):
             yield given
         return
     port = free_port()
     api = f"http://{LOOPBACK}:{port}/api"
     log.info("starting Prefect")
-    server = prefect_server(home, port)
+    server = prefect_server(place.prefect_home, port)
     try:
-        with _settings(PREFECT_API_URL=api, PREFECT_HOME=str(home)):
+        with _settings(PREFECT_API_URL=api, PREFECT_HOME=str(place.prefect_home)):
             meanwhile()
             server.wait()
             yield api
             _send_logs()
     finally:
         server.stop()
+
+
+def _remedy(address: str) -> str:
+    if os.environ.get("PREFECT_API_URL") == address:
+        return "(PREFECT_API_URL). Start it, or unset the variable."
+    return "(workspace.json). Start it, or correct the address; it ends with /api."
 
 
 def _send_logs() -> None:

@@ -25,8 +25,12 @@ class Record(BaseModel):
         """Write as JSON in one motion: a reader sees the old file or the new one, never half of one."""
         path.parent.mkdir(parents=True, exist_ok=True)
         unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-        unfinished.write_text(self.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        unfinished.write_text(self.as_text(), encoding="utf-8")
         os.replace(unfinished, path)
+
+    def as_text(self) -> str:
+        """The JSON that `write` writes."""
+        return self.model_dump_json(indent=2) + "\n"
 
     @classmethod
     def read(cls, path: Path) -> Self:
@@ -45,4 +49,6 @@ def first_problem(error: ValidationError | ValueError) -> str:
         return str(error)
     problem = error.errors()[0]
     where = ".".join(str(part) for part in problem["loc"])
-    return f"{where}: {problem['msg']}" if where else str(problem["msg"])
+    # Pydantic's own prefix for what a check of ours says.
+    what = str(problem["msg"]).removeprefix("Value error, ")
+    return f"{where}: {what}" if where else what

@@ -1,13 +1,16 @@
 """Making a workspace: a folder with its own Git and DVC repository and the files that decide how a model learns."""
 
 import shutil
+from contextlib import suppress
 from importlib import resources
 from pathlib import Path
 
+from adapters.connection import Connection
 from adapters.datastore import DataStore
+from records.addresses import WorkspaceFile, shown, tells_secret
 from records.errors import WrongInput
 from records.registration import RunFile
-from tasks.workspace import Workspace
+from tasks.workspace import PRIVATE, Workspace
 
 TEMPLATE = {
     "dvc.yaml": "dvc.yaml",
@@ -18,36 +21,80 @@ TEMPLATE = {
 """File of the template to file of the workspace."""
 
 
-def create(root: Path, remote: str | None = None, params: str = "params.yaml") -> Workspace:
+def create(
+    root: Path, remote: str | None = None, params: str = "params.yaml", told: WorkspaceFile | None = None
+) -> Workspace:
     """Make a workspace at `root`, which must be empty or not there, and commit its first files.
 
     `remote`: address of a DVC remote (a folder, s3://...) that batches are pushed to. `params`: the file of the
-    template that becomes params.yaml. Raises `WrongInput` if there is something at `root` already. What fails leaves
-    nothing behind.
+    template that becomes params.yaml. `told`: workspace.json; None for a workspace without. Raises `WrongInput` if
+    there is something at `root` already, or if an address cannot be used or holds a secret, which would be
+    committed. What fails leaves nothing behind; what others put there meanwhile stays.
     """
     root = root.absolute()
     if root.exists() and (not root.is_dir() or any(root.iterdir())):
         raise WrongInput(f"{root} is not empty. Name a folder that is empty or does not exist yet.")
-    there = root.exists()
-    root.mkdir(parents=True, exist_ok=True)
+    if remote is not None and tells_secret(remote):
+        raise WrongInput(
+            f"The address of the remote, {shown(remote)}, holds a user, password or token, and it would be committed. "
+            "Leave that out; afterwards, in the workspace, `dvc remote modify --local storage password ...` keeps it "
+            "in .dvc/config.local, which is never committed (for s3://, the environment has it: AWS_ACCESS_KEY_ID, "
+            "AWS_SECRET_ACCESS_KEY)."
+        )
+    if told is not None and told.mlflow is not None:
+        Connection(told.mlflow)  # Says what is wrong with an address that MLflow cannot use.
+    made: list[Path] = []
     try:
-        return _fill(Workspace(root), remote, params)
+        return _fill(Workspace(root), remote, params, told, made)
     except BaseException:
         # Half a workspace would be in the way of the next attempt.
-        for path in [root] if not there else list(root.iterdir()):
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        for path in reversed(made):
+            _remove(path)
         raise
 
 
-def _fill(workspace: Workspace, remote: str | None, params: str) -> Workspace:
+def _fill(
+    workspace: Workspace, remote: str | None, params: str, told: WorkspaceFile | None, made: list[Path]
+) -> Workspace:
+    """Make everything; `made` is told of each file and folder, in this order, before it is there."""
     template = resources.files("tasks") / "template"
-    written = {**TEMPLATE, params: "params.yaml"}
-    for source, name in written.items():
-        (workspace.root / name).write_text((template / source).read_text(encoding="utf-8"), encoding="utf-8")
-    RunFile().write(workspace.run)
-    for folder in (workspace.inbox, workspace.batches, workspace.state):
-        folder.mkdir(parents=True, exist_ok=True)
+    contents = {name: (template / source).read_text(encoding="utf-8") for source, name in TEMPLATE.items()}
+    contents["params.yaml"] = (template / params).read_text(encoding="utf-8")
+    contents["run.json"] = RunFile().as_text()
+    if told is not None:
+        contents["workspace.json"] = told.as_text()
+    _make_folder(workspace.root, made)
+    for name, content in contents.items():
+        _write_new(workspace.root / name, content, made)
+    for folder in (workspace.inbox, workspace.batches.parent, workspace.batches, workspace.state):
+        _make_folder(folder, made)
+    workspace.state.chmod(PRIVATE)
     store = DataStore(workspace.root)
+    made += [path for path in (workspace.root / ".git", workspace.root / ".dvc") if not path.exists()]
     store.init(remote)
-    store.commit_files([workspace.root / name for name in (*written.values(), "run.json")], "Begin to retain")
+    store.commit_files([workspace.root / name for name in contents], "Begin to retain")
     return workspace
+
+
+def _make_folder(path: Path, made: list[Path]) -> None:
+    if not path.exists():
+        made.append(path)
+        path.mkdir(parents=True)
+
+
+def _write_new(path: Path, content: str, made: list[Path]) -> None:
+    if path.exists():
+        raise WrongInput(f"{path} came while the workspace was made. Name a folder that nobody else writes to.")
+    made.append(path)
+    path.write_text(content, encoding="utf-8")
+
+
+def _remove(path: Path) -> None:
+    """Remove a file, a repository, or a folder if it is empty."""
+    if path.name in (".git", ".dvc"):
+        shutil.rmtree(path, ignore_errors=True)
+    elif path.is_dir():
+        with suppress(OSError):
+            path.rmdir()
+    else:
+        path.unlink(missing_ok=True)

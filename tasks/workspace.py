@@ -1,6 +1,7 @@
 """A workspace: the folder in which one model keeps learning. Where everything lies, and which addresses are used.
 
 params.yaml  run.json  dvc.yaml  data.dvc      in Git: what was decided, and which data exist
+workspace.json                                 in Git: addresses of MLflow and Prefect, where models are kept
 inbox/<delivery>/                              images that arrive
 data/batches/<batch>/                          ingested batches, immutable, in DVC
 quarantine/<batch>/                            reports on batches and images that did not pass, in Git
@@ -14,9 +15,16 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from records.errors import Busy, NotAWorkspace, WrongInput
+from pydantic import ValidationError
+
+from records.addresses import WorkspaceFile
+from records.errors import Busy, NotAWorkspace, WrongInput, WrongParameters
+from records.record import first_problem
 from records.registration import RunFile
 from tasks.turns import Taken, turn
+
+PRIVATE = 0o700
+"""What is in `.retain` is for the owner alone: whoever can write a model there decides what answers tomorrow."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +47,14 @@ class Workspace:
                     f"{root} is not a retain workspace: it has no {name}. Name one with --workspace, "
                     f"or make one with `retain init {root}`."
                 )
-        return cls(root)
+        place = cls(root)
+        place._close_to_others()
+        return place
+
+    def _close_to_others(self) -> None:
+        # Workspaces that were made before this was done, too. One that is another person's is theirs to close.
+        if self.state.is_dir() and self.state.stat().st_uid == os.getuid() and self.state.stat().st_mode & 0o077:
+            self.state.chmod(PRIVATE)
 
     @property
     def params(self) -> Path:
@@ -50,6 +65,11 @@ class Workspace:
     def run(self) -> Path:
         """Which batches are learned on top of which version."""
         return self.root / "run.json"
+
+    @property
+    def settings(self) -> Path:
+        """What the workspace was told once for all: addresses, and what decides how images are split."""
+        return self.root / "workspace.json"
 
     @property
     def inbox(self) -> Path:
@@ -143,17 +163,51 @@ class Workspace:
 
     @property
     def mlflow_address(self) -> str:
-        """MLFLOW_TRACKING_URI, or a SQLite file of this workspace."""
-        return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{self.state / 'mlflow.db'}"
+        """MLFLOW_TRACKING_URI, or what workspace.json says, or a SQLite file of this workspace."""
+        return os.environ.get("MLFLOW_TRACKING_URI") or self.told().mlflow or f"sqlite:///{self.state / 'mlflow.db'}"
 
     @property
-    def mlflow_artifacts(self) -> Path | None:
-        """Where a new experiment keeps its files; None leaves the choice to the MLflow server."""
-        return None if os.environ.get("MLFLOW_TRACKING_URI") else self.state / "mlartifacts"
+    def prefect_address(self) -> str | None:
+        """PREFECT_API_URL, or what workspace.json says; None for a server of the workspace's own."""
+        return os.environ.get("PREFECT_API_URL") or self.told().prefect
+
+    @property
+    def mlflow_artifacts(self) -> str | None:
+        """Where a new experiment keeps its files, a folder or URL; None leaves the choice to the MLflow server.
+
+        RETAIN_ARTIFACTS, or what workspace.json says, or a folder of this workspace.
+        """
+        if self.mlflow_address.startswith(("http://", "https://")):
+            return None
+        given = os.environ.get("RETAIN_ARTIFACTS") or self.told().artifacts
+        if given is None:
+            return str(self.state / "mlartifacts")
+        return given if "://" in given else str(self.root / given)
+
+    def told(self) -> WorkspaceFile:
+        """`workspace.json`, or an empty one in a workspace that has none. Raises `WrongParameters`."""
+        try:
+            text = self.settings.read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return WorkspaceFile()
+        except UnicodeDecodeError:
+            raise WrongParameters(f"{self.settings} is not readable as JSON.") from None
+        try:
+            return WorkspaceFile.model_validate_json(text)
+        except ValidationError as error:
+            raise WrongParameters(f"{self.settings}: {_first_problem(error)}") from None
 
     def run_file(self) -> RunFile:
         """`run.json`, or an empty one before the first night."""
         return RunFile.read(self.run) if self.run.exists() else RunFile()
+
+
+def _first_problem(error: ValidationError) -> str:
+    problem = error.errors()[0]
+    if problem["type"] == "extra_forbidden":
+        known = ", ".join(WorkspaceFile.model_fields)
+        return f"`{problem['loc'][0]}` means nothing here; what may be told is {known}."
+    return first_problem(error)
 
 
 @contextmanager

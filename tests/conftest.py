@@ -84,7 +84,7 @@ def shell():
 @pytest.fixture(scope="session")
 def prefect(tmp_path_factory: pytest.TempPathFactory):
     """The address of one Prefect server for all tests that run flows; to start one costs many seconds."""
-    with prefect_api(tmp_path_factory.mktemp("prefect"), import_libraries) as api:
+    with prefect_api(Workspace(tmp_path_factory.mktemp("prefect")), import_libraries) as api:
         yield api
 
 

@@ -32,11 +32,12 @@ def run(workspace: str, day: date, point: str, call: int, api: str) -> None:
     os.environ["PREFECT_API_URL"] = api
     from flows.night import Request, night
     from flows.servers import prefect_api
+    from tasks.workspace import Workspace
 
     owner, name = point.rsplit(".", 1)
     holder = pkgutil.resolve_name(owner)
     setattr(holder, name, fatal(getattr(holder, name), call))
-    with prefect_api(Path(workspace)):
+    with prefect_api(Workspace(Path(workspace))):
         night(Request(), workspace, day)
 
 

@@ -14,7 +14,15 @@ from tasks.creation import create
 from tasks.overview import status_of
 from tasks.workspace import Workspace
 
-OURS = ("RETAIN_WORKSPACE", "RETAIN_WORKERS", "RETAIN_DEBUG", "MLFLOW_TRACKING_URI", "COLUMNS", "FORCE_COLOR")
+OURS = (
+    "RETAIN_WORKSPACE",
+    "RETAIN_WORKERS",
+    "RETAIN_DEBUG",
+    "MLFLOW_TRACKING_URI",
+    "RETAIN_ARTIFACTS",
+    "COLUMNS",
+    "FORCE_COLOR",
+)
 
 
 @dataclass(frozen=True)

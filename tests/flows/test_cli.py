@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -155,6 +156,30 @@ def test_init_makes_a_workspace_and_says_what_comes_next(retain, tmp_path, monke
         "Made my shop. Put images below my shop/inbox/<delivery>/<class>/ and run `retain night -w 'my shop'`.\n"
     )
     assert f"url = {tmp_path / 'store'}" in (tmp_path / "my shop" / ".dvc" / "config").read_text()
+
+
+def test_init_keeps_addresses_and_a_key_of_its_own(retain, tmp_path):
+    told = retain("init", tmp_path / "shop", "--mlflow", "http://mlflow:5000", "--prefect", "http://prefect:4200/api")
+    assert told.code == 0
+    kept = Workspace(tmp_path / "shop").told()
+    assert (kept.mlflow, kept.prefect) == ("http://mlflow:5000", "http://prefect:4200/api")
+    assert re.fullmatch("[0-9a-f]{32}", kept.split_key)
+
+
+@pytest.mark.parametrize(
+    ("option", "address", "sentence"),
+    [
+        ("--mlflow", "http://ada:s3cret@mlflow", "--mlflow: the address holds a user, password or token, and it would"),
+        ("--mlflow", "mlflow", "MLflow cannot keep a registry at `mlflow` (workspace.json): an address is like"),
+        ("--prefect", "prefect:4200", "--prefect: the address of Prefect's API is like http://host:4200/api."),
+        ("--remote", "https://ada:s3cret@store", "The address of the remote, https://store, holds a user, password"),
+    ],
+)
+def test_init_refuses_an_address_that_it_cannot_keep(retain, tmp_path, option, address, sentence):
+    told = retain("init", tmp_path / "shop", option, address)
+    assert (told.code, told.sentence[: len(sentence)]) == (2, sentence)
+    assert "s3cret" not in told.err
+    assert not list(tmp_path.iterdir())
 
 
 def test_init_that_fails_leaves_nothing(retain, tmp_path, monkeypatch):

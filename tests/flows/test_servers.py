@@ -14,6 +14,7 @@ import pytest
 from flows.guard import PATIENCE
 from flows.interface import serve
 from flows.servers import Server, answers, free_port, prefect_api
+from records.addresses import WorkspaceFile
 from records.errors import Unavailable, WrongInput
 from tasks.workspace import Workspace
 
@@ -90,8 +91,16 @@ def test_a_prefect_server_that_nobody_answers_for_is_named(monkeypatch, tmp_path
     monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")
     with (
         pytest.raises(Unavailable, match=r"No Prefect server answers at http://127\.0\.0\.1:9/api \(PREFECT_API_URL\)"),
-        prefect_api(tmp_path),
+        prefect_api(Workspace(tmp_path)),
     ):
+        pytest.fail("entered")
+
+
+def test_a_prefect_server_that_the_workspace_names_and_nobody_answers_for_is_named(monkeypatch, tmp_path):
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    WorkspaceFile(prefect="http://127.0.0.1:9/api").write(tmp_path / "workspace.json")
+    sentence = r"No Prefect server answers at http://127\.0\.0\.1:9/api \(workspace\.json\)\. Start it, or correct"
+    with pytest.raises(Unavailable, match=sentence), prefect_api(Workspace(tmp_path)):
         pytest.fail("entered")
 
 

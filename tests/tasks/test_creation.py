@@ -5,7 +5,9 @@ import subprocess
 
 import pytest
 
-from records.errors import NotAWorkspace, Unavailable, WrongInput
+from adapters.datastore import DataStore
+from records.addresses import WorkspaceFile
+from records.errors import NotAWorkspace, Unavailable, WrongInput, WrongParameters
 from records.registration import RunFile
 from tasks.creation import create
 from tasks.params import Params, read_params
@@ -83,6 +85,75 @@ def test_what_is_no_workspace_is_not_opened(tmp_path):
         Workspace.open(tmp_path / "params.yaml")
     with pytest.raises(NotAWorkspace, match=r"does not exist\. Make a workspace there with `retain init"):
         Workspace.open(tmp_path / "gone")
+
+
+def test_what_others_put_there_meanwhile_stays_when_making_is_interrupted(tmp_path, monkeypatch):
+    def put_and_interrupt(store, remote):
+        (tmp_path / "shop" / "inbox" / "monday").mkdir()
+        (tmp_path / "shop" / "inbox" / "monday" / "1.png").write_text("mine")
+        (tmp_path / "shop" / "notes.txt").write_text("mine")
+        raise KeyboardInterrupt
+
+    (tmp_path / "shop").mkdir()
+    monkeypatch.setattr(DataStore, "init", put_and_interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        create(tmp_path / "shop")
+    left = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
+    assert left == {"shop/notes.txt", "shop/inbox/monday/1.png"}
+
+
+def test_a_workspace_is_told_once_where_everything_is(tmp_path, monkeypatch):
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    told = WorkspaceFile(mlflow="http://mlflow:5000", prefect="https://prefect:4200/api", split_key="0" * 32)
+    made = create(tmp_path / "shop", told=told)
+    assert made.told() == told
+    assert (made.mlflow_address, made.prefect_address) == ("http://mlflow:5000", "https://prefect:4200/api")
+    assert git(made.root, "show", "HEAD:workspace.json") == made.settings.read_text()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")
+    assert (made.mlflow_address, made.prefect_address) == ("http://127.0.0.1:9", "http://127.0.0.1:9/api")
+
+
+def test_a_workspace_that_was_told_nothing_uses_its_own(made, monkeypatch):
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    assert not made.settings.exists()
+    assert made.told() == WorkspaceFile()
+    assert (made.mlflow_address, made.prefect_address) == (f"sqlite:///{made.state}/mlflow.db", None)
+    assert made.mlflow_artifacts == str(made.state / "mlartifacts")
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        ('{"mlfow": "http://mlflow:5000"}', "`mlfow` means nothing here; what may be told is mlflow, prefect, "),
+        ('{"mlflow": 5}', "mlflow: Input should be a valid string"),
+        ("mlflow: http://mlflow:5000", "Invalid JSON"),
+        ('{"mlflow": "http://ada:s3cret@mlflow:5000"}', "mlflow: the address holds a user, password or token"),
+    ],
+)
+def test_what_a_workspace_cannot_be_told_is_one_sentence(tmp_path, content, sentence):
+    (tmp_path / "workspace.json").write_text(content)
+    with pytest.raises(WrongParameters) as wrong:
+        Workspace(tmp_path).told()
+    assert str(wrong.value).startswith(f"{tmp_path}/workspace.json: {sentence}")
+    assert "s3cret" not in str(wrong.value)
+
+
+def test_a_remote_with_a_password_is_refused_before_anything_is_made(tmp_path):
+    with pytest.raises(WrongInput, match=r"https://store/shop, holds .* `dvc remote modify --local storage") as wrong:
+        create(tmp_path / "shop", remote="https://ada:s3cret@store/shop")
+    assert "s3cret" not in str(wrong.value)
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_belongs_to_this_machine_is_the_owners_alone(tmp_path):
+    made = create(tmp_path / "shop")
+    assert made.state.stat().st_mode & 0o777 == 0o700
+    made.state.chmod(0o755)
+    Workspace.open(made.root)
+    assert made.state.stat().st_mode & 0o777 == 0o700
 
 
 @pytest.mark.parametrize(("given", "number"), [("3", 3), ("", os.cpu_count())])
