@@ -21,15 +21,16 @@ import errno
 import os
 import stat
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 from models.codecs import BadImage
 from records.errors import UnreadableBatch
 from tasks.gate.words import plain
-from tasks.intake.manifests import Manifest, read_manifest
+from tasks.intake.handles import Entry, LinkOnTheWay, NotAFile, Root, Tree
+from tasks.intake.manifests import Manifest, manifest_in
 from tasks.intake.samples import CLASSES, Sample, read_classes, read_samples
 from tasks.intake.tables import Cell, Layout, holds_images, read_layout, read_pictures
 
@@ -76,14 +77,38 @@ class Item(NamedTuple):
     """Where it stands in the file `name`: from which byte of a tar, or in which cell. None if it is that file."""
 
 
+class Container(NamedTuple):
+    """A file in which images or labels stand: a tar, a Parquet file, a manifest, `classes.txt`."""
+
+    name: str
+    """In the delivery's folder, as the system knows it."""
+    seen: tuple[int, int, int, int]
+    """Inode, size, and times of content and of change in ns, when it had been listed."""
+    unread: tuple[str, ...] = ()
+    """What in it becomes nothing, as retain does not understand it: columns, members. Such a file is never removed."""
+
+    @classmethod
+    def of(cls, file: IO[bytes], name: str, unread: Iterable[str] = ()) -> "Container":
+        """An open file."""
+        told = sorted({printable(one) for one in unread})
+        return cls(name, seen(os.fstat(file.fileno())), tuple(told))
+
+
+def seen(status: os.stat_result) -> tuple[int, int, int, int]:
+    """What two looks at a file that nobody touched meanwhile have in common."""
+    return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
 @dataclass(frozen=True)
 class Delivery:
     """All that was delivered, sorted by path, then by label and columns."""
 
     name: str
-    folder: Path
+    folder: Root
     items: tuple[Item, ...]
     columns: tuple[str, ...] = ()
+    containers: tuple[Container, ...] = ()
+    """Files in which images or labels stand."""
 
 
 def read_delivery(source: Path) -> Delivery:
@@ -130,6 +155,10 @@ def printable(text: str) -> str:
 
 def unopened(error: OSError) -> BadImage:
     """Why a file of a delivery cannot be opened."""
+    if isinstance(error, NotAFile):
+        return BadImage("not-a-file", "no ordinary file")
+    if isinstance(error, LinkOnTheWay):
+        return BadImage("link", "a folder on the way is a symbolic link; links are not followed")
     if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG):
         return BadImage("missing", "no such file in the delivery")
     if error.errno == errno.ELOOP:
@@ -146,27 +175,26 @@ def _read(source: Path) -> Delivery:
         return _from_file(source, shown)
     if not stat.S_ISDIR(mode):
         raise _unknown(shown)
-    manifests = [source / name for name in MANIFESTS if os.path.lexists(source / name)]
-    if len(manifests) > 1:
-        raise UnreadableBatch(f"{shown} holds two manifests, {' and '.join(MANIFESTS)}. Take one of them away.")
-    if manifests:
-        return _from_manifest(manifests[0], source.name)
-    if shards := _shards(source):
-        return _from_tars(source, shards) if shards[0].suffix.lower() == TAR else _from_tables(source, shards)
-    return _from_folder(source)
+    with Tree.at(source) as tree:
+        manifests = [source / name for name in MANIFESTS if tree.holds(name)]
+        if len(manifests) > 1:
+            raise UnreadableBatch(f"{shown} holds two manifests, {' and '.join(MANIFESTS)}. Take one of them away.")
+        if manifests:
+            return _from_manifest(tree, manifests[0], source.name)
+        if shards := _shards(tree):
+            kind = _from_tars if shards[0].suffix.lower() == TAR else _from_tables
+            return kind(tree, source, shards)
+        return _from_folder(tree)
 
 
 def _from_file(source: Path, shown: str) -> Delivery:
     suffix = source.suffix.lower()
-    if suffix == TAR:
-        return _from_tars(source, [source])
-    if suffix == TABLE and holds_images(source):
-        return _from_tables(source, [source])
-    if suffix in (".csv", TABLE):
-        return _from_manifest(source, source.name)
     if source.name.lower().endswith(COMPRESSED_TARS):
         raise _compressed(shown)
-    raise _unknown(shown)
+    if suffix not in (TAR, TABLE, ".csv"):
+        raise _unknown(shown)
+    with Tree.at(source.parent.resolve()) as tree:
+        return _from_tars(tree, source, [source]) if suffix == TAR else _from_manifest(tree, source, source.name)
 
 
 def _unknown(shown: str) -> UnreadableBatch:
@@ -177,50 +205,54 @@ def _compressed(shown: str) -> UnreadableBatch:
     return UnreadableBatch(f"{shown} is a compressed tar. Unpack it to a plain .tar: images are compressed already.")
 
 
-def _shards(folder: Path) -> list[Path]:
+def _shards(folder: Tree) -> list[Path]:
     """Tar or Parquet files, by name, if the folder holds such files; else none."""
     entries = sorted(_visible(folder), key=lambda entry: entry.name)
     for entry in entries:
         if entry.name.lower().endswith(COMPRESSED_TARS):
-            raise _compressed(printable(entry.path))
-    found = [Path(e.path) for e in entries if _is_file(e) and Path(e.name).suffix.lower() in (TAR, TABLE)]
-    kinds = {path.suffix.lower() for path in found}
+            raise _compressed(printable(str(folder.path / entry.name)))
+    found = [entry for entry in entries if entry.is_file and Path(entry.name).suffix.lower() in (TAR, TABLE)]
+    kinds = {Path(entry.name).suffix.lower() for entry in found}
+    shown = printable(str(folder.path))
     if len(kinds) > 1:
-        raise UnreadableBatch(f"{printable(str(folder))} holds .tar and .parquet files. Make two deliveries of them.")
+        raise UnreadableBatch(f"{shown} holds .tar and .parquet files. Make two deliveries of them.")
     beside = (CLASSES,) if kinds == {TAR} else ()
-    other = next((e for e in entries if Path(e.path) not in found and not (e.name in beside and _is_file(e))), None)
+    other = next((e for e in entries if e not in found and not (e.name in beside and e.is_file)), None)
     if found and other is not None:
         raise UnreadableBatch(
-            f"'{printable(other.name)}' lies beside the {kinds.pop()} files of {printable(str(folder))}. Such a folder "
+            f"'{printable(other.name)}' lies beside the {kinds.pop()} files of {shown}. Such a folder "
             f"holds these files alone{', and classes.txt' if beside else ''}; take it away."
         )
-    return found
+    return [folder.path / entry.name for entry in found]
 
 
-def _is_file(entry: os.DirEntry[str]) -> bool:
-    return entry.is_file(follow_symlinks=False)
-
-
-def _from_tars(source: Path, shards: Sequence[Path]) -> Delivery:
-    """`source` is the one shard, or the folder of all."""
-    names = source / CLASSES
-    classes = read_classes(names, printable(str(names))) if source not in shards and names.exists() else ()
+def _from_tars(tree: Tree, source: Path, shards: Sequence[Path]) -> Delivery:
+    """`source` is the one shard, or the folder of all, which is `tree`."""
     found: list[tuple[Path, Sample]] = []
     keys: set[str] = set()
+    containers: list[Container] = []
+    classes: tuple[str, ...] = ()
+    if source not in shards and tree.holds(CLASSES):
+        with tree.reading(CLASSES) as file:
+            containers.append(Container.of(file, CLASSES))
+            classes = read_classes(file.fileno(), printable(str(source / CLASSES)))
     for shard in shards:
-        for sample in read_samples(shard, classes, printable(str(shard))):
-            found.append((shard, sample))
-            keys.update(map(printable, sample.columns))
-            if len(keys) > MOST_COLUMNS:
-                raise UnreadableBatch(
-                    f"The .json files in {printable(str(source))} have more than {MOST_COLUMNS} different keys. Keep "
-                    "those that say something of every image."
-                )
+        unread: set[str] = set()
+        with tree.reading(shard.name) as file:
+            for sample in read_samples(file.fileno(), classes, printable(str(shard)), unread):
+                found.append((shard, sample))
+                keys.update(map(printable, sample.columns))
+                if len(keys) > MOST_COLUMNS:
+                    raise UnreadableBatch(
+                        f"The .json files in {printable(str(source))} have more than {MOST_COLUMNS} different keys. "
+                        "Keep those that say something of every image."
+                    )
+            containers.append(Container.of(file, shard.name, unread))
     if not found:
         raise UnreadableBatch(f"{printable(str(source))} is empty: it holds no samples.")
     columns = tuple(sorted(keys))
     items = [_of_sample(sample, shard, _called(source, shard), columns) for shard, sample in found]
-    return Delivery(printable(source.name), shards[0].parent, _in_order(items), columns)
+    return Delivery(printable(source.name), tree.root(), _in_order(items), columns, tuple(containers))
 
 
 def _of_sample(sample: Sample, shard: Path, called: str, columns: Sequence[str]) -> Item:
@@ -232,17 +264,20 @@ def _of_sample(sample: Sample, shard: Path, called: str, columns: Sequence[str])
     )  # fmt: skip
 
 
-def _from_tables(source: Path, shards: Sequence[Path]) -> Delivery:
-    """`source` is the one file, or the folder of all."""
+def _from_tables(tree: Tree, source: Path, shards: Sequence[Path]) -> Delivery:
+    """`source` is the one file, or the folder of all, which is `tree`."""
     items: list[Item] = []
+    containers: list[Container] = []
     first: Layout | None = None
     for shard in shards:
         shown = printable(str(shard))
-        layout = read_layout(shard, shown)
-        first = first or layout
-        if replace(layout, names={}) != replace(first, names={}):
-            raise UnreadableBatch(f"{shown} has other columns than {shards[0].name}. Make two deliveries of them.")
-        pictures = list(read_pictures(shard, layout, shown))
+        with tree.reading(shard.name) as file:
+            layout = read_layout(file, shown)
+            first = first or layout
+            if replace(layout, names={}, left_out=()) != replace(first, names={}, left_out=()):
+                raise UnreadableBatch(f"{shown} has other columns than {shards[0].name}. Make two deliveries of them.")
+            pictures = list(read_pictures(file, layout, shown))
+            containers.append(Container.of(file, shard.name, layout.left_out))
         # As many digits as it takes for the order of the paths to be that of the rows, which are read forwards.
         digits = max(ROW_DIGITS, len(str(len(pictures))))
         for number, picture in enumerate(pictures):
@@ -253,7 +288,9 @@ def _from_tables(source: Path, shards: Sequence[Path]) -> Delivery:
             )  # fmt: skip
     if first is None or not items:
         raise UnreadableBatch(f"{printable(str(source))} is empty: its files have no rows.")
-    return _without_empty_path(Delivery(printable(source.name), shards[0].parent, _in_order(items), first.columns))
+    return _without_empty_path(
+        Delivery(printable(source.name), tree.root(), _in_order(items), first.columns, tuple(containers))
+    )
 
 
 def _without_empty_path(delivery: Delivery) -> Delivery:
@@ -270,14 +307,15 @@ def _called(source: Path, shard: Path) -> str:
     return "" if shard == source else f"{printable(shard.name)}#"
 
 
-def _from_folder(folder: Path) -> Delivery:
+def _from_folder(tree: Tree) -> Delivery:
+    folder = tree.path
     items: list[Item] = []
-    for entry in _visible(folder):
+    for entry in _visible(tree):
         label = label_of(printable(entry.name))
-        if entry.is_symlink():
+        if entry.is_link:
             items.append(_linked(entry.name, label))
-        elif entry.is_dir(follow_symlinks=False):
-            found = list(_below(folder, label, entry.name))
+        elif entry.is_folder:
+            found = list(_below(tree, label, entry.name))
             if not found:
                 raise UnreadableBatch(
                     f"Class folder '{label}' of {printable(str(folder))} holds no files. "
@@ -291,75 +329,73 @@ def _from_folder(folder: Path) -> Delivery:
             )
     if not items:
         raise UnreadableBatch(f"{printable(str(folder))} is empty: it holds no class folders and no manifest.")
-    return Delivery(printable(folder.name), folder, _in_order(items))
+    return Delivery(printable(folder.name), tree.root(), _in_order(items))
 
 
-def _visible(folder: Path) -> list[os.DirEntry[str]]:
-    with os.scandir(folder) as entries:
-        return [e for e in entries if not e.name.startswith(".") and e.name.lower() not in UNSEEN and e.name != READY]
+def _visible(tree: Tree, folder: str = "") -> list[Entry]:
+    entries = tree.entries(folder)
+    return [e for e in entries if not e.name.startswith(".") and e.name.lower() not in UNSEEN and e.name != READY]
 
 
-def _below(root: Path, label: str, first: str) -> Iterator[Item]:
+def _below(tree: Tree, label: str, first: str) -> Iterator[Item]:
     """Everything in a class folder, however deep it lies."""
     waiting = [first]
     while waiting:
         folder = waiting.pop()
         if folder.count("/") >= DEEPEST:
-            raise UnreadableBatch(f"Folders of {printable(str(root))} are nested deeper than {DEEPEST}.")
-        for entry in _visible(root / folder):
+            raise UnreadableBatch(f"Folders of {printable(str(tree.path))} are nested deeper than {DEEPEST}.")
+        for entry in _visible(tree, folder):
             name = f"{folder}/{entry.name}"
-            if entry.is_symlink():
+            if entry.is_link:
                 yield _linked(name, label)
-            elif entry.is_dir(follow_symlinks=False):
+            elif entry.is_folder:
                 waiting.append(name)
             else:
-                yield _item(name, label, entry.stat(follow_symlinks=False))
+                yield _item(name, label, entry)
 
 
 def _linked(name: str, label: str) -> Item:
     return Item(printable(name), label, name, problem="link", detail="a symbolic link; links are not followed")
 
 
-def _item(name: str, label: str, status: os.stat_result) -> Item:
-    if not stat.S_ISREG(status.st_mode):
+def _item(name: str, label: str, entry: Entry) -> Item:
+    if not entry.is_file:
         return Item(printable(name), label, name, problem="not-a-file", detail="no ordinary file")
-    return Item(printable(name), label, name, bytes=status.st_size)
+    return Item(printable(name), label, name, bytes=entry.status.st_size)
 
 
-def _from_manifest(file: Path, name: str) -> Delivery:
-    if not stat.S_ISREG(file.lstat().st_mode):
+def _from_manifest(tree: Tree, file: Path, name: str) -> Delivery:
+    """`file` lies in `tree`; `name` is what the delivery is called."""
+    if not stat.S_ISREG(tree.status(file.name).st_mode):
         raise UnreadableBatch(f"{printable(str(file))} is no ordinary file; links are not followed.")
-    if file.suffix.lower() == TABLE and holds_images(file):
-        return replace(_from_tables(file, [file]), name=printable(name))
-    manifest = read_manifest(file)
-    links: dict[PurePosixPath, bool] = {}
-    return Delivery(
-        printable(name), file.parent, _in_order(list(_rows(manifest, file.parent, links))), manifest.columns
-    )
+    with tree.reading(file.name) as content:
+        container = Container.of(content, file.name)
+        table = file.suffix.lower() == TABLE and holds_images(content)
+        content.seek(0)
+        manifest = None if table else manifest_in(content, file)
+    if manifest is None:
+        return replace(_from_tables(tree, file, [file]), name=printable(name))
+    items = _in_order(list(_rows(tree, manifest)))
+    return Delivery(printable(name), tree.root(), items, manifest.columns, (container,))
 
 
-def _rows(manifest: Manifest, folder: Path, links: dict[PurePosixPath, bool]) -> Iterator[Item]:
+def _rows(tree: Tree, manifest: Manifest) -> Iterator[Item]:
     for row in manifest.rows:
-        status, problem, detail = _look(folder, row.path, links)
+        status, problem, detail = _look(tree, row.path)
         yield Item(
             row.path, label_of(row.label), row.path, status.st_size if status else 0, problem, detail, row.columns
         )
 
 
-def _look(folder: Path, text: str, links: dict[PurePosixPath, bool]) -> tuple[os.stat_result | None, str, str]:
-    """Status of what lies at a manifest's path, and why it must not be read. `links` remembers the folders seen."""
+def _look(tree: Tree, text: str) -> tuple[os.stat_result | None, str, str]:
+    """Status of what lies at a manifest's path, and why it must not be read."""
     path = PurePosixPath(text)
     if path.is_absolute() or ".." in path.parts:
         return None, "outside", "the path leads out of the manifest's folder"
     if not text or "\0" in text:
         return None, "missing", "the row names no file"
     try:
-        for parent in path.parents[:-1]:
-            if parent not in links:
-                links[parent] = (folder / parent).is_symlink()
-            if links[parent]:
-                return None, "link", "a folder on the way is a symbolic link; links are not followed"
-        status = (folder / path).lstat()
+        status = tree.status(text)
     except OSError as error:
         bad = unopened(error)
         return None, bad.problem, bad.detail

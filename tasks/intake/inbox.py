@@ -32,7 +32,7 @@ from records.batch import Arrival
 from records.errors import UnreadableBatch, WrongInput
 from tasks.intake.deliveries import MANIFESTS, READY, TABLE, TAR, printable
 from tasks.intake.ingest import IngestParams, ingest
-from tasks.intake.manifests import names_of
+from tasks.intake.manifests import names_in
 from tasks.intake.readiness import marker
 from tasks.intake.samples import CLASSES
 from tasks.intake.tables import holds_images
@@ -68,7 +68,7 @@ def named_beside(workspace: Workspace) -> dict[Path, str]:
     deliveries = waiting(workspace)
     named: dict[Path, str] = {}
     for manifest in filter(_is_lone_manifest, deliveries):
-        firsts = {path.parts[0] for path in map(PurePosixPath, names_of(manifest)) if path.parts}
+        firsts = {path.parts[0] for path in map(PurePosixPath, _names_of(manifest)) if path.parts}
         sentence = (
             f"is named by {printable(manifest.name)} beside it; it is taken once that lies in it as "
             f"manifest{manifest.suffix.lower()}, or is taken away."
@@ -81,7 +81,15 @@ def _is_lone_manifest(delivery: Path) -> bool:
     suffix = delivery.suffix.lower()
     if suffix not in (".csv", TABLE) or delivery.is_symlink() or not delivery.is_file():
         return False
-    return suffix == ".csv" or not holds_images(delivery)
+    if suffix == ".csv":
+        return True
+    with delivery.open("rb") as file:
+        return not holds_images(file)
+
+
+def _names_of(manifest: Path) -> Iterator[str]:
+    with manifest.open("rb") as content:
+        yield from names_in(content, manifest)
 
 
 def _refuse_own(workspace: Workspace, delivery: Path) -> None:
@@ -99,7 +107,7 @@ def _refuse_own(workspace: Workspace, delivery: Path) -> None:
 
 
 def _refuse_lone_manifest(delivery: Path) -> None:
-    if _is_lone_manifest(delivery) and next(names_of(delivery), None) is not None:
+    if _is_lone_manifest(delivery) and next(_names_of(delivery), None) is not None:
         raise UnreadableBatch(
             f"{printable(delivery.name)} names files beside it, and a folder in the inbox is a delivery of its own: "
             f"put the manifest into the folder as manifest{delivery.suffix.lower()}, with paths relative to it."

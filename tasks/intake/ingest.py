@@ -25,6 +25,7 @@ from records.batch import Arrival, Batch, Shard
 from records.errors import WrongInput
 from records.record import Record
 from tasks.intake.deliveries import Delivery, Item, label_problem, read_delivery
+from tasks.intake.handles import Root
 from tasks.intake.processes import in_order, one_by_one
 from tasks.intake.reading import Reader, close_kept
 from tasks.intake.shards import ShardWriter, column, shard_schema
@@ -195,7 +196,7 @@ def _parts(items: Sequence[Item]) -> Iterator[list[Item]]:
         yield part
 
 
-def _examine(folder: Path, columns: Sequence[str], params: IngestParams, items: Sequence[Item]) -> Examined:
+def _examine(folder: Root, columns: Sequence[str], params: IngestParams, items: Sequence[Item]) -> Examined:
     """Read, decode and look at some items. It never raises because of an image."""
     contents = _read(folder, items, params.max_bytes)
     seen = iter(facts_of([c for c in contents if isinstance(c, bytes)], ImageLimits(max_pixels=params.max_pixels)))
@@ -208,7 +209,7 @@ def _examine(folder: Path, columns: Sequence[str], params: IngestParams, items: 
     return _examined_part(items, found, encoded, columns, params)
 
 
-def _read(folder: Path, items: Sequence[Item], max_bytes: int) -> list[bytes | BadImage]:
+def _read(folder: Root, items: Sequence[Item], max_bytes: int) -> list[bytes | BadImage]:
     contents: list[bytes | BadImage] = []
     with Reader(folder, max_bytes) as reader:
         for item in items:

@@ -1,9 +1,11 @@
 """A manifest: a table that says which file has which label, and anything else that is known of an image."""
 
 import csv
+import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import pyarrow as pa
 
@@ -36,7 +38,13 @@ class Manifest:
 
 def read_manifest(file: Path) -> Manifest:
     """Read a .csv or .parquet manifest. Raises `UnreadableBatch`: what is wrong, where, and what to do."""
-    lines = _parquet_lines(file) if file.suffix.lower() == ".parquet" else _csv_lines(file)
+    with file.open("rb") as content:
+        return manifest_in(content, file)
+
+
+def manifest_in(content: IO[bytes], file: Path) -> Manifest:
+    """The same of a file that is open; `file` is what it is called. Raises `UnreadableBatch`."""
+    lines = _lines(content, file)
     header = next(lines, ())
     _check_header(file, header)
     further = [place for place, name in enumerate(header) if name not in REQUIRED]
@@ -47,9 +55,9 @@ def read_manifest(file: Path) -> Manifest:
     return Manifest(tuple(header[place] for place in further), rows)
 
 
-def names_of(file: Path) -> Iterator[str]:
-    """Paths that a manifest names, as far as it can be read: it may be damaged, or half written."""
-    lines = _parquet_lines(file) if file.suffix.lower() == ".parquet" else _csv_lines(file)
+def names_in(content: IO[bytes], file: Path) -> Iterator[str]:
+    """Paths that an open manifest names, as far as it can be read: it may be damaged, or half written."""
+    lines = _lines(content, file)
     try:
         header = next(lines, ())
         if "path" in header:
@@ -87,9 +95,13 @@ def _listed(header: Sequence[str]) -> str:
     return ", ".join([*names, *(["..."] if len(header) > 8 else [])]) or "none"
 
 
-def _csv_lines(file: Path) -> Iterator[tuple[str, ...]]:
+def _lines(content: IO[bytes], file: Path) -> Iterator[tuple[str, ...]]:
+    return _parquet_lines(content, file) if file.suffix.lower() == ".parquet" else _csv_lines(content, file)
+
+
+def _csv_lines(content: IO[bytes], file: Path) -> Iterator[tuple[str, ...]]:
     # utf-8-sig: spreadsheet programs put a byte order mark in front.
-    with file.open(encoding="utf-8-sig", newline="") as text:
+    with io.TextIOWrapper(content, encoding="utf-8-sig", newline="") as text:
         reader = csv.reader(text, strict=True)
         width = 0
         try:
@@ -113,9 +125,9 @@ def _csv_lines(file: Path) -> Iterator[tuple[str, ...]]:
             raise UnreadableBatch(f"{file} is no readable CSV file: {error} in line {reader.line_num}.") from None
 
 
-def _parquet_lines(file: Path) -> Iterator[tuple[str, ...]]:
+def _parquet_lines(content: IO[bytes], file: Path) -> Iterator[tuple[str, ...]]:
     try:
-        with open_dictionaries(file) as table:
+        with open_dictionaries(content) as table:
             _check_types(file, table.schema_arrow)
             yield tuple(table.schema_arrow.names)
             for part in table.iter_batches(ROWS_AT_ONCE):

@@ -1,14 +1,13 @@
 """Reading the images of a delivery, wherever they lie: a file each, a stretch of a tar, a cell of a Parquet file."""
 
 import os
-import stat
-from pathlib import Path
 from types import TracebackType
 
 import pyarrow as pa
 
 from models.codecs import BadImage
 from tasks.intake.deliveries import Item, unopened
+from tasks.intake.handles import Root, Tree
 from tasks.intake.tables import KEPT, Cell, Cells
 from tasks.intake.tars import stretch
 
@@ -16,9 +15,9 @@ from tasks.intake.tars import stretch
 class Reader:
     """Opened once for each part of a delivery; shards that several items lie in stay open until it is closed."""
 
-    def __init__(self, folder: Path, max_bytes: int) -> None:
+    def __init__(self, folder: Root, max_bytes: int) -> None:
         self._folder = folder
-        self._root = os.fspath(folder)
+        self._tree: Tree | None = None
         self._max_bytes = max_bytes
         self._tars: dict[str, int] = {}
 
@@ -31,6 +30,8 @@ class Reader:
         for handle in self._tars.values():
             os.close(handle)
         self._tars = {}
+        if self._tree is not None:
+            self._tree.close()
 
     def read(self, item: Item) -> bytes:
         """The bytes of an item. Raises `BadImage`: the item's own problem, missing, link, not-a-file, too-large,
@@ -69,10 +70,10 @@ class Reader:
 
     def _cells(self, name: str) -> Cells:
         try:
-            status = (self._folder / name).lstat()
+            status = self._opened().status(name)
         except OSError as error:
             raise unopened(error) from None
-        key = (self._folder / name, status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+        key = (self._folder, name, status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
         if KEPT.key != key or KEPT.cells is None:
             try:
                 KEPT.swap(key, Cells(os.fdopen(self._open(name), "rb")))
@@ -83,14 +84,15 @@ class Reader:
 
     def _open(self, name: str) -> int:
         try:
-            # Not blocking, so that a FIFO put in the file's place meanwhile cannot stop the night.
-            handle = os.open(f"{self._root}/{name}", os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+            return self._opened().open(name)
         except OSError as error:
             raise unopened(error) from None
-        if not stat.S_ISREG(os.fstat(handle).st_mode):
-            os.close(handle)
-            raise BadImage("not-a-file", "no ordinary file")
-        return handle
+
+    def _opened(self) -> Tree:
+        """The delivery's folder, opened when the first item asks for it. Raises `OSError`."""
+        if self._tree is None:
+            self._tree = Tree.of(self._folder)
+        return self._tree
 
     def _refuse_large(self, size: int) -> None:
         if size > self._max_bytes:

@@ -10,11 +10,9 @@ are not seen. Unlike there, the members of a sample need not follow each other, 
 """
 
 import json
-import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from records.errors import UnreadableBatch
@@ -23,6 +21,10 @@ from tasks.intake.tars import Member, members, stretch
 IMAGES = ("png", "jpg", "jpeg", "webp", "bmp", "tif", "tiff", "gif")
 CLS, LABEL_TXT, JSON, TXT = "cls", "label.txt", "json", "txt"
 CLASSES = "classes.txt"
+JUNK = ("thumbs.db", "desktop.ini", ".ds_store", ".directory")
+"""What operating systems leave in folders, in lower case; nobody sent it."""
+APPLE_DOUBLE = bytes.fromhex("00051607")
+"""How a `._name` begins in which a Macintosh keeps what another file system has no place for (RFC 1740)."""
 SIDE_BYTES = 2**20
 """Largest text or JSON beside an image that is read."""
 NUMBER = re.compile(r"-?[0-9]{1,9}")
@@ -42,6 +44,8 @@ class Sample:
     """Why the image must not be read, or, beginning with `label`, what is wrong with its label. Empty if nothing is."""
     detail: str
     columns: Mapping[str, str]
+    unread: tuple[str, ...] = ()
+    """What stands beside the image, or in the texts beside it, and becomes nothing: `.mask.png`, `boxes in .json`."""
 
 
 @dataclass(slots=True)
@@ -52,29 +56,32 @@ class _Beside:
     problem: str = ""
     detail: str = ""
     columns: dict[str, str] = field(default_factory=dict)
+    read: set[str] = field(default_factory=set)
+    """Which of the texts, by kind, were understood and are in the batch."""
+    unread: list[str] = field(default_factory=list)
+    """What in a text that was understood becomes nothing."""
 
 
-def read_samples(tar: Path, classes: Sequence[str], shown: str) -> Iterator[Sample]:
-    """The samples of a tar, in the order of their first members. Raises `UnreadableBatch`; no image is read."""
-    handle = os.open(tar, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    try:
-        groups: dict[str, list[Member]] = {}
-        for member in members(handle, shown):
-            if _is_seen(member.name):
-                groups.setdefault(_split(member.name)[0], []).append(member)
-        for key, group in groups.items():
-            yield _sample(handle, key, group, classes)
-    finally:
-        os.close(handle)
+def read_samples(tar: int, classes: Sequence[str], shown: str, unread: set[str]) -> Iterator[Sample]:
+    """The samples of an open tar (a file descriptor), in the order of their first members. No image is read.
+
+    `unread` gets what of the tar becomes nothing, such as `.mask.png`. Raises `UnreadableBatch`.
+    """
+    groups: dict[str, list[Member]] = {}
+    for member in members(tar, shown):
+        if _is_seen(member.name):
+            groups.setdefault(_split(member.name)[0], []).append(member)
+        elif not _is_junk(tar, member):
+            unread.add(member.name)
+    for key, group in groups.items():
+        sample = _sample(tar, key, group, classes)
+        unread.update(sample.unread)
+        yield sample
 
 
-def read_classes(file: Path, shown: str) -> tuple[str, ...]:
-    """Names of classes, a line each. Raises `UnreadableBatch`."""
-    handle = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    try:
-        content = stretch(handle, 0, 16 * SIDE_BYTES)
-    finally:
-        os.close(handle)
+def read_classes(file: int, shown: str) -> tuple[str, ...]:
+    """Names of classes, a line each, from an open file (a file descriptor). Raises `UnreadableBatch`."""
+    content = stretch(file, 0, 16 * SIDE_BYTES)
     try:
         names = tuple(line.strip() for line in content.decode("utf-8-sig").rstrip().split("\n"))
     except UnicodeDecodeError as error:
@@ -98,6 +105,12 @@ def _is_seen(name: str) -> bool:
     return bool(parts) and not any(p.startswith((".", "__")) for p in parts)
 
 
+def _is_junk(tar: int, member: Member) -> bool:
+    """Whether an operating system left it there, or packed it."""
+    base = member.name.rpartition("/")[2]
+    return base.lower() in JUNK or (base.startswith("._") and stretch(tar, member.offset, 4) == APPLE_DOUBLE)
+
+
 def _split(name: str) -> tuple[str, str]:
     """Key of the sample, and the extension in lower case: all from the first dot of the base name."""
     folder, slash, base = name.rpartition("/")
@@ -108,11 +121,13 @@ def _split(name: str) -> tuple[str, str]:
 def _sample(tar: int, key: str, group: list[Member], classes: Sequence[str]) -> Sample:
     image, problem, detail = _image(group)
     beside = _beside(tar, group, classes)
+    others = [m for m in group if m is not image and _split(m.name)[1] not in beside.read]
+    unread = (*(f".{_split(m.name)[1]}" for m in others), *beside.unread)
     if not problem:
         problem, detail = beside.problem, beside.detail
     if image is None:
-        return Sample(key, beside.label, 0, 0, problem, detail, beside.columns)
-    return Sample(image.name, beside.label, image.offset, image.bytes, problem, detail, beside.columns)
+        return Sample(key, beside.label, 0, 0, problem, detail, beside.columns, unread)
+    return Sample(image.name, beside.label, image.offset, image.bytes, problem, detail, beside.columns, unread)
 
 
 def _image(group: list[Member]) -> tuple[Member | None, str, str]:
@@ -145,11 +160,16 @@ def _beside(tar: int, group: list[Member], classes: Sequence[str]) -> _Beside:
             raise _BadText("the tar has two members of the same name beside it")
         known = _object(tar, texts[JSON]) if JSON in texts else {}
         told.columns = {k: _text(v) for k, v in known.items() if k not in ("", "label") and _is_scalar(v)}
+        told.unread = [f"{k[:40]} in .json" for k in known if k not in told.columns and k != "label"]
         for kind in (CLS, LABEL_TXT, JSON, TXT):
             if label is None and kind in texts:
                 label = _label_of(known) if kind == JSON else _content(tar, texts[kind]).strip()
+                told.read |= {kind} if label is not None else set()
+        told.read |= {JSON} & set(texts)
+        if label is not None and "label" in known and _label_of(known) != label:
+            told.unread.append("label in .json")
     except _BadText as bad:
-        told.problem, told.detail = "label-unreadable", str(bad)
+        told.problem, told.detail, told.read = "label-unreadable", str(bad), set()
         return told
     if label is None:
         told.problem, told.detail = "label-missing", "the sample has no .cls, .label.txt or .txt and no label in .json"

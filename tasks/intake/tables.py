@@ -6,7 +6,7 @@ huggingface.co/docs/hub/datasets-image ("Parquet format"), the metadata in `data
 
 If several columns could hold the image, it is the one named `image`. The label is the first of `LABELS` that is there.
 Other text, numbers, dates and booleans become columns, numbers by their names, and `path` becomes the column
-`<image column>.path`; lists, structs and other binary columns are left out.
+`<image column>.path`; lists, structs and other binary columns are left out, and the file is kept for their sake.
 
 A file is gone through once to learn the length of every cell, a few rows at a time, so that nothing too large is taken
 later and a damaged file is known before anything is written. Then `Cells` reads row groups forwards.
@@ -16,7 +16,6 @@ import json
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 import pyarrow as pa
@@ -74,6 +73,8 @@ class Layout:
     further: tuple[str, ...]
     names: Mapping[str, Sequence[str]]
     """Names of classes by column, for columns of numbers."""
+    left_out: tuple[str, ...] = ()
+    """Columns, and fields of the image's struct, dotted, that become no column: retain does not understand them."""
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -81,8 +82,8 @@ class Layout:
         return (*self.further, *([self.path] if self.path else ()))
 
 
-def holds_images(file: Path) -> bool:
-    """Whether a Parquet file has images in its cells, and is no manifest. False for what is no Parquet file."""
+def holds_images(file: IO[bytes]) -> bool:
+    """Whether an open Parquet file has images in its cells, and is no manifest. False for what is no Parquet file."""
     try:
         schema = parquet.read_schema(file)
     except (pa.ArrowException, OSError):
@@ -94,8 +95,11 @@ def holds_images(file: Path) -> bool:
     )
 
 
-def read_layout(file: Path, shown: str) -> Layout:
-    """Find image and label. Raises `UnreadableBatch` with the columns that there are."""
+def read_layout(file: IO[bytes], shown: str) -> Layout:
+    """Find image and label of an open file, which is called `shown`.
+
+    Raises `UnreadableBatch` with the columns that there are.
+    """
     with _open_table(file, shown) as table:
         schema = table.schema_arrow
     twice = sorted({name for name in schema.names if schema.names.count(name) > 1})
@@ -114,16 +118,20 @@ def read_layout(file: Path, shown: str) -> Layout:
     struct = _is_image_struct(schema.field(image).type)
     further = tuple(f.name for f in schema if f.name not in (image, label) and is_plain(f.type))
     has_path = struct and schema.field(image).type.get_field_index("path") >= 0
+    path = f"{image}.path" if has_path and f"{image}.path" not in further else ""
+    fields = [f"{image}.{f.name}" for f in schema.field(image).type] if struct else []
+    left_out = [name for name in schema.names if name not in (image, label, *further)]
     return Layout(
         image=f"{image}.bytes" if struct else image,
         label=label,
-        path=f"{image}.path" if has_path and f"{image}.path" not in further else "",
+        path=path,
         further=further,
         names=_names_of_classes(schema),
+        left_out=(*left_out, *(name for name in fields if name not in (f"{image}.bytes", path))),
     )
 
 
-def read_pictures(file: Path, layout: Layout, shown: str) -> Iterator[Picture]:
+def read_pictures(file: IO[bytes], layout: Layout, shown: str) -> Iterator[Picture]:
     """The rows of a file in its order; columns as in `layout.columns`. Raises `UnreadableBatch`."""
     with _open_table(file, shown, dictionaries=True) as table:
         try:
@@ -219,7 +227,7 @@ class Kept(threading.local):
 KEPT = Kept()
 
 
-def _open_table(file: Path, shown: str, dictionaries: bool = False) -> parquet.ParquetFile:
+def _open_table(file: IO[bytes], shown: str, dictionaries: bool = False) -> parquet.ParquetFile:
     opener = open_dictionaries if dictionaries else parquet.ParquetFile
     try:
         return opener(file, buffer_size=BUFFER, pre_buffer=False)

@@ -5,7 +5,7 @@ read as Arrow dictionaries, in which each value stands once; lengths are checked
 """
 
 from collections.abc import Sequence
-from pathlib import Path
+from typing import IO
 
 import pyarrow as pa
 import pyarrow.compute as compute
@@ -24,8 +24,8 @@ def text_columns(schema: pa.Schema) -> list[str]:
     return found + [f"{field.name}.{inner.name}" for field in structs for inner in field.type if _is_text(inner.type)]
 
 
-def open_dictionaries(file: Path, **options: object) -> parquet.ParquetFile:
-    """A Parquet file whose text is read as dictionaries. Raises what `ParquetFile` raises."""
+def open_dictionaries(file: IO[bytes], **options: object) -> parquet.ParquetFile:
+    """An open Parquet file whose text is read as dictionaries. Raises what `ParquetFile` raises."""
     return parquet.ParquetFile(file, read_dictionary=text_columns(parquet.read_schema(file)), **options)
 
 
