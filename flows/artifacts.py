@@ -4,7 +4,7 @@ import logging
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 from prefect.artifacts import (
@@ -14,7 +14,6 @@ from prefect.artifacts import (
     update_progress_artifact,
 )
 
-from records.errors import Unavailable
 from records.experience import Report
 from records.registration import Night
 from records.scores import ScoreMatrix
@@ -22,18 +21,10 @@ from records.verdict import Verdict
 from tasks.gate.words import plain
 
 if TYPE_CHECKING:
-    from prefect import Task
-    from prefect.client.schemas.objects import State, TaskRun
-
     from models.training import Progress
 
 log = logging.getLogger("retain")
 PERCENT = 100
-
-
-def outside_world_failed(task: "Task[Any, Any]", run: "TaskRun", state: "State[Any]") -> bool:
-    """Retry only what may pass by itself: an outside system that did not answer."""
-    return isinstance(state.result(raise_on_failure=False), Unavailable)
 
 
 def narrate(what: str) -> "Progress":

@@ -6,6 +6,7 @@
 """
 
 import errno
+import logging
 import os
 import traceback
 
@@ -35,6 +36,42 @@ def explain(error: Exception) -> tuple[str, int]:
         f"({frame.filename}, line {frame.lineno}). Set RETAIN_DEBUG=1 to see the whole traceback.",
         DEFECT,
     )
+
+
+class Sentences(logging.Filter):
+    """Prefect's log tells an error of retain once, as its sentence. Other errors keep their tracebacks."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.told: RetainError | None = None
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """False for what was told: by the step, and again by the night that it ended, and by the process."""
+        error = _error_of(record)
+        if os.environ.get("RETAIN_DEBUG"):
+            return True
+        if error is None:
+            return self.told is None or str(self.told) not in record.getMessage()
+        if error is self.told or record.levelno < logging.ERROR:
+            return False
+        self.told = error
+        record.msg, record.args, record.exc_info, record.exc_text = str(error), (), None, None
+        return True
+
+
+def _error_of(record: logging.LogRecord) -> RetainError | None:
+    given = record.args if isinstance(record.args, tuple) else ()
+    raised = record.exc_info[1] if isinstance(record.exc_info, tuple) else None
+    return next((error for error in (raised, *given) if isinstance(error, RetainError)), None)
+
+
+SENTENCES = Sentences()
+
+
+def tell_in_sentences() -> None:
+    """What retain raises from here on is a sentence in the log of its night, too."""
+    for name in ("prefect.flow_runs", "prefect.task_runs", "prefect.engine"):
+        logging.getLogger(name).addFilter(SENTENCES)
 
 
 def _usage(error: TyperException) -> str:

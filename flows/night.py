@@ -12,10 +12,11 @@ from datetime import date
 from pathlib import Path
 from typing import Literal
 
-from prefect import flow, runtime, task
+from prefect import flow, runtime
 from pydantic import BaseModel, ConfigDict, Field
 
-from flows import artifacts
+from flows import artifacts, failures
+from flows.steps import step
 from records.batch import Arrival
 from records.errors import UnreadableBatch
 from records.experience import Experience, Report
@@ -77,13 +78,14 @@ def night(request: Request = AS_CONFIGURED, workspace: str = "", arrived: date |
         arrived: Day that tonight's deliveries are filed under. Empty: today.
     """
     log.setLevel(logging.INFO)  # Else nothing but warnings would reach Prefect's pages.
+    failures.tell_in_sentences()
     day, watch = arrived or date.today(), Stopwatch()
     place = Workspace.open(Path(workspace or os.environ.get("RETAIN_WORKSPACE") or "."))
     with alone(place, f"the night of {day}", patient=True), stages.bounded_cache(place):
         arrivals, unreadable, waiting = take_all(place, day)
         watch.lap("ingest")
-        parent = champion_step(place)
-        experiences, reports = admit(place, parent, request)
+        parent, learned = champion_step(place)
+        experiences, reports = admit(place, parent, learned, request)
         watch.lap("validate")
         result = learn(place, experiences, request, day, watch) if experiences else Night(outcome="nothing to learn")
     told = result.model_copy(
@@ -167,9 +169,10 @@ def take_all(
     return tuple(arrivals), unreadable, waiting
 
 
-def admit(place: Workspace, parent: int, request: Request) -> tuple[tuple[Experience, ...], tuple[Report, ...]]:
+def admit(
+    place: Workspace, parent: int, learned: tuple[str, ...], request: Request
+) -> tuple[tuple[Experience, ...], tuple[Report, ...]]:
     """Validate all that is pending. What passes is named in run.json; what does not goes to quarantine."""
-    learned = tuple(e.batch for e in stages.snapshot_of(place, parent).experiences)
     run = RunFile(parent=parent, batches=holding.pending(place, learned), overrides=request.overrides())
     if not run.batches:
         return (), ()
@@ -179,10 +182,7 @@ def admit(place: Workspace, parent: int, request: Request) -> tuple[tuple[Experi
     return experiences, reports
 
 
-@task(
-    name="ingest", task_run_name="ingest {delivery.name}",
-    retries=2, retry_delay_seconds=5, retry_condition_fn=artifacts.outside_world_failed,
-)  # fmt: skip
+@step("ingest", run_name="ingest {delivery.name}")
 def ingest_step(place: Workspace, delivery: Path, day: date) -> Arrival:
     """A delivery becomes an immutable batch in DVC."""
     name = printable(delivery.name)
@@ -191,16 +191,14 @@ def ingest_step(place: Workspace, delivery: Path, day: date) -> Arrival:
     return inbox.take(place, delivery, day, stages.params_of(place).ingest, tell)
 
 
-@task(
-    name="champion", task_run_name="champion",
-    retries=2, retry_delay_seconds=5, retry_condition_fn=artifacts.outside_world_failed,
-)  # fmt: skip
-def champion_step(place: Workspace) -> int:
-    """The version to start from."""
-    return stages.registry_of(place).champion()
+@step("champion")
+def champion_step(place: Workspace) -> tuple[int, tuple[str, ...]]:
+    """The version to start from, and the batches that it has learned."""
+    version = stages.registry_of(place).champion()
+    return version, tuple(e.batch for e in stages.snapshot_of(place, version).experiences)
 
 
-@task(name="validate", task_run_name="validate")
+@step("validate")
 def validate_step(place: Workspace, run: RunFile) -> tuple[tuple[Experience, ...], tuple[Report, ...]]:
     """Each pending batch passes the data gate or goes to quarantine; of one that passes, images may stay behind."""
     log.info("validate %s", ", ".join(run.batches))
@@ -211,7 +209,7 @@ def validate_step(place: Workspace, run: RunFile) -> tuple[tuple[Experience, ...
     return experiences, reports
 
 
-@task(name="update", task_run_name="update")
+@step("update")
 def update_step(place: Workspace) -> TrainingLog:
     """The parent learns the new experiences; gives how the training went."""
     log.info("update")
@@ -220,7 +218,7 @@ def update_step(place: Workspace) -> TrainingLog:
         return stages.run_update(place, progress)[1]
 
 
-@task(name="evaluate", task_run_name="evaluate")
+@step("evaluate")
 def evaluate_step(place: Workspace) -> ScoreMatrix:
     """The candidate is scored on everything it ever learned."""
     log.info("evaluate")
@@ -229,7 +227,7 @@ def evaluate_step(place: Workspace) -> ScoreMatrix:
     return matrix
 
 
-@task(name="judge", task_run_name="judge")
+@step("judge")
 def judge_step(place: Workspace) -> Verdict:
     """May the candidate become the champion?"""
     log.info("judge")
@@ -238,20 +236,14 @@ def judge_step(place: Workspace) -> Verdict:
     return verdict
 
 
-@task(
-    name="keep", task_run_name="keep",
-    retries=2, retry_delay_seconds=5, retry_condition_fn=artifacts.outside_world_failed,
-)  # fmt: skip
+@step("keep")
 def keep_step(place: Workspace, verdict: Verdict) -> None:
     """DVC and Git are told what was made, so that `dvc repro` agrees with this night."""
     log.info("keep")
     stages.run_keep(place, verdict)
 
 
-@task(
-    name="register", task_run_name="register",
-    retries=2, retry_delay_seconds=5, retry_condition_fn=artifacts.outside_world_failed,
-)  # fmt: skip
+@step("register")
 def register_step(
     place: Workspace,
     matrix: ScoreMatrix,

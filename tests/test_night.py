@@ -272,7 +272,7 @@ def test_dvc_learns_a_night_again_with_the_same_weights_and_the_same_verdict(cop
     assert shell(copied.root, "git", "status", "--porcelain") == ""
 
 
-@pytest.mark.parametrize(("address", "params", "tries"), [("http://127.0.0.1:9", "", 3), ("", "colour: red", 1)])
+@pytest.mark.parametrize(("address", "params", "tries"), [("http://127.0.0.1:9", "", 5), ("", "colour: red", 1)])
 def test_only_what_may_pass_by_itself_is_tried_again(
     address, params, tries, tmp_path, new_workspace, prefect, until, monkeypatch
 ):
