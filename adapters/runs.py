@@ -15,12 +15,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 from adapters.packaging import Packaging, log_model
 from records.runs import NightFacts, RunFacts, VersionFacts
 from records.scores import ScoreMatrix
-from records.verdict import Verdict
+from records.verdict import Finding, Question, Verdict
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -34,6 +34,9 @@ LABEL_LENGTH = 200
 """Characters of a label that stand in a metric's name."""
 DIGEST_LENGTH = 36
 """Characters of a data set's digest that MLflow keeps."""
+MOST_SUBJECTS = 60
+"""Experiences of which a run has metrics of their own, those that came first and last; all are in `scores.json`. A
+metric for each would let MLflow's database grow with the square of the nights."""
 
 
 @dataclass(frozen=True)
@@ -116,15 +119,27 @@ def metrics(night: JudgedNight) -> dict[str, float]:
         measures |= matrix.measures.model_dump(exclude={"per_class"})
         shares = matrix.measures.per_class
         measures |= {f"class/{name}": shares[label] for label, name in label_names(shares).items()}
-    scores = matrix.candidate.scores
-    measures |= {f"score/{name}": scores[name].overall for name in matrix.experiences}
-    measures |= {f"score_among_known/{name}": scores[name].among_known for name in matrix.experiences}
+    scores, shown = matrix.candidate.scores, _ends(matrix.experiences)
+    measures |= {f"score/{name}": scores[name].overall for name in shown}
+    measures |= {f"score_among_known/{name}": scores[name].among_known for name in shown}
     measures |= {f"seconds/{step}": seconds for step, seconds in night.facts.seconds.items()}
     measures |= {f"cost/{name}": cost for name, cost in night.facts.costs.items()}
-    for f in night.verdict.findings:
+    for f in _told(night.verdict):
         bounds = {"": f.estimate, "/lower": f.lower, "/upper": f.upper, "/limit": f.limit}
         measures |= {f"{f.question}/{f.subject}{name}": value for name, value in bounds.items()}
     return {_safe(name): value for name, value in measures.items() if value is not None}
+
+
+def _told(verdict: Verdict) -> list[Finding]:
+    """The findings that become metrics: all that decided something, and of those that passed the first and the last."""
+    passed = {question: [f for f in verdict.findings if f.question == question] for question in get_args(Question)}
+    some = {id(f) for findings in passed.values() for f in _ends(findings)}
+    return [f for f in verdict.findings if id(f) in some or f.subject == "mean" or f.decision != "accept"]
+
+
+def _ends(names: Sequence[T]) -> Sequence[T]:
+    half = MOST_SUBJECTS // 2
+    return names if len(names) <= MOST_SUBJECTS else [*names[:half], *names[-half:]]
 
 
 def read_run(run: Any, version: int | None) -> RunFacts:

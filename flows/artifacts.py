@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("retain")
 PERCENT = 100
+SHOWN = 12
+"""Versions and experiences that Prefect's table of scores shows: it is kept for every night."""
 
 
 def narrate(what: str) -> "Progress":
@@ -70,13 +72,17 @@ def show_report(report: Report) -> None:
 
 
 def show_scores(matrix: ScoreMatrix) -> None:
-    """The score matrix as a table: a row a version, a column an experience, percent."""
+    """The score matrix as a table: a row a version, a column an experience, the last ones of many; percent."""
+    shown, versions = matrix.experiences[-SHOWN:], matrix.rows[-SHOWN:]
     rows = [
         {"version": row.version}
-        | {e: f"{row.scores[e].overall * PERCENT:.1f}" if e in row.scores else "" for e in matrix.experiences}
-        for row in matrix.rows
+        | {e: f"{row.scores[e].overall * PERCENT:.1f}" if e in row.scores else "" for e in shown}
+        for row in versions
     ]
-    create_table_artifact(table=rows, key="scores", description="Score in percent on each experience's test images")
+    said = f"Score in percent on each experience's test images; average of all {matrix.average():.1%}"
+    if len(shown) < len(matrix.experiences):
+        said += f"; the last {len(shown)} of {len(matrix.experiences)} experiences"
+    create_table_artifact(table=rows, key="scores", description=said)
 
 
 def show_verdict(verdict: Verdict) -> None:

@@ -3,6 +3,7 @@ import logging
 import os
 import shutil
 import socket
+from dataclasses import replace
 from datetime import date
 
 import pytest
@@ -132,6 +133,27 @@ def test_a_night_is_logged_with_everything(registry, packaging, night):
     (data,) = logged.inputs.dataset_inputs
     assert data.dataset.digest == "0123456789abcdef0123456789abcdef.dir"
     assert [(tag.key, tag.value) for tag in data.tags] == [("mlflow.data.context", "training")]
+
+
+def test_the_metrics_of_a_run_do_not_grow_with_the_nights(night):
+    """Each experience had ten of its own: at night 1,000 that is ten million rows in MLflow's database."""
+    judged = night("aa")
+    names = tuple(f"e{number:04d}" for number in range(1000))
+    score = Score(overall=0.9, among_known=0.95, images=5)
+    rows = [ScoreRow(version=version, scores=dict.fromkeys(names, score)) for version in ("v999", "candidate")]
+    matrix = ScoreMatrix(experiences=names, new=(), rows=tuple(rows))
+    (finding,) = judged.verdict.findings
+    told = [
+        finding.model_copy(update={"question": question, "subject": name, "decision": decision})
+        for question in ("forgotten", "taken")
+        for name in names
+        for decision in ["refuse" if (question, name) == ("taken", "e0500") else "accept"]
+    ]
+    verdict = judged.verdict.model_copy(update={"findings": tuple(told)})
+    logged = metrics(replace(judged, matrix=matrix, verdict=verdict))
+    assert len(logged) < 700
+    assert {"score/e0000", "score/e0999", "forgotten/e0000", "taken/e0500/upper"} <= logged.keys()
+    assert "score/e0500" not in logged
 
 
 def test_a_logged_night_is_found_again_by_its_identity(registry, packaging, night):
