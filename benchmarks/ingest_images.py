@@ -65,8 +65,8 @@ def _write_part(folder: Path, draw: Draw, numbers: range) -> int:
     return len(numbers)
 
 
-def _failed(numbers: range) -> int:
-    raise SystemExit(f"The process that wrote images {numbers.start} to {numbers.stop - 1} was killed.")
+def _failed(numbers: range, why: str) -> int:
+    raise SystemExit(f"The process that wrote images {numbers.start} to {numbers.stop - 1} {why}.")
 
 
 @cache

@@ -89,8 +89,12 @@ def measure_archive(folder: Path, processes: int, repeats: int, size: int, befor
 def _bare(paths: list[str], processes: int) -> None:
     """What ingestion cannot do without: read every file, decode it, hash it."""
     parts = [paths[start : start + PART_ITEMS] for start in range(0, len(paths), PART_ITEMS)]
-    for _ in in_order(_bare_part, parts, processes, instead=len):
+    for _ in in_order(_bare_part, parts, processes, instead=_failed):
         pass
+
+
+def _failed(paths: list[str], why: str) -> int:
+    raise SystemExit(f"To decode {paths[0]} or one that follows {why}.")
 
 
 def _bare_part(paths: list[str]) -> int:

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from PIL import Image as Pillow
 from PIL import UnidentifiedImageError
 
-from models import png, tiff
+from models import jpeg, png, tiff
 
 Pixels = NDArray[np.uint8]
 """[height, width, channels] with 1 or 3 channels."""
@@ -52,6 +52,7 @@ OTHERS = {
 """Formats that a person may take for readable: naming them helps more than saying that they are no images."""
 
 # What Pillow's decoders raise on damaged files, found by feeding them such; one file must never end the whole batch.
+# That memory runs out says nothing against a file: whoever sets a limit tells of it.
 BROKEN = (
     OSError,
     SyntaxError,
@@ -63,7 +64,6 @@ BROKEN = (
     AttributeError,
     AssertionError,
     RuntimeError,
-    MemoryError,
     struct.error,
     zlib.error,
 )
@@ -79,6 +79,17 @@ MOST_EXIF_PARTS = 64
 
 MOST_SCANS = 5_000
 """Of a JPEG file; ten are usual. By chance, their marker may also stand in what a camera puts behind a picture."""
+
+MOST_PASSES = 5_000_000_000
+"""Pixels of a JPEG file times its scans; about four seconds. A hundred scans of the largest picture that is allowed."""
+
+MOST_CHUNKS = 1_000
+"""Of a PNG file, those of its pixels and frames left out; a handful is usual, and some take a decoder a millisecond."""
+MOST_PIECES = 500_000
+"""Of a PNG file, all of its chunks: its pixels stand in pieces of 8 KB and more, a picture of 64 MB has 8,000."""
+
+STRIPE = 2**20
+"""Pixels that are laid on white at a time: on the way they take 16 bytes each."""
 
 ONE_CHANNEL = ("L", "1")
 SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N")
@@ -158,6 +169,7 @@ def _any_file(encoded: bytes, max_pixels: int) -> Decoded:
         with Pillow.open(BytesIO(encoded), formats=[kind]) as file:
             header = _header(file, kind, encoded)
             _refuse_too_many(file, header, max_pixels)
+            _refuse_slow(file, header, encoded, max_pixels)
             file.load()
             decoded = _decoded(file, header, encoded)
     except BadImage:
@@ -232,6 +244,12 @@ def _refuse_bombs(encoded: bytes, header: Header) -> None:
         _refuse_more(encoded.count(b"Exif\0\0"), MOST_EXIF_PARTS, "parts of EXIF", header)
         # Each scan, of a few bytes, passes over every pixel.
         _refuse_more(encoded.count(b"\xff\xda"), MOST_SCANS, "scans", header)
+        if excess := jpeg.excess(encoded):
+            raise BadImage("unreadable", f"the JPEG file is damaged ({excess})", header)
+    if header.format == "PNG":
+        others, pieces = png.count_chunks(encoded, MOST_PIECES)
+        _refuse_more(others, MOST_CHUNKS, "chunks", header)
+        _refuse_more(pieces, MOST_PIECES - 1, "pieces", header)
     if header.format == "TIFF":
         _refuse_more(tiff.pieces(encoded), tiff.MOST_PIECES, "strips or tiles", header)
 
@@ -284,6 +302,19 @@ def _refuse_too_many(file: Pillow.Image, header: Header, max_pixels: int) -> Non
         raise BadImage("too-many-pixels", f"{size}, more than the {max_pixels} that are allowed", header)
 
 
+def _refuse_slow(file: Pillow.Image, header: Header, encoded: bytes, max_pixels: int) -> None:
+    """Refuse what takes far more work or memory than its picture has pixels."""
+    if header.format == "JPEG" and file.info.get("progressive"):
+        scans = encoded.count(b"\xff\xda")
+        if scans * file.width * file.height > MOST_PASSES:
+            passes = f"{scans} scans of {file.width} x {file.height} pixels"
+            raise BadImage("unreadable", f"the JPEG file is damaged ({passes})", header)
+    if header.format == "TIFF" and (tile := tiff.packed_tile(encoded)) > max_pixels:
+        raise BadImage(
+            "too-many-pixels", f"a tile of {tile} pixels, more than the {max_pixels} that are allowed", header
+        )
+
+
 def _refuse_incomplete(encoded: bytes, file: Pillow.Image, picture: Pixels, header: Header) -> None:
     """Refuse a PNG file that Pillow has decoded though its pixels are damaged or not all there."""
     if png.pixels_are_damaged(encoded):
@@ -319,11 +350,16 @@ def _high_byte(file: Pillow.Image) -> Pixels:
 
 
 def _on_white(file: Pillow.Image) -> Pixels:
-    """Colour times alpha plus white times the rest, rounded to the nearest integer."""
-    grey = file.mode in ("L", "LA", "La")
-    layers = np.asarray(file.convert("LA" if grey else "RGBA")).astype(np.uint16)
-    colour, alpha = layers[:, :, :-1], layers[:, :, -1:]
-    return ((colour * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
+    """Colour times alpha plus white times the rest, rounded to the nearest integer; some rows at a time."""
+    mode = "LA" if file.mode in ("L", "LA", "La") else "RGBA"
+    pixels = np.empty((file.height, file.width, len(mode) - 1), np.uint8)
+    rows = max(1, STRIPE // file.width)
+    for top in range(0, file.height, rows):
+        stripe = file.crop((0, top, file.width, min(top + rows, file.height)))
+        layers = np.asarray(stripe.convert(mode)).astype(np.uint16)
+        colour, alpha = layers[:, :, :-1], layers[:, :, -1:]
+        pixels[top : top + rows] = (colour * alpha + 255 * (255 - alpha) + 127) // 255
+    return pixels
 
 
 def _orientation(file: Pillow.Image) -> int:

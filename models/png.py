@@ -8,6 +8,7 @@ Layout as in the PNG specification, third edition: chunks in 5.3, filtered rows 
 import struct
 import zlib
 from collections.abc import Iterator
+from itertools import islice
 
 SIGNATURE_BYTES = 8
 SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
@@ -16,12 +17,23 @@ WHOLE = ((0, 0, 1, 1),)
 ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
 """First column and row of each pass, and the steps to the next ones."""
 AT_ONCE = 2**20
+PIECES = (b"IDAT", b"fdAT", b"fcTL")
+"""Chunks of which a whole file may have many."""
 
 
 def pixels_are_damaged(encoded: bytes) -> bool:
     """True if a chunk of pixels does not have the checksum that stands behind it."""
     pixels = ((content, told) for name, content, told in _chunks(encoded) if name == b"IDAT")
     return any(zlib.crc32(content, zlib.crc32(b"IDAT")) != told for content, told in pixels)
+
+
+def count_chunks(encoded: bytes, most: int) -> tuple[int, int]:
+    """How many chunks hold neither pixels nor frames, and how many there are, counted no further than `most`."""
+    others = total = 0
+    for name, _, _ in islice(_chunks(encoded), most):
+        total += 1
+        others += name not in PIECES
+    return others, total
 
 
 def lacks_rows(encoded: bytes) -> bool:

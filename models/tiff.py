@@ -13,6 +13,9 @@ MOST_PIECES = 250_000
 """A picture of 50 million pixels in the smallest tiles, 16 x 16, has 195,313."""
 
 STRIP_OFFSETS, TILE_OFFSETS = 273, 324
+COMPRESSION, TILE_WIDTH, TILE_LENGTH = 259, 322, 323
+UNPACKED = 1
+SHORT = 3
 
 
 @dataclass(frozen=True)
@@ -45,15 +48,35 @@ def is_cut(encoded: bytes) -> bool:
 
 def pieces(encoded: bytes) -> int:
     """The number of strips or tiles that the first directory claims; 0 if it is not there."""
+    return max((count for tag, _, count, _ in _entries(encoded) if tag in (STRIP_OFFSETS, TILE_OFFSETS)), default=0)
+
+
+def packed_tile(encoded: bytes) -> int:
+    """The pixels of one tile of the first directory if tiles are compressed, and so unpacked whole; else 0."""
+    layout = _layout(encoded)
+    values = {tag: _value(layout, kind, field) for tag, kind, _, field in _entries(encoded)}
+    if values.get(COMPRESSION, UNPACKED) == UNPACKED:
+        return 0
+    return values.get(TILE_WIDTH, 0) * values.get(TILE_LENGTH, 0)
+
+
+def _entries(encoded: bytes) -> Iterator[tuple[int, int, int, int]]:
+    """Tag, type, number of values and value or its place, for each entry of the first directory that is there."""
     layout = _layout(encoded)
     try:
         place, entries = next(_directories(encoded, layout), (0, 0))
     except EOFError:
-        return 0
+        return
     size = struct.calcsize(layout.entry)
     start = place + struct.calcsize(layout.count)
-    found = struct.iter_unpack(layout.entry, encoded[start : start + entries * size])
-    return max((count for tag, _, count, _ in found if tag in (STRIP_OFFSETS, TILE_OFFSETS)), default=0)
+    yield from struct.iter_unpack(layout.entry, encoded[start : start + entries * size])
+
+
+def _value(layout: Layout, kind: int, field: int) -> int:
+    """The one number that stands in a field, at its beginning: a short of two bytes, or what fills it."""
+    packed = struct.pack(layout.place, field)
+    order = layout.place[0]
+    return int(struct.unpack_from(f"{order}{'H' if kind == SHORT else 'I'}", packed)[0])
 
 
 def _layout(encoded: bytes) -> Layout:

@@ -22,11 +22,11 @@ from pydantic import Field, model_validator
 from models.codecs import BadImage
 from models.images import Facts, ImageLimits, facts_of, split_of
 from records.batch import Arrival, Batch, Shard
-from records.errors import WrongInput
+from records.errors import UnreadableBatch, WrongInput
 from records.record import Record
 from tasks.intake.deliveries import Delivery, Item, label_problem, read_delivery
 from tasks.intake.handles import Root
-from tasks.intake.processes import in_order, one_by_one
+from tasks.intake.processes import Limits, affordable, in_order, one_by_one
 from tasks.intake.reading import Reader, close_kept
 from tasks.intake.shards import ShardWriter, column, shard_schema
 from tasks.intake.staging import put_into_place, staged
@@ -39,9 +39,6 @@ PART_BYTES = 8 * 2**20
 """A part of a delivery that one process examines at a time ends with the file that reaches one of these."""
 
 
-CRASH = BadImage("crash", "its decoder crashed or took too much memory")
-
-
 class Examined(NamedTuple):
     """Some images of a delivery."""
 
@@ -49,6 +46,8 @@ class Examined(NamedTuple):
     """Columns as in `shard_schema`."""
     identity: bytes
     """What the batch's digest is made of."""
+    crashed: tuple[str, ...] = ()
+    """Paths of those at which their decoder failed."""
 
 
 class IngestParams(Record):
@@ -62,6 +61,12 @@ class IngestParams(Record):
     """Images with more pixels, by their header, are not decoded."""
     max_bytes: int = Field(default=64 * 2**20, ge=1, le=2**30)
     """Larger files are not read."""
+    image_seconds: float = Field(default=10, ge=1, le=3600)
+    """Processor time that one image may take; more ends the process at work on it, and the image is refused."""
+    image_memory: int = Field(default=2**30, ge=2**27)
+    """Bytes that one image may take while it is decoded. Fewer processes decode at a time where all would not fit."""
+    max_crashes: int = Field(default=20, ge=0)
+    """A delivery with more images at which their decoder fails, or goes beyond these two, is not taken."""
     settle_seconds: float = Field(default=10, ge=0, le=3600)
     """A delivery in the inbox is taken once nothing in it has changed for so long, or once it is marked; 0: at once."""
     shard_bytes: int = Field(default=128 * 2**20, ge=1)
@@ -85,9 +90,9 @@ def ingest(
 ) -> Arrival:
     """Make a batch of a delivery below `batches`, or find the batch that has the same content already.
 
-    `staging` lies on the same file system as `batches`. `workers` is the number of processes that examine images; with
-    0 this one does, and an image that crashes its decoder ends it. `progress` is told how many images of how many are
-    done. The source is only read.
+    `staging` lies on the same file system as `batches`. `workers` is the number of processes that examine images, each
+    within limits; with 0 this one does, without any, and an image that crashes its decoder ends it. `progress` is told
+    how many images of how many are done. The source is only read.
 
     Raises `UnreadableBatch` if the delivery is none; `Unavailable` if it cannot be written, as on a full disk; `Busy`
     if another process has been ingesting for an hour. Nothing is left behind in any of these cases.
@@ -126,7 +131,10 @@ def _write(
     try:
         with closing(_examined(delivery, params, workers)) as parts:
             done = 0
+            crashed: list[str] = []
             for part in parts:
+                crashed += part.crashed
+                _refuse_crashing(delivery, crashed, params.max_crashes)
                 digest.update(part.identity)
                 writer.add(part.rows)
                 done += part.rows.num_rows
@@ -138,6 +146,14 @@ def _write(
     batch = _batch(delivery, arrived, digest.hexdigest(), shards)
     batch.write(folder / "batch.json")
     return batch
+
+
+def _refuse_crashing(delivery: Delivery, crashed: Sequence[str], most: int) -> None:
+    if len(crashed) > most:
+        raise UnreadableBatch(
+            f"{len(crashed)} images of {delivery.name} crash their decoder, or take more time or memory than is "
+            f"allowed, the first of them {crashed[0]}; no more than {most} may (ingest.max_crashes). Take them out."
+        )
 
 
 def _batch(delivery: Delivery, arrived: date, digest: str, shards: tuple[Shard, ...]) -> Batch:
@@ -180,7 +196,13 @@ def _examined(delivery: Delivery, params: IngestParams, workers: int) -> Generat
     if workers == 0:
         return (examine(part) for part in _parts(delivery.items))
     alone = partial(_examine_alone, examine, delivery.columns, params)
-    return in_order(examine, _parts(delivery.items), workers, instead=alone)
+    limits = _limits(params)
+    return in_order(examine, _parts(delivery.items), affordable(workers, limits), alone, limits)
+
+
+def _limits(params: IngestParams) -> Limits:
+    # Of a whole part as well: it takes less than a second, and if one image spoils it, each is looked at alone.
+    return Limits(params.image_memory, params.image_seconds)
 
 
 def _parts(items: Sequence[Item]) -> Iterator[list[Item]]:
@@ -234,18 +256,28 @@ def _unread(item: Item, bad: BadImage) -> Facts:
 
 
 def _examine_alone(
-    examine: Callable[[Sequence[Item]], Examined], columns: Sequence[str], params: IngestParams, items: Sequence[Item]
+    examine: Callable[[Sequence[Item]], Examined],
+    columns: Sequence[str],
+    params: IngestParams,
+    items: Sequence[Item],
+    why: str,
 ) -> Examined:
-    """What a part holds that ended its process: each image is examined alone, and what ends a process again crashes."""
+    """What a part holds at which its process failed: each image is examined alone, and fails alone if it does again.
 
-    def crashed(alone: Sequence[Item]) -> Examined:
+    `why` the part did is not told: each image has its own reason.
+    """
+
+    def crashed(alone: Sequence[Item], why: str) -> Examined:
         # Its bytes are left out: nobody who reads the batch later on shall stumble over them.
-        found = [_unread(item, CRASH) for item in alone]
-        return _examined_part(alone, found, [None] * len(alone), columns, params)
+        found = [_unread(item, BadImage("crash", f"its decoder {why}")) for item in alone]
+        part = _examined_part(alone, found, [None] * len(alone), columns, params)
+        return part._replace(crashed=tuple(item.path for item in alone))
 
-    parts = list(one_by_one(examine, [[item] for item in items], instead=crashed))
+    parts = list(one_by_one(examine, [[item] for item in items], crashed, _limits(params)))
     rows = pa.concat_batches([part.rows for part in parts])
-    return Examined(rows, b"".join(part.identity for part in parts))
+    return Examined(
+        rows, b"".join(part.identity for part in parts), tuple(path for part in parts for path in part.crashed)
+    )
 
 
 def _examined_part(

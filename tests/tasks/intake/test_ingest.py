@@ -440,23 +440,31 @@ sound = Image.open
 def crash(file, **options):
     if b"hostile" in file.getvalue():
         os.abort()
+    if b"slow" in file.getvalue():
+        sum(range(10**12))
+    if b"large" in file.getvalue():
+        bytearray(2**29)
+    if b"odd" in file.getvalue():
+        raise StopIteration("what no decoder should raise")
     return sound(file, **options)
 
 Image.open = crash
 if __name__ == "__main__":
     home, source, workers = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
-    ingest(home / "batches", home / "staging", source, date(2026, 1, 5), IngestParams(), workers)
+    params = IngestParams(image_seconds=1, image_memory=2**28, max_crashes=int(sys.argv[4]))
+    ingest(home / "batches", home / "staging", source, date(2026, 1, 5), params, workers)
 """
 
 
 def test_an_image_that_crashes_its_decoder_is_a_row_and_all_others_are_taken(tmp_path):
     files = {f"c/{n:04d}.png": png(n % 256, n // 256) for n in range(600)}
     hostile = {"c/0003.png": b"GIF89a hostile", "c/0300.png": b"GIF89a hostile, too", "c/0301.png": b"BM hostile"}
+    hostile |= {"c/0302.png": b"GIF89a slow", "c/0303.png": b"GIF89a large", "c/0304.png": b"GIF89a odd"}
     source = lay_out(tmp_path / "delivery", files | hostile)
     (tmp_path / "crashing.py").write_text(CRASHING)
     for workers in ("1", "2"):
         home = tmp_path / workers
-        subprocess.run([sys.executable, tmp_path / "crashing.py", home, source, workers], check=True, timeout=120)
+        subprocess.run([sys.executable, tmp_path / "crashing.py", home, source, workers, "6"], check=True, timeout=300)
     assert everything_below(tmp_path / "1" / "batches") == everything_below(tmp_path / "2" / "batches")
     batches = tmp_path / "1" / "batches"
     (batch,) = list_batches(batches)
@@ -464,9 +472,26 @@ def test_an_image_that_crashes_its_decoder_is_a_row_and_all_others_are_taken(tmp
     assert list(rows) == sorted(files)
     assert {path for path, row in rows.items() if row["problem"]} == set(hostile)
     row = rows["c/0300.png"]
-    assert (row["problem"], row["detail"]) == ("crash", "its decoder crashed or took too much memory")
+    assert (row["problem"], row["detail"]) == ("crash", "its decoder crashed (SIGABRT)")
     assert (row["encoded"], row["sha256"], row["bytes"]) == (None, "", 19)
+    assert [rows[f"c/0{number}.png"]["detail"] for number in (302, 303, 304)] == [
+        "its decoder took more than 1 s of processor time",
+        "its decoder took more memory than 256 MiB",
+        "its decoder failed (StopIteration: what no decoder should raise)",
+    ]
     assert len({row["image"] for row in rows.values()}) == 600
+
+
+def test_a_delivery_of_files_that_crash_their_decoder_is_given_up(tmp_path):
+    source = lay_out(tmp_path / "delivery", {f"c/{n}.png": b"GIF89a hostile" for n in range(9)})
+    (tmp_path / "crashing.py").write_text(CRASHING)
+    command = [sys.executable, tmp_path / "crashing.py", tmp_path / "home", source, "1", "8"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert (
+        "UnreadableBatch: 9 images of delivery crash their decoder, or take more time or memory than is allowed, the "
+        "first of them c/0.png; no more than 8 may (ingest.max_crashes). Take them out."
+    ) in done.stderr
+    assert list_batches(tmp_path / "home" / "batches") == ()
 
 
 # Kills and full disks
