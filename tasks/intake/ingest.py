@@ -24,8 +24,10 @@ from models.images import Facts, ImageLimits, facts_of, split_of
 from records.batch import Arrival, Batch, Shard
 from records.errors import UnreadableBatch, WrongInput
 from records.record import Record
+from tasks.gate.words import plain
 from tasks.intake.deliveries import Delivery, Item, label_problem, read_delivery
 from tasks.intake.handles import Root
+from tasks.intake.processes import Limits, affordable, guarded, in_order, one_by_one
 from tasks.intake.processes import Limits, affordable, in_order, one_by_one
 from tasks.intake.reading import Reader, close_kept
 from tasks.intake.shards import ShardWriter, column, shard_schema
@@ -37,6 +39,14 @@ BATCH_ID = re.compile(r"\d{4}-\d{2}-\d{2}-[0-9a-f]{8}")
 PART_ITEMS = 256
 PART_BYTES = 8 * 2**20
 """A part of a delivery that one process examines at a time ends with the file that reaches one of these."""
+
+
+LISTING_MEMORY = 2 * 2**30
+"""Bytes that the list of a delivery may take; a million images take half a gigabyte."""
+LISTING_SECONDS, MOST_LISTING_SECONDS = 120, 3600
+"""Processor time for that, least and most."""
+LISTED_BYTES = 16 * 2**20
+"""For so many bytes directly in a delivery it may take a second more."""
 
 
 class Examined(NamedTuple):
@@ -97,13 +107,21 @@ def ingest(
     Raises `UnreadableBatch` if the delivery is none; `Unavailable` if it cannot be written, as on a full disk; `Busy`
     if another process has been ingesting for an hour. Nothing is left behind in any of these cases.
     """
-    delivery = read_delivery(source)
+    delivery = listed(source) if workers else read_delivery(source)
     with staged(staging) as folder:
         batch = _write(delivery, folder, arrived, params, workers, progress or (lambda done, total: None))
         known = _find(batches, batch.digest)
         if known is None:
             put_into_place(folder, batches / batch.id)
     return Arrival(batch=known or batch, known=known is not None, delivery=delivery.name)
+
+
+def listed(source: Path) -> Delivery:
+    """What `read_delivery` gives, from another process: libraries that read a stranger's file may crash, too.
+
+    Raises `UnreadableBatch` also for what that process does not survive.
+    """
+    return guarded(read_delivery, source, _unlisted, _limits_of_listing(source))
 
 
 def read_batch(batches: Path, batch_id: str) -> Batch:
@@ -120,6 +138,23 @@ def list_batches(batches: Path) -> tuple[str, ...]:
     return tuple(
         sorted(p.name for p in batches.iterdir() if BATCH_ID.fullmatch(p.name) and (p / "batch.json").is_file())
     )
+
+
+def _unlisted(source: Path, why: str) -> Delivery:
+    raise UnreadableBatch(
+        f"{plain(str(source))} cannot be read: the process that lists it {why}. Write it again from its source, make "
+        "several deliveries of it, or take it away."
+    )
+
+
+def _limits_of_listing(source: Path) -> Limits:
+    """Files with images in them are gone through once, whole."""
+    try:
+        files = [source, *(source.iterdir() if source.is_dir() else ())]
+        size = sum(file.lstat().st_size for file in files)
+    except OSError:
+        size = 0  # Whoever lists it says what is wrong.
+    return Limits(LISTING_MEMORY, min(MOST_LISTING_SECONDS, LISTING_SECONDS + size / LISTED_BYTES))
 
 
 def _write(

@@ -34,6 +34,8 @@ Instead = Callable[[Part, str], Result]
 
 PATIENCE = 20
 """So many times as long as the processor may be busy, a part may take by the clock: other programs are at work too."""
+FIRST = ("tasks.intake.sparing", "tasks.intake.ingest")
+"""What the server of processes imports, whatever it is first asked for: it is started once."""
 STATM, MEMORY = Path("/proc/self/statm"), Path("/proc/meminfo")
 CONTAINER = Path("/sys/fs/cgroup")
 """What limits all programs in a container, seen from within (cgroup, version 2)."""
@@ -127,6 +129,13 @@ def one_by_one(
         helper.end()
 
 
+def guarded(
+    function: Work[Part, Result], part: Part, instead: Instead[Part, Result], limits: Limits | None = None
+) -> Result:
+    """`function` of a part in another process; `instead` of it if that fails."""
+    return next(one_by_one(function, [part], instead, limits))
+
+
 def _answered(helpers: "list[_Helper[Part, Result]]") -> list[Connection]:
     """Lines of those that have something to say, or that have had their time; waits until there is one."""
     overdue = min(helper.deadline for helper in helpers)
@@ -154,7 +163,7 @@ class _Helper(Generic[Part, Result]):
     def __init__(self, function: Work[Part, Result], limits: Limits | None) -> None:
         context = multiprocessing.get_context("forkserver")
         worked = function.func if isinstance(function, partial) else function
-        context.set_forkserver_preload([worked.__module__])
+        context.set_forkserver_preload([*FIRST, worked.__module__])
         self._limits = limits
         try:
             self.line, its = context.Pipe()

@@ -571,3 +571,46 @@ def test_reading_batches(tmp_path, take):
 def test_parameters_are_checked(wrong):
     with pytest.raises(ValueError, match=r"test_share|max_pixels|colour"):
         IngestParams(**wrong)
+
+
+# Listing elsewhere
+
+
+def contradictory(file):
+    """A Parquet file whose footer says that a column has values only, and counts levels of it that only others have.
+
+    Arrow 25 throws where nobody catches, and the process ends.
+    """
+    images = [{"bytes": png(n), "path": f"{n}.png"} for n in range(4)]
+    parquet.write_table(pa.table({"image": images, "label": ["a", "b", "a", "b"]}), file)
+    optional, repeated = b"%\x02\x18\x05bytes", b"%\x0a\x18\x05bytes"
+    assert optional in file.read_bytes()
+    file.write_bytes(file.read_bytes().replace(optional, repeated))
+
+
+def misnamed(file):
+    """A Parquet file with a column whose name is not in UTF-8: an exception that no library tells of."""
+    parquet.write_table(pa.table({"path": ["1.png"], "label": ["cat"], "n0te": ["x"]}), file)
+    file.write_bytes(file.read_bytes().replace(b"n0te", b"n\xff\xfete"[:4]))
+
+
+@pytest.mark.parametrize(
+    ("damaged", "why"),
+    [(contradictory, r"crashed \(SIGABRT\)"), (misnamed, r"failed \(UnicodeDecodeError: .*\)|no readable Parquet")],
+)
+def test_a_file_that_ends_the_process_that_lists_it_is_no_batch_and_the_next_delivery_is_taken(tmp_path, damaged, why):
+    damaged(tmp_path / "monday.parquet")
+    sound = lay_out(tmp_path / "tuesday", {"c/1.png": png(1)})
+    for _ in range(2):
+        with pytest.raises(UnreadableBatch, match=rf"monday.parquet .*({why})"):
+            ingest(tmp_path / "batches", tmp_path / "staging", tmp_path / "monday.parquet", DAY, PARAMS, workers=1)
+    assert list_batches(tmp_path / "batches") == ()
+    assert ingest(tmp_path / "batches", tmp_path / "staging", sound, DAY, PARAMS, workers=1).batch.images == 1
+
+
+def test_a_list_that_takes_too_much_is_no_batch(tmp_path, monkeypatch):
+    lines = "".join(f"{n}.png,cat\n" for n in range(400_000))
+    (tmp_path / "manifest.csv").write_text("path,label\n" + lines)
+    monkeypatch.setattr("tasks.intake.ingest.LISTING_MEMORY", 2**27)
+    with pytest.raises(UnreadableBatch, match="more memory than"):
+        ingest(tmp_path / "batches", tmp_path / "staging", tmp_path, DAY, PARAMS, workers=1)
