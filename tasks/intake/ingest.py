@@ -28,7 +28,6 @@ from tasks.gate.words import plain
 from tasks.intake.deliveries import Delivery, Item, label_problem, read_delivery
 from tasks.intake.handles import Root
 from tasks.intake.processes import Limits, affordable, guarded, in_order, one_by_one
-from tasks.intake.processes import Limits, affordable, in_order, one_by_one
 from tasks.intake.reading import Reader, close_kept
 from tasks.intake.shards import ShardWriter, column, shard_schema
 from tasks.intake.staging import put_into_place, staged
