@@ -4,6 +4,7 @@ Heavy libraries are imported inside the commands that need them, so that `--help
 """
 
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from datetime import date
@@ -17,7 +18,7 @@ import typer.rich_utils
 from flows import options, quarantine, screen, tables, views
 from flows.failures import INTERRUPTED, explain
 from flows.options import Arrived, AsJson, Choice, Root, Stream, Where
-from flows.servers import switch_off_telemetry
+from flows.servers import STEADY, switch_off_telemetry
 from records.errors import Unavailable, WrongInput
 
 if TYPE_CHECKING:
@@ -401,6 +402,8 @@ app.add_typer(quarantine.app, name="quarantine", rich_help_panel=DECIDE)
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and give its exit code; `arguments` are those of the process if left out."""
     switch_off_telemetry()
+    for name, value in STEADY.items():
+        os.environ.setdefault(name, value)
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")
     os.environ.setdefault("PREFECT_LOGGING_EXTRA_LOGGERS", "retain")
     os.environ.setdefault("PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW", "ignore")
@@ -411,6 +414,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for output in (sys.stdout, sys.stderr):
         # A name that this terminal has no characters for is no reason to end.
         getattr(output, "reconfigure", dict)(errors="backslashreplace")
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         code = app(arguments, prog_name="retain", standalone_mode=False) or 0
     except KeyboardInterrupt:
@@ -420,6 +424,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         sentence, code = explain(error)
         screen.fail(sentence)
+    finally:
+        signal.signal(signal.SIGTERM, before)
     if code == INTERRUPTED:
         screen.fail("Stopped.")
     return int(code)

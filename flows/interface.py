@@ -8,10 +8,11 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
-from flows import screen
-from flows.servers import LOOPBACK, SILENT, Server, free_port, mlflow_server, prefect_server
+from flows import aftermath, screen
+from flows.servers import LOOPBACK, SILENT, STEADY, Server, free_port, mlflow_server, prefect_server
 from records.errors import Unavailable, WrongInput
 from tasks.workspace import Workspace
 
@@ -24,6 +25,7 @@ def serve(workspace: Workspace, prefect_port: int, mlflow_port: int, with_worker
     """Serve until a signal comes. Raises `WrongInput` if a port is taken, `Unavailable` if a server ends by itself."""
     prefect_port, mlflow_port = _free(prefect_port, "--prefect-port"), _free(mlflow_port, "--mlflow-port")
     servers: list[Server] = []
+    api, began = f"http://{LOOPBACK}:{prefect_port}/api", datetime.now(UTC)
     with _signals() as stop, ExitStack() as running:
 
         def run(server: Server) -> None:
@@ -36,14 +38,20 @@ def serve(workspace: Workspace, prefect_port: int, mlflow_port: int, with_worker
                 run(mlflow_server(workspace.state, workspace.mlflow_address, workspace.mlflow_artifacts, mlflow_port))
             for server in servers:
                 server.wait(stop)
+        client = running.enter_context(aftermath.connected(PREFECT_API_URL=api))
+        nights = aftermath.Care(workspace, client, with_worker, began)
+        # The last round comes after the worker has ended.
+        running.callback(aftermath.Care(workspace, client, worker=False).round)
         if with_worker and not stop.is_set():
             with screen.at_work("deploying"):
-                run(worker(workspace, f"http://{LOOPBACK}:{prefect_port}/api"))
+                run(worker(workspace, api))
+        running.callback(aftermath.end_all, workspace, api)
         if not stop.is_set():
             _introduce(workspace, prefect_port, mlflow_port, with_worker)
         while not stop.wait(timeout=1):
             for server in servers:
                 server.check()
+            nights.round()
     screen.say("Stopped.", "dim")
 
 
@@ -80,6 +88,7 @@ def worker_environment(workspace: Workspace, api: str) -> dict[str, str]:
     path = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", "")))
     return {
         **SILENT,
+        **STEADY,
         "PREFECT_API_URL": api,
         "PREFECT_HOME": str(workspace.prefect_home),
         "RETAIN_WORKSPACE": str(workspace.root),

@@ -12,10 +12,10 @@ from datetime import date
 from pathlib import Path
 from typing import Literal
 
-from prefect import flow, runtime
+from prefect import flow, runtime, settings
 from pydantic import BaseModel, ConfigDict, Field
 
-from flows import artifacts, failures
+from flows import aftermath, artifacts, failures
 from flows.steps import step
 from records.batch import Arrival
 from records.errors import UnreadableBatch
@@ -81,7 +81,12 @@ def night(request: Request = AS_CONFIGURED, workspace: str = "", arrived: date |
     failures.tell_in_sentences()
     day, watch = arrived or date.today(), Stopwatch()
     place = Workspace.open(Path(workspace or os.environ.get("RETAIN_WORKSPACE") or "."))
-    with alone(place, f"the night of {day}", patient=True), stages.bounded_cache(place):
+    run, api = str(runtime.flow_run.id), str(settings.PREFECT_API_URL.value())
+    with (
+        aftermath.living(place, run, api),
+        alone(place, f"the night of {day}", patient=True),
+        stages.bounded_cache(place),
+    ):
         arrivals, unreadable, waiting = take_all(place, day)
         watch.lap("ingest")
         parent, learned = champion_step(place)

@@ -17,9 +17,10 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
-from flows import guard
+from flows import aftermath, guard
 from flows.guard import PATIENCE
 from records.addresses import shown
 from records.errors import Unavailable
@@ -36,6 +37,11 @@ SILENT = {
     "DVC_NO_ANALYTICS": "1",
 }
 """No tool reports to anybody. Set for this process and every one that it starts."""
+STEADY = {
+    "PREFECT_CLIENT_MAX_RETRIES": "6",
+    "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
+}
+"""A night that talks to Prefect asks again for two minutes, and says twice a minute that it lives."""
 STARTUP_SECONDS = 180
 LOOPBACK = "127.0.0.1"
 GUARD = Path(guard.__file__)
@@ -106,7 +112,14 @@ def prefect_server(home: Path, port: int) -> Server:
     command = [sys.executable, "-m", "prefect", "server", "start", "--host", LOOPBACK, "--port", str(port)]
     api = f"http://{LOOPBACK}:{port}/api"
     # Its pages ask the API that PREFECT_API_URL names, which may be another one in here.
-    env = {**SILENT, "PREFECT_API_URL": api, "PREFECT_HOME": str(home), "PREFECT_SERVER_LOGGING_LEVEL": "WARNING"}
+    env = {
+        **SILENT,
+        "PREFECT_API_URL": api,
+        "PREFECT_HOME": str(home),
+        "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",
+        # Else who holds which slot is forgotten when the server ends, and the slots stay taken.
+        "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
+    }
     return Server("The Prefect server", command, f"{api}/health", home / "server.log", env)
 
 
@@ -143,7 +156,7 @@ def prefect_api(place: Workspace, meanwhile: Callable[[], None] = lambda: None) 
         with _settings(PREFECT_API_URL=given):
             yield given
         return
-    port = free_port()
+    port, began = free_port(), datetime.now(UTC)
     api = f"http://{LOOPBACK}:{port}/api"
     log.info("starting Prefect")
     server = prefect_server(place.prefect_home, port)
@@ -151,6 +164,8 @@ def prefect_api(place: Workspace, meanwhile: Callable[[], None] = lambda: None) 
         with _settings(PREFECT_API_URL=api, PREFECT_HOME=str(place.prefect_home)):
             meanwhile()
             server.wait()
+            with aftermath.connected(PREFECT_API_URL=api) as client:
+                aftermath.Care(place, client, worker=False, began=began).round()
             yield api
             _send_logs()
     finally:

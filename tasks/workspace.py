@@ -157,6 +157,11 @@ class Workspace:
         return self.state / "night.lock"
 
     @property
+    def nights(self) -> Path:
+        """A file for each flow run that is at work, held by its process."""
+        return self.state / "nights"
+
+    @property
     def prefect_home(self) -> Path:
         """Where a Prefect server started for this workspace keeps its database."""
         return self.state / "prefect"

@@ -1,0 +1,255 @@
+"""What is done for a night that cannot do it itself any more: Prefect hears how it ended, and it gets another chance.
+
+A night holds a file of the workspace while it lives (`turns.py`), named after its flow run. So whether it lives is no
+guess, and no night of another machine or workspace is ever touched. Left alone, Prefect says *Running* of a night whose
+worker or server died with it, for ever, and *Cancelling* of one that a person gave up, and keeps the slot of its
+deployment.
+
+ended without a word   Crashed, its steps too; the slot is free
+Cancelling             ended, if nobody else ends it, and Cancelled
+Crashed                started again by a worker, three times at most; what it had learned is not learned twice
+"""
+
+import logging
+import os
+import signal
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from tasks.turns import holder, is_held, turn
+from tasks.workspace import Workspace
+
+if TYPE_CHECKING:
+    from prefect.client.orchestration import SyncPrefectClient
+    from prefect.client.schemas.objects import FlowRun, State
+
+log = logging.getLogger("retain")
+
+CHANCES = 3
+"""How often a night is started again that ended unexpectedly."""
+RECENT = timedelta(days=1)
+"""A night that ended longer ago is not started again: others came after it."""
+SETTLED = timedelta(minutes=1)
+"""What a step tells Prefect has arrived so long after its night ended."""
+WORKERS_WORD = timedelta(seconds=10)
+"""Within that time a worker has told Prefect how its night died."""
+ASKED, KILLED = timedelta(seconds=3), timedelta(seconds=8)
+"""How long after a person cancels it a night that lives is asked to end, and killed."""
+HEARTBEATS, SILENCE = "Nights whose heartbeat stops have crashed", timedelta(minutes=5)
+"""Ten heartbeats (PREFECT_FLOWS_HEARTBEAT_FREQUENCY): a night that only stands still for a while is not meant."""
+LAST_WORDS = 8.0
+"""Seconds that a night has to end before its Prefect server does."""
+AT_WORK, OVER = ("PENDING", "RUNNING", "CANCELLING"), ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
+"""Types of Prefect's states."""
+WITHOUT_A_WORD = "It ended without a word: it was killed, or the machine went down. What it has learned is kept."
+CANCELLED = "Cancelled. What it has learned is kept for the next night."
+
+
+@contextmanager
+def connected(**settings: str) -> Iterator["SyncPrefectClient"]:
+    """A client of the Prefect server that these settings name. It does not insist: the next round comes soon."""
+    from prefect import settings as known
+    from prefect.client.orchestration import get_client
+
+    values = {"PREFECT_CLIENT_MAX_RETRIES": "0", "PREFECT_API_REQUEST_TIMEOUT": "10", **settings}
+    with (
+        known.temporary_settings({getattr(known, name): value for name, value in values.items()}),
+        get_client(sync_client=True) as client,
+    ):
+        yield client
+
+
+@contextmanager
+def living(place: Workspace, run: str, api: str) -> Iterator[None]:
+    """In here, the night of this flow run lives; `api` is the address of the Prefect server that it talks to."""
+    path = place.nights / run
+    with turn(path, api, patient=True):
+        try:
+            yield
+        except Exception:
+            # It goes on to tell Prefect so by itself. What is no Exception, as a signal, may not leave it the time.
+            path.unlink()
+            raise
+        path.unlink()
+
+
+class Care:
+    """Looks after the nights of one workspace, as one Prefect server knows them, round by round."""
+
+    def __init__(
+        self, place: Workspace, client: "SyncPrefectClient", worker: bool, began: datetime | None = None
+    ) -> None:
+        """`worker`: one is there, which can start crashed nights again, and sees its own nights die.
+
+        `began`: when the server was started, if it is the workspace's own. Nobody can have used it before.
+        """
+        self.place, self.client, self.worker = place, client, worker
+        self._began = began
+        self._dead: dict[Path, float] = {}
+
+    def _first(self, began: datetime) -> None:
+        """Runs that claim to be at work since before are dead, also those that did not come to hold a file; and steps
+        that are left of nights that are over end, too.
+        """
+        for run in self.client.read_flow_runs(flow_run_filter=_runs(AT_WORK)):
+            path = self.place.nights / str(run.id)
+            if run.state is not None and run.state.timestamp < began and not is_held(path):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.touch()
+                self._bury(run)
+        self._end_steps(_runs(OVER, end_time={"before_": began - SETTLED}))
+        watch_heartbeats(self.client)
+
+    def round(self) -> None:
+        """Look after the nights that left a file. What Prefect does not answer is asked again in the next round."""
+        from httpx import HTTPError
+        from prefect.exceptions import ObjectNotFound
+
+        with suppress(HTTPError):
+            if self._began is not None:
+                self._first(self._began)
+                self._began = None
+            for path in _files(self.place):
+                # Whoever talked to another Prefect server is looked after there.
+                with suppress(ObjectNotFound):
+                    self._look_after(path, self.client.read_flow_run(UUID(path.name)))
+
+    def _look_after(self, path: Path, run: "FlowRun") -> None:
+        if run.state is None:
+            return
+        kind, age = run.state.type.value, datetime.now(UTC) - run.state.timestamp
+        if is_held(path):
+            self._dead.pop(path, None)
+            if kind == "CANCELLING":
+                _insist(path, age, started_by_hand=run.deployment_id is None)
+        elif kind == "CANCELLING" or (kind in AT_WORK and self._has_been_dead(path)):
+            self._bury(run)
+        elif kind == "CRASHED" and (age > WORKERS_WORD or not self.worker):
+            self._wake(path, run)
+        elif kind not in (*AT_WORK, "CRASHED"):
+            path.unlink(missing_ok=True)
+
+    def _has_been_dead(self, path: Path) -> bool:
+        """A worker that sees its night die says of what, and is not to be interrupted."""
+        since = self._dead.setdefault(path, time.monotonic())
+        return not self.worker or time.monotonic() - since > WORKERS_WORD.total_seconds()
+
+    def _bury(self, run: "FlowRun") -> None:
+        from prefect.states import Cancelled, Crashed
+
+        given_up = run.state is not None and run.state.type.value == "CANCELLING"
+        end: State[Any] = Cancelled(message=CANCELLED) if given_up else Crashed(message=WITHOUT_A_WORD)
+        log.warning("%s: %s", run.name, end.message)
+        self.client.set_flow_run_state(run.id, end, force=True)
+        self._end_steps(_one(run))
+
+    def _wake(self, path: Path, run: "FlowRun") -> None:
+        """Start a crashed night again, unless a person gave it up, nobody can start it, or it was often enough."""
+        from prefect.states import AwaitingRetry, Cancelled
+
+        self._end_steps(_one(run))
+        states = sorted(self.client.read_flow_run_states(run.id), key=lambda state: state.timestamp)
+        kinds = [state.type.value for state in states]
+        crashes = _crashes(kinds)
+        if "CANCELLING" in kinds[_last(kinds, "SCHEDULED") :]:
+            self.client.set_flow_run_state(run.id, Cancelled(message=CANCELLED), force=True)
+        elif run.deployment_id is not None and run.end_time is not None and datetime.now(UTC) - run.end_time < RECENT:
+            if crashes > CHANCES:
+                log.error("%s ended unexpectedly %d times, and is not started again.", run.name, crashes)
+            elif not self.worker:
+                return
+            else:
+                told = f"Started again, {crashes} of {CHANCES}: it ended unexpectedly."
+                log.warning("%s: %s", run.name, told)
+                chance: State[Any] = AwaitingRetry(message=told, scheduled_time=datetime.now(UTC))
+                self.client.set_flow_run_state(run.id, chance, force=True)
+        path.unlink(missing_ok=True)
+
+    def _end_steps(self, runs: Any) -> None:
+        from prefect.client.schemas.filters import TaskRunFilter
+        from prefect.states import Crashed
+
+        unfinished = TaskRunFilter.model_validate({"state": {"type": {"any_": [*AT_WORK, "SCHEDULED"]}}})
+        for step in self.client.read_task_runs(flow_run_filter=runs, task_run_filter=unfinished):
+            self.client.set_task_run_state(step.id, Crashed(message=WITHOUT_A_WORD), force=True)
+
+
+def end_all(place: Workspace, api: str) -> None:
+    """End every night that talks to the Prefect server at `api`, which is about to stop; kill those that do not end."""
+    nights = [path for path in _files(place) if is_held(path) and (who := holder(path)) and who.what == api]
+    for path in nights:
+        _send(path, signal.SIGTERM)
+    deadline = time.monotonic() + LAST_WORDS
+    while any(map(is_held, nights)) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    for path in nights:
+        _send(path, signal.SIGKILL)
+
+
+def _files(place: Workspace) -> list[Path]:
+    return sorted(place.nights.iterdir()) if place.nights.is_dir() else []
+
+
+def _insist(path: Path, since: timedelta, started_by_hand: bool) -> None:
+    """A worker ends the nights that it started by itself, but not those that do not listen; by hand, nobody does."""
+    if since > KILLED:
+        _send(path, signal.SIGKILL)
+    elif since > ASKED and started_by_hand:
+        _send(path, signal.SIGTERM)
+
+
+def _last(kinds: list[str], kind: str) -> int:
+    return max((place for place, found in enumerate(kinds) if found == kind), default=0)
+
+
+def _crashes(kinds: Iterable[str]) -> int:
+    """How often a run crashed; a crash that was told twice is one."""
+    return sum(kind == "CRASHED" != before for before, kind in pairwise(["", *kinds]))
+
+
+def _runs(kinds: Iterable[str], **which: object) -> Any:
+    from prefect.client.schemas.filters import FlowRunFilter
+
+    return FlowRunFilter.model_validate({"state": {"type": {"any_": list(kinds)}}, **which})
+
+
+def _one(run: "FlowRun") -> Any:
+    from prefect.client.schemas.filters import FlowRunFilter
+
+    return FlowRunFilter.model_validate({"id": {"any_": [run.id]}})
+
+
+def _send(path: Path, number: int) -> None:
+    who = holder(path)
+    # Held: the process of that number is the one that wrote it.
+    if who is not None and is_held(path):
+        with suppress(ProcessLookupError):
+            os.kill(who.process, number)
+
+
+def watch_heartbeats(client: "SyncPrefectClient") -> None:
+    """Let Prefect itself find nights that leave no file here, those of other machines: their heartbeats stop."""
+    from prefect.automations import AutomationCore, EventTrigger, Posture
+    from prefect.client.schemas.objects import StateType
+    from prefect.events.actions import ChangeFlowRunState
+
+    if client.read_automations_by_name(HEARTBEATS):
+        return
+    events = ("heartbeat", "Completed", "Failed", "Crashed", "Cancelled")
+    silence = EventTrigger(
+        after={"prefect.flow-run.heartbeat"},
+        expect={f"prefect.flow-run.{event}" for event in events},
+        match={"prefect.resource.id": ["prefect.flow-run.*"]},
+        for_each={"prefect.resource.id"},
+        posture=Posture.Proactive,
+        threshold=1,
+        within=SILENCE,
+    )
+    crash = ChangeFlowRunState(state=StateType.CRASHED, message=WITHOUT_A_WORD)
+    client.create_automation(AutomationCore(name=HEARTBEATS, trigger=silence, actions=[crash]))
