@@ -94,10 +94,15 @@ class Registry:
         """Log a night as one run with its model, and give the run's id. What a killed attempt left is deleted first."""
         with self._connection.open() as client:
             experiment = self._experiment(client)
-            unfinished = f"attributes.status != 'FINISHED' AND tags.identity = '{night.facts.identity}'"
-            for run in client.search_runs([experiment], unfinished):
-                _delete(client, run)
+            _forget(client, experiment, f"attributes.status != 'FINISHED' AND {_is_night(night.facts.identity)}")
             return runs.log_night(client, experiment, night, packaging)
+
+    def forget_unfinished(self, identity: str) -> None:
+        """Delete what a killed night began to log and nobody logs any more; it may never be started again as it was."""
+        with self._connection.open() as client:
+            experiment = client.get_experiment_by_name(self.model)
+            if experiment is not None:
+                _forget(client, experiment.experiment_id, f"attributes.status = 'RUNNING' AND {_is_night(identity)}")
 
     def discard(self, run: str) -> None:
         """Count a run as failed: it is found no more, and its night, when it is started again, is logged anew."""
@@ -285,6 +290,16 @@ def _pages(search: Callable[[str | None], Any]) -> list[Any]:
         token = page.token
         if not token:
             return found
+
+
+def _is_night(identity: str) -> str:
+    return f"tags.identity = '{identity}'"
+
+
+def _forget(client: "MlflowClient", experiment: str, which: str) -> None:
+    for run in client.search_runs([experiment], which):
+        client.set_terminated(run.info.run_id, "KILLED")
+        _delete(client, run)
 
 
 def _delete(client: "MlflowClient", run: Any) -> None:

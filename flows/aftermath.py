@@ -79,6 +79,12 @@ def living(place: Workspace, run: str, api: str) -> Iterator[None]:
         path.unlink()
 
 
+def tend(place: Workspace, began: datetime | None = None, **settings: str) -> None:
+    """Look after the nights of a workspace once, with the Prefect server that is set; see `Care`."""
+    with connected(**settings) as client:
+        Care(place, client, worker=False, began=began).round()
+
+
 class Care:
     """Looks after the nights of one workspace, as one Prefect server knows them, round by round."""
 

@@ -87,6 +87,7 @@ def night(request: Request = AS_CONFIGURED, workspace: str = "", arrived: date |
         alone(place, f"the night of {day}", patient=True),
         stages.bounded_cache(place),
     ):
+        aftermath.tend(place)
         arrivals, unreadable, waiting = take_all(place, day)
         watch.lap("ingest")
         parent, learned = champion_step(place)
@@ -199,6 +200,7 @@ def ingest_step(place: Workspace, delivery: Path, day: date) -> Arrival:
 @step("champion")
 def champion_step(place: Workspace) -> tuple[int, tuple[str, ...]]:
     """The version to start from, and the batches that it has learned."""
+    stages.forget_unfinished(place)
     version = stages.registry_of(place).champion()
     return version, tuple(e.batch for e in stages.snapshot_of(place, version).experiences)
 

@@ -164,8 +164,7 @@ def prefect_api(place: Workspace, meanwhile: Callable[[], None] = lambda: None) 
         with _settings(PREFECT_API_URL=api, PREFECT_HOME=str(place.prefect_home)):
             meanwhile()
             server.wait()
-            with aftermath.connected(PREFECT_API_URL=api) as client:
-                aftermath.Care(place, client, worker=False, began=began).round()
+            aftermath.tend(place, began)
             yield api
             _send_logs()
     finally:

@@ -62,6 +62,13 @@ def registry_of(workspace: Workspace) -> Registry:
     return Registry(workspace.mlflow_address, workspace.mlflow_artifacts, model)
 
 
+def forget_unfinished(workspace: Workspace) -> None:
+    """Take back what the night before began to log in the registry, if it was killed while it did."""
+    record = workspace.candidate / "snapshot.json"
+    if record.exists():
+        registry_of(workspace).forget_unfinished(Snapshot.read(record).identity)
+
+
 def archive_of(workspace: Workspace) -> Archive:
     """The images of this workspace."""
     return Archive(workspace.batches, workspace.cache)

@@ -7,7 +7,7 @@ import shutil
 import signal
 from contextlib import ExitStack
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
 
@@ -324,6 +324,25 @@ def learned_as(workspace, version: int) -> tuple[str, str]:
     return snapshot.identity, snapshot.files["weights.safetensors"]
 
 
+def assert_nothing_claims_to_be_at_work(workspace) -> None:
+    """Neither a night, nor a step, nor a run of MLflow."""
+    from mlflow import MlflowClient
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.filters import FlowRunFilter
+
+    with get_client(sync_client=True) as client:
+        since = {"start_time": {"after_": datetime.now(UTC) - timedelta(days=1)}}
+        nights = client.read_flow_runs(flow_run_filter=FlowRunFilter.model_validate(since))
+        ours = [run for run in nights if run.parameters.get("workspace") == str(workspace.root)]
+        which = FlowRunFilter.model_validate({"id": {"any_": [run.id for run in ours]}})
+        steps = client.read_task_runs(flow_run_filter=which)
+    assert {run.state.name for run in ours} == {"Crashed", "Completed"}
+    assert {step.state.type.value for step in steps if step.state} <= {"CRASHED", "COMPLETED"}
+    client = MlflowClient(workspace.mlflow_address, workspace.mlflow_address)
+    experiments = [found.experiment_id for found in client.search_experiments()]
+    assert not client.search_runs(experiments, "attributes.status = 'RUNNING'")
+
+
 def test_a_night_that_is_killed_anywhere_ends_as_if_it_never_was(
     tmp_path, week, deliver, new_workspace, run_night, kill, assert_all_is_recorded
 ):
@@ -342,6 +361,7 @@ def test_a_night_that_is_killed_anywhere_ends_as_if_it_never_was(
     assert learned_as(workspace, 1) == learned_as(week.workspace, 1)
 
     deliver(workspace.inbox / "others", OTHERS, 1)
+    kill(workspace, 3, "adapters.runs._log_files")
     kill(workspace, 3, "tasks.stages.run_keep")
     assert workspace.verdict.exists(), "judged,"
     assert len(registry.runs()) == 1, "but nobody was told"
@@ -357,3 +377,4 @@ def test_a_night_that_is_killed_anywhere_ends_as_if_it_never_was(
     status = status_of(workspace)
     assert (status.inbox, status.pending) == ((), ())
     assert status.learned == week.second.status.learned
+    assert_nothing_claims_to_be_at_work(workspace)

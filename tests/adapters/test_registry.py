@@ -219,6 +219,23 @@ def test_a_version_whose_alias_was_not_moved_becomes_champion_when_asked_again(r
     assert (registry.champion(), len(registry.versions())) == (2, 2)
 
 
+def test_what_a_killed_night_began_to_log_is_taken_back_though_it_never_comes_again(registry, packaging, night):
+    finished = registry.log_night(night("aa"), packaging)
+    with registry._connection.open() as client:
+        experiment = client.get_run(finished).info.experiment_id
+        killed = client.create_run(experiment, tags={"identity": "aa"}).info.run_id
+        others = client.create_run(experiment, tags={"identity": "bb"}).info.run_id
+        registry.forget_unfinished("aa")
+        seen = [client.get_run(run).info for run in (finished, killed, others)]
+    assert [(run.status, run.lifecycle_stage) for run in seen] == [
+        ("FINISHED", "active"), ("KILLED", "deleted"), ("RUNNING", "active"),
+    ]  # fmt: skip
+
+
+def test_a_registry_without_a_night_has_nothing_to_take_back(registry):
+    registry.forget_unfinished("aa")
+
+
 def test_a_version_that_was_killed_before_it_was_marked_keeps_the_alias(registry, packaging, night):
     run = registry.log_night(night("aa"), packaging)
     with registry._connection.open() as client:
