@@ -29,6 +29,7 @@ from typing import IO, NamedTuple
 from models.codecs import BadImage
 from records.errors import UnreadableBatch
 from tasks.gate.words import plain
+from tasks.intake.allowance import USUAL, Caps, Tally, is_sparse
 from tasks.intake.handles import Entry, LinkOnTheWay, NotAFile, Root, Tree
 from tasks.intake.manifests import Manifest, manifest_in
 from tasks.intake.samples import CLASSES, Sample, read_classes, read_samples
@@ -111,10 +112,15 @@ class Delivery:
     """Files in which images or labels stand."""
 
 
-def read_delivery(source: Path) -> Delivery:
+def read_delivery(source: Path, caps: Caps = USUAL) -> Delivery:
     """List a folder or manifest. Raises `UnreadableBatch` with what is wrong and where; no image is opened."""
+    tally = Tally(caps, printable(str(source)))
     try:
-        return _read(source)
+        delivery = _read(source, tally)
+        for item in delivery.items:
+            tally.image(item.bytes, item.path, item.problem)
+        tally.close()
+        return delivery
     except UnreadableBatch as refused:
         # Names of files and columns are in the sentence, and it is printed on terminals.
         raise UnreadableBatch(plain(str(refused), most=1000)) from refused
@@ -166,13 +172,13 @@ def unopened(error: OSError) -> BadImage:
     return BadImage("unreadable", f"the file cannot be opened: {error.strerror}")
 
 
-def _read(source: Path) -> Delivery:
+def _read(source: Path, tally: Tally) -> Delivery:
     shown = printable(str(source))
     mode = source.lstat().st_mode
     if stat.S_ISLNK(mode):
         raise UnreadableBatch(f"{shown} is a symbolic link, and links are not followed. Give what it points to.")
     if stat.S_ISREG(mode):
-        return _from_file(source, shown)
+        return _from_file(source, shown, tally)
     if not stat.S_ISDIR(mode):
         raise _unknown(shown)
     with Tree.at(source) as tree:
@@ -180,21 +186,23 @@ def _read(source: Path) -> Delivery:
         if len(manifests) > 1:
             raise UnreadableBatch(f"{shown} holds two manifests, {' and '.join(MANIFESTS)}. Take one of them away.")
         if manifests:
-            return _from_manifest(tree, manifests[0], source.name)
+            return _from_manifest(tree, manifests[0], source.name, tally)
         if shards := _shards(tree):
             kind = _from_tars if shards[0].suffix.lower() == TAR else _from_tables
-            return kind(tree, source, shards)
-        return _from_folder(tree)
+            return kind(tree, source, shards, tally)
+        return _from_folder(tree, tally)
 
 
-def _from_file(source: Path, shown: str) -> Delivery:
+def _from_file(source: Path, shown: str, tally: Tally) -> Delivery:
     suffix = source.suffix.lower()
     if source.name.lower().endswith(COMPRESSED_TARS):
         raise _compressed(shown)
     if suffix not in (TAR, TABLE, ".csv"):
         raise _unknown(shown)
     with Tree.at(source.parent.resolve()) as tree:
-        return _from_tars(tree, source, [source]) if suffix == TAR else _from_manifest(tree, source, source.name)
+        if suffix == TAR:
+            return _from_tars(tree, source, [source], tally)
+        return _from_manifest(tree, source, source.name, tally)
 
 
 def _unknown(shown: str) -> UnreadableBatch:
@@ -226,7 +234,7 @@ def _shards(folder: Tree) -> list[Path]:
     return [folder.path / entry.name for entry in found]
 
 
-def _from_tars(tree: Tree, source: Path, shards: Sequence[Path]) -> Delivery:
+def _from_tars(tree: Tree, source: Path, shards: Sequence[Path], tally: Tally) -> Delivery:
     """`source` is the one shard, or the folder of all, which is `tree`."""
     found: list[tuple[Path, Sample]] = []
     keys: set[str] = set()
@@ -239,7 +247,9 @@ def _from_tars(tree: Tree, source: Path, shards: Sequence[Path]) -> Delivery:
     for shard in shards:
         unread: set[str] = set()
         with tree.reading(shard.name) as file:
-            for sample in read_samples(file.fileno(), classes, printable(str(shard)), unread):
+            _admit(file, shard, tally)
+            samples = read_samples(file.fileno(), classes, printable(str(shard)), unread)
+            for sample in tally.rows(samples, lambda sample: (sample.name, sample.label, *sample.columns.values())):
                 found.append((shard, sample))
                 keys.update(map(printable, sample.columns))
                 if len(keys) > MOST_COLUMNS:
@@ -255,6 +265,13 @@ def _from_tars(tree: Tree, source: Path, shards: Sequence[Path]) -> Delivery:
     return Delivery(printable(source.name), tree.root(), _in_order(items), columns, tuple(containers))
 
 
+def _admit(file: IO[bytes], shard: Path, tally: Tally) -> None:
+    """Count a file with images in it."""
+    if is_sparse(file.fileno()):
+        raise UnreadableBatch(f"{printable(str(shard))} is nearly all holes (a sparse file). Copy it from its source.")
+    tally.file(os.fstat(file.fileno()))
+
+
 def _of_sample(sample: Sample, shard: Path, called: str, columns: Sequence[str]) -> Item:
     told = {printable(key): printable(value) for key, value in sample.columns.items()}
     return Item(
@@ -264,7 +281,7 @@ def _of_sample(sample: Sample, shard: Path, called: str, columns: Sequence[str])
     )  # fmt: skip
 
 
-def _from_tables(tree: Tree, source: Path, shards: Sequence[Path]) -> Delivery:
+def _from_tables(tree: Tree, source: Path, shards: Sequence[Path], tally: Tally) -> Delivery:
     """`source` is the one file, or the folder of all, which is `tree`."""
     items: list[Item] = []
     containers: list[Container] = []
@@ -272,11 +289,13 @@ def _from_tables(tree: Tree, source: Path, shards: Sequence[Path]) -> Delivery:
     for shard in shards:
         shown = printable(str(shard))
         with tree.reading(shard.name) as file:
-            layout = read_layout(file, shown)
+            _admit(file, shard, tally)
+            layout = read_layout(file, shown, tally)
             first = first or layout
             if replace(layout, names={}, left_out=()) != replace(first, names={}, left_out=()):
                 raise UnreadableBatch(f"{shown} has other columns than {shards[0].name}. Make two deliveries of them.")
-            pictures = list(read_pictures(file, layout, shown))
+            found = read_pictures(file, layout, shown)
+            pictures = list(tally.rows(found, lambda picture: (picture.label, *picture.columns)))
             containers.append(Container.of(file, shard.name, layout.left_out))
         # As many digits as it takes for the order of the paths to be that of the rows, which are read forwards.
         digits = max(ROW_DIGITS, len(str(len(pictures))))
@@ -307,7 +326,7 @@ def _called(source: Path, shard: Path) -> str:
     return "" if shard == source else f"{printable(shard.name)}#"
 
 
-def _from_folder(tree: Tree) -> Delivery:
+def _from_folder(tree: Tree, tally: Tally) -> Delivery:
     folder = tree.path
     items: list[Item] = []
     for entry in _visible(tree):
@@ -315,7 +334,7 @@ def _from_folder(tree: Tree) -> Delivery:
         if entry.is_link:
             items.append(_linked(entry.name, label))
         elif entry.is_folder:
-            found = list(_below(tree, label, entry.name))
+            found = list(_below(tree, label, entry.name, tally))
             if not found:
                 raise UnreadableBatch(
                     f"Class folder '{label}' of {printable(str(folder))} holds no files. "
@@ -337,7 +356,7 @@ def _visible(tree: Tree, folder: str = "") -> list[Entry]:
     return [e for e in entries if not e.name.startswith(".") and e.name.lower() not in UNSEEN and e.name != READY]
 
 
-def _below(tree: Tree, label: str, first: str) -> Iterator[Item]:
+def _below(tree: Tree, label: str, first: str, tally: Tally) -> Iterator[Item]:
     """Everything in a class folder, however deep it lies."""
     waiting = [first]
     while waiting:
@@ -346,6 +365,8 @@ def _below(tree: Tree, label: str, first: str) -> Iterator[Item]:
             raise UnreadableBatch(f"Folders of {printable(str(tree.path))} are nested deeper than {DEEPEST}.")
         for entry in _visible(tree, folder):
             name = f"{folder}/{entry.name}"
+            tally.row((name,))
+            tally.file(entry.status)
             if entry.is_link:
                 yield _linked(name, label)
             elif entry.is_folder:
@@ -364,7 +385,7 @@ def _item(name: str, label: str, entry: Entry) -> Item:
     return Item(printable(name), label, name, bytes=entry.status.st_size)
 
 
-def _from_manifest(tree: Tree, file: Path, name: str) -> Delivery:
+def _from_manifest(tree: Tree, file: Path, name: str, tally: Tally) -> Delivery:
     """`file` lies in `tree`; `name` is what the delivery is called."""
     if not stat.S_ISREG(tree.status(file.name).st_mode):
         raise UnreadableBatch(f"{printable(str(file))} is no ordinary file; links are not followed.")
@@ -372,16 +393,18 @@ def _from_manifest(tree: Tree, file: Path, name: str) -> Delivery:
         container = Container.of(content, file.name)
         table = file.suffix.lower() == TABLE and holds_images(content)
         content.seek(0)
-        manifest = None if table else manifest_in(content, file)
+        manifest = None if table else manifest_in(content, file, tally)
     if manifest is None:
-        return replace(_from_tables(tree, file, [file]), name=printable(name))
-    items = _in_order(list(_rows(tree, manifest)))
+        return replace(_from_tables(tree, file, [file], tally), name=printable(name))
+    items = _in_order(list(_rows(tree, manifest, tally)))
     return Delivery(printable(name), tree.root(), items, manifest.columns, (container,))
 
 
-def _rows(tree: Tree, manifest: Manifest) -> Iterator[Item]:
+def _rows(tree: Tree, manifest: Manifest, tally: Tally) -> Iterator[Item]:
     for row in manifest.rows:
         status, problem, detail = _look(tree, row.path)
+        if status:
+            tally.file(status)
         yield Item(
             row.path, label_of(row.label), row.path, status.st_size if status else 0, problem, detail, row.columns
         )

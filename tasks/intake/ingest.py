@@ -25,6 +25,7 @@ from records.batch import Arrival, Batch, Shard
 from records.errors import UnreadableBatch, WrongInput
 from records.record import Record
 from tasks.gate.words import plain
+from tasks.intake.allowance import USUAL, Caps
 from tasks.intake.deliveries import Delivery, Item, label_problem, read_delivery
 from tasks.intake.handles import Root
 from tasks.intake.processes import Limits, affordable, guarded, in_order, one_by_one
@@ -74,12 +75,31 @@ class IngestParams(Record):
     """Processor time that one image may take; more ends the process at work on it, and the image is refused."""
     image_memory: int = Field(default=2**30, ge=2**27)
     """Bytes that one image may take while it is decoded. Fewer processes decode at a time where all would not fit."""
+    max_rows: int = Field(default=USUAL.rows, ge=1)
+    """Of a delivery, or files. What goes beyond this, or one of the five that follow, is not taken as a whole."""
+    max_columns: int = Field(default=USUAL.columns, ge=2)
+    """Of a manifest, or of a Parquet file; each becomes a column of every shard."""
+    max_row_text: int = Field(default=USUAL.row_text, ge=1)
+    """Bytes of text that a row may take: its path, its label, its further columns, and 8 bytes for each of them."""
+    max_text: int = Field(default=USUAL.text, ge=1)
+    """Bytes of text that all rows together may take."""
+    max_missing: int = Field(default=USUAL.missing, ge=0)
+    """Rows that may name what is not there, or must not be read: each is told of in a report."""
+    max_expansion: float = Field(default=USUAL.expansion, ge=1)
+    """So many times as many bytes as its files have a delivery's images may have, in all its rows."""
     max_crashes: int = Field(default=20, ge=0)
     """A delivery with more images at which their decoder fails, or goes beyond these two, is not taken."""
     settle_seconds: float = Field(default=10, ge=0, le=3600)
     """A delivery in the inbox is taken once nothing in it has changed for so long, or once it is marked; 0: at once."""
     shard_bytes: int = Field(default=128 * 2**20, ge=1)
     """A shard ends with the row group that reaches this size."""
+
+    @property
+    def caps(self) -> Caps:
+        """What a delivery may hold."""
+        return Caps(
+            self.max_rows, self.max_columns, self.max_row_text, self.max_text, self.max_missing, self.max_expansion
+        )
 
     @model_validator(mode="after")
     def _leaves_images_to_learn(self) -> "IngestParams":
@@ -106,7 +126,7 @@ def ingest(
     Raises `UnreadableBatch` if the delivery is none; `Unavailable` if it cannot be written, as on a full disk; `Busy`
     if another process has been ingesting for an hour. Nothing is left behind in any of these cases.
     """
-    delivery = listed(source) if workers else read_delivery(source)
+    delivery = listed(source, params.caps) if workers else read_delivery(source, params.caps)
     with staged(staging) as folder:
         batch = _write(delivery, folder, arrived, params, workers, progress or (lambda done, total: None))
         known = _find(batches, batch.digest)
@@ -115,12 +135,12 @@ def ingest(
     return Arrival(batch=known or batch, known=known is not None, delivery=delivery.name)
 
 
-def listed(source: Path) -> Delivery:
+def listed(source: Path, caps: Caps) -> Delivery:
     """What `read_delivery` gives, from another process: libraries that read a stranger's file may crash, too.
 
     Raises `UnreadableBatch` also for what that process does not survive.
     """
-    return guarded(read_delivery, source, _unlisted, _limits_of_listing(source))
+    return guarded(partial(read_delivery, caps=caps), source, _unlisted, _limits_of_listing(source))
 
 
 def read_batch(batches: Path, batch_id: str) -> Batch:

@@ -10,13 +10,11 @@ from typing import IO
 import pyarrow as pa
 
 from records.errors import UnreadableBatch
+from tasks.intake.allowance import USUAL, Tally
 from tasks.intake.texts import is_plain, open_dictionaries, texts
 
 REQUIRED = ("path", "label")
 ROWS_AT_ONCE = 65_536
-
-MOST_COLUMNS = 1_000
-"""Of a manifest; each becomes a column of every shard."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,17 +37,19 @@ class Manifest:
 def read_manifest(file: Path) -> Manifest:
     """Read a .csv or .parquet manifest. Raises `UnreadableBatch`: what is wrong, where, and what to do."""
     with file.open("rb") as content:
-        return manifest_in(content, file)
+        return manifest_in(content, file, Tally(USUAL, str(file)))
 
 
-def manifest_in(content: IO[bytes], file: Path) -> Manifest:
+def manifest_in(content: IO[bytes], file: Path, tally: Tally) -> Manifest:
     """The same of a file that is open; `file` is what it is called. Raises `UnreadableBatch`."""
     lines = _lines(content, file)
     header = next(lines, ())
+    tally.columns(len(header), str(file))
     _check_header(file, header)
     further = [place for place, name in enumerate(header) if name not in REQUIRED]
     path, label = header.index("path"), header.index("label")
-    rows = tuple(Row(line[path], line[label], tuple(line[place] for place in further)) for line in lines)
+    counted = tally.rows(lines, tuple)
+    rows = tuple(Row(line[path], line[label], tuple(line[place] for place in further)) for line in counted)
     if not rows:
         raise UnreadableBatch(f"{file} has no rows: it names no image.")
     return Manifest(tuple(header[place] for place in further), rows)
@@ -68,11 +68,6 @@ def names_in(content: IO[bytes], file: Path) -> Iterator[str]:
 
 
 def _check_header(file: Path, header: Sequence[str]) -> None:
-    if len(header) > MOST_COLUMNS:
-        raise UnreadableBatch(
-            f"{file} has {len(header)} columns, more than the {MOST_COLUMNS} that are allowed. "
-            "Leave out what is not about single images."
-        )
     missing = [name for name in REQUIRED if name not in header]
     if missing:
         raise UnreadableBatch(

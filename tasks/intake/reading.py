@@ -6,6 +6,7 @@ from types import TracebackType
 import pyarrow as pa
 
 from models.codecs import BadImage
+from tasks.intake.allowance import is_sparse
 from tasks.intake.deliveries import Item, unopened
 from tasks.intake.handles import Root, Tree
 from tasks.intake.tables import KEPT, Cell, Cells
@@ -57,6 +58,8 @@ class Reader:
         try:
             size = os.fstat(handle).st_size
             self._refuse_large(size)
+            if is_sparse(handle):
+                raise BadImage("too-large", f"a sparse file: nearly all of its {size} bytes are a hole")
             return _all(handle, size)
         except OSError as error:
             raise BadImage("unreadable", f"the disk answers: {error.strerror}") from None

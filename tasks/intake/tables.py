@@ -24,6 +24,7 @@ import pyarrow.parquet as parquet
 
 from models.codecs import BadImage
 from records.errors import UnreadableBatch
+from tasks.intake.allowance import Tally
 from tasks.intake.samples import named
 from tasks.intake.texts import is_plain, open_dictionaries, texts
 
@@ -95,12 +96,13 @@ def holds_images(file: IO[bytes]) -> bool:
     )
 
 
-def read_layout(file: IO[bytes], shown: str) -> Layout:
+def read_layout(file: IO[bytes], shown: str, tally: Tally) -> Layout:
     """Find image and label of an open file, which is called `shown`.
 
     Raises `UnreadableBatch` with the columns that there are.
     """
     with _open_table(file, shown) as table:
+        tally.columns(table.metadata.num_columns, shown)
         schema = table.schema_arrow
     twice = sorted({name for name in schema.names if schema.names.count(name) > 1})
     if twice:

@@ -110,7 +110,7 @@ DELIVERIES = (
     Whole(
         "manifest of a million columns",
         _manifest("path,label," + ",".join(map(str, range(1_000_000))) + "\n"),
-        "has 1000002 columns",
+        "has 1000002 columns, more than the 1000 that are allowed .ingest.max_columns",
     ),
     Whole("manifest with markup as header", _manifest(MARKUP + ",label\n" + TEN), NO_COLUMN),
     Whole("manifest with control characters as header", _manifest("\x1b[31mpath,\u202elabel\n" + TEN), NO_COLUMN),

@@ -256,7 +256,7 @@ def test_a_long_value_that_many_rows_share_is_refused_before_it_is_unpacked(tmp_
 
 
 def test_more_than_there_is_memory_for_is_told(tmp_path, monkeypatch):
-    def fail(source):
+    def fail(source, tally):
         raise MemoryError
 
     monkeypatch.setattr("tasks.intake.deliveries._read", fail)
