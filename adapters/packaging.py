@@ -1,17 +1,23 @@
 """A snapshot as an MLflow model: logged with a run, found again, downloaded. Nothing is pickled, or stored twice."""
 
+import os
+import shutil
 import tempfile
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
 
 from records.errors import DamagedState
-from records.snapshot import InputSpec, Snapshot
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import LoggedModel
+
+
+PROGRAM = "program"
+"""Folder in a logged model of what it answers with, beside the snapshot."""
 
 
 @dataclass(frozen=True)
@@ -20,10 +26,10 @@ class Packaging:
 
     script: Path
     """Code that MLflow runs to get the model; it finds the snapshot under the artifact name `snapshot`."""
-    code: tuple[Path, ...]
-    """Packages that the script imports; copied into the model."""
+    program: Path
+    """Folder called `program` of what else the script needs; it finds it under that artifact name."""
     requirements: tuple[str, ...]
-    """For pip: what those packages import."""
+    """For pip: what the script imports."""
 
 
 def log_model(client: "MlflowClient", run: str, model: "LoggedModel", candidate: Path, packaging: Packaging) -> None:
@@ -35,8 +41,6 @@ def log_model(client: "MlflowClient", run: str, model: "LoggedModel", candidate:
     from mlflow.entities import LoggedModelOutput
     from mlflow.models import Model
 
-    spec = Snapshot.read(candidate / "snapshot.json").spec
-    assert spec is not None
     location = model.artifact_location
     description = Model(artifact_path=location, model_uuid=model.model_id, run_id=run, model_id=model.model_id)
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
@@ -46,30 +50,25 @@ def log_model(client: "MlflowClient", run: str, model: "LoggedModel", candidate:
             path=f"{folder}/model",
             mlflow_model=description,
             python_model=str(packaging.script),
-            code_paths=[str(path) for path in packaging.code],
-            artifacts={"snapshot": str(candidate)},
-            signature=_signature(spec),
-            input_example=_example(spec),
+            artifacts={"snapshot": str(candidate), PROGRAM: str(packaging.program)},
+            signature=_signature(),
             pip_requirements=list(packaging.requirements),
         )
         client.log_model_artifacts(model.model_id, f"{folder}/model")
+    client.log_metric(run, "cost/model_bytes", float(description.model_size_bytes or 0), model_id=model.model_id)
     client.finalize_logged_model(model.model_id, "READY")
     client.log_outputs(run, [LoggedModelOutput(model.model_id, step=0)])
 
 
-def _signature(spec: InputSpec) -> Any:
-    import numpy as np
+def _signature() -> Any:
+    """Of answers and parameters. None of inputs: MLflow would refuse what has not one certain shape and type."""
     from mlflow.models import ModelSignature
-    from mlflow.types.schema import ColSpec, Schema, TensorSpec
+    from mlflow.types.schema import ColSpec, DataType, ParamSchema, ParamSpec, Schema
 
-    images = TensorSpec(np.dtype(np.uint8), (-1, spec.height, spec.width, spec.channels))
-    return ModelSignature(Schema([images]), Schema([ColSpec("string", "label"), ColSpec("double", "confidence")]))
-
-
-def _example(spec: InputSpec) -> Any:
-    import numpy as np
-
-    return np.zeros((1, spec.height, spec.width, spec.channels), dtype=np.uint8)
+    answers = Schema([ColSpec("string", "label"), ColSpec("double", "confidence")])
+    return ModelSignature(
+        outputs=answers, params=ParamSchema([ParamSpec("probabilities", DataType.boolean, default=False)])
+    )
 
 
 def model_of(client: "MlflowClient", run: str) -> "LoggedModel":
@@ -82,15 +81,34 @@ def model_of(client: "MlflowClient", run: str) -> "LoggedModel":
 
 def download(client: "MlflowClient", address: str, run: str, folder: Path) -> None:
     """Write the folders `snapshot` and `evaluation` of a run below `folder`, which exists."""
-    from mlflow.artifacts import download_artifacts
+    from mlflow.artifacts import list_artifacts
 
-    stored = {"tracking_uri": address, "dst_path": str(folder)}
-    location = model_of(client, run).artifact_location.rstrip("/")
-    inside = Path(download_artifacts(artifact_uri=f"{location}/artifacts", **stored))
-    download_artifacts(run_id=run, artifact_path="evaluation", **stored)
-    # MLflow keeps the name of the folder that was logged; there is only this one.
-    for kept in inside.iterdir():
-        kept.rename(folder / "snapshot")
-    inside.rmdir()
+    inside = f"{model_of(client, run).artifact_location.rstrip('/')}/artifacts"
+    # MLflow keeps the names of the folders that were logged; beside the program there is only the snapshot.
+    names = {Path(found.path).name for found in list_artifacts(artifact_uri=inside, tracking_uri=address)}
+    for name in names - {PROGRAM}:
+        _bring(f"{inside}/{name}", address, folder / "snapshot")
+    _bring(f"{client.get_run(run).info.artifact_uri.rstrip('/')}/evaluation", address, folder / "evaluation")
     if not (folder / "snapshot" / "snapshot.json").exists():
         raise DamagedState(f"The files of run {run} in MLflow are not complete.")
+
+
+def _bring(uri: str, address: str, folder: Path) -> None:
+    """Make a folder of MLflow's a folder here. Files that lie on this disk are not stored twice: the new names link."""
+    from mlflow.artifacts import download_artifacts
+
+    place = urlsplit(uri)
+    stored = Path(unquote(place.path))
+    if place.scheme in ("", "file") and stored.is_dir():
+        shutil.copytree(stored, folder, copy_function=_link)
+        return
+    with tempfile.TemporaryDirectory(dir=folder.parent) as unpacked:
+        Path(download_artifacts(artifact_uri=uri, tracking_uri=address, dst_path=unpacked)).rename(folder)
+
+
+def _link(source: str, target: str) -> None:
+    """Safe because neither is ever written to: what changes a file here replaces it."""
+    try:
+        os.link(source, target)
+    except OSError:  # another file system, or one without links
+        shutil.copy2(source, target)

@@ -27,7 +27,8 @@ from safetensors.numpy import save_file
 from torch import Tensor
 
 from models.codecs import BadImage
-from models.images import ImageLimits, decode, fit
+from models.fit import fit
+from models.images import ImageLimits, decode
 from records.batch import Batch, Split
 from records.errors import DamagedState
 from records.experience import Experience

@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 from PIL import Image as Pillow
 from PIL import UnidentifiedImageError
 
-from models import jpeg, png, tiff
+# Relative: these files go into every logged model, where there is no package `models`.
+from . import jpeg, png, tiff
 
 Pixels = NDArray[np.uint8]
 """[height, width, channels] with 1 or 3 channels."""
@@ -187,6 +188,21 @@ def _decoded(file: Pillow.Image, header: Header, encoded: bytes) -> Decoded:
     height, width = pixels.shape[:2]
     as_it_is = file.mode in ("L", "RGB") and "transparency" not in file.info and pixels is levels
     return Decoded(pixels, header._replace(width=width, height=height), file if as_it_is else None)
+
+
+def pixels_of(picture: Pillow.Image) -> Pixels:
+    """The same of a picture that somebody else has opened with Pillow. Within `pillow_on_our_terms` only.
+
+    Raises `BadImage` with one of the problems format, unreadable.
+    """
+    header = Header(mode=picture.mode, width=picture.width, height=picture.height)
+    try:
+        picture.load()
+        return np.ascontiguousarray(_turned(_eight_bit(picture, header), _orientation(picture)))
+    except BadImage:
+        raise
+    except BROKEN as error:
+        raise BadImage("unreadable", f"its pixels cannot be read ({_reason(error)})", header) from None
 
 
 def plain_png(encoded: bytes, max_pixels: int) -> Decoded | None:

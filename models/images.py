@@ -10,10 +10,10 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-from PIL import Image as Pillow
 from pydantic import Field
 
 from models.codecs import BadImage, Decoded, Pixels, pillow_on_our_terms, read_pixels
+from models.fit import picture_of
 from records.batch import Split
 from records.record import Record
 
@@ -176,27 +176,6 @@ def split_of(image: str, test: float, validation: float) -> Split:
     return "validation" if place < test + validation else "train"
 
 
-def fit(pixels: Pixels, channels: int, height: int, width: int) -> NDArray[np.uint8]:
-    """uint8 [channels, height, width] from uint8 [H, W, 1 or 3]: bilinear, antialiased, filled, cropped at the centre.
-
-    Three channels become one as ITU-R 601 luma, one becomes three by repeating. Raises `ValueError` for other counts.
-    """
-    if channels not in (1, 3):
-        raise ValueError(f"Images have 1 or 3 channels, not {channels}.")
-    picture = _picture(pixels)
-    if picture.size != (width, height):
-        picture = picture.resize((width, height), Pillow.Resampling.BILINEAR, box=_centre(picture.size, height, width))
-    picture = picture.convert("L" if channels == 1 else "RGB")
-    return np.ascontiguousarray(np.asarray(picture).reshape(height, width, channels).transpose(2, 0, 1))
-
-
-def _centre(size: tuple[int, int], height: int, width: int) -> tuple[float, float, float, float]:
-    """The largest centred box (left, top, right, bottom) within `size` (width, height) that has the wanted aspect."""
-    scale = min(size[0] / width, size[1] / height)
-    left, top = (size[0] - width * scale) / 2, (size[1] - height * scale) / 2
-    return left, top, size[0] - left, size[1] - top
-
-
 def _facts_but_look(encoded: bytes, limits: ImageLimits) -> tuple[Facts, NDArray[np.uint8] | None]:
     """Facts without those of `Look`, and the grey copy [height, width] that has these; None if nothing can be seen."""
     sha256 = hashlib.sha256(encoded).hexdigest()
@@ -221,17 +200,13 @@ def _add_looks(found: list[Facts], greys: Sequence[tuple[int, NDArray[np.uint8]]
             found[place] = Facts._make((*found[place][: -len(look)], *look))
 
 
-def _picture(pixels: Pixels) -> Pillow.Image:
-    return Pillow.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
-
-
 def _grey_copy(decoded: Decoded) -> NDArray[np.uint8]:
     """Grey levels [height, width] of a copy that is small enough to be looked at."""
     height, width, channels = decoded.pixels.shape
     shrink = math.ceil(max(height, width) / LOOK_SIDE)
     if shrink == 1 and channels == 1:
         return decoded.pixels[:, :, 0]
-    grey = (decoded.picture or _picture(decoded.pixels)).convert("L")
+    grey = (decoded.picture or picture_of(decoded.pixels)).convert("L")
     return np.asarray(grey.reduce(shrink) if shrink > 1 else grey)
 
 

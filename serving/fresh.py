@@ -1,9 +1,9 @@
 """What runs in the fresh process: it imports the libraries, then waits on its standard input for orders.
 
 An order is one line of JSON: `uri` of a logged model, `address` of MLflow, `images` (an .npy file), `packages` that
-must come from the model itself, `folder` to unpack the model in, `answers` (the JSON file to write). The reply is one
-line: the exit code of the child that carried it out. When the input ends, because whoever gives the orders has ended,
-this process ends too.
+the model must not take from here, `folder` to unpack it in, `answers` (the JSON file to write). The reply is one line:
+the exit code of the child that carried it out. When the input ends, because whoever gives the orders has ended, this
+process ends too.
 
 This file is run by its path and imports nothing of retain: else the model would find that in place of what it carries.
 """
@@ -23,10 +23,10 @@ LIBRARIES = (
     "numpy",
     "pandas",
     "PIL.Image",
-    "pyarrow.parquet",
+    "networkx",
     "safetensors.torch",
-    "scipy.stats",
-    "torch",
+    "torch._dynamo",
+    "torch.export.pt2_archive",
 )
 """What loading a model will import; imported once, before the first order."""
 
@@ -77,7 +77,8 @@ def carry_out(order: dict[str, Any]) -> None:
 
     model = mlflow.pyfunc.load_model(order["uri"], dst_path=order["folder"], suppress_warnings=True)
     answers = model.predict(numpy.load(order["images"], allow_pickle=False))
-    for name in order["packages"]:
+    # Versions of before models stood alone carry packages of these names.
+    for name in set(order["packages"]) & set(sys.modules):
         origin = Path(str(sys.modules[name].__file__))
         if not origin.is_relative_to(order["folder"]):
             raise ImportError(f"package {name} was imported from {origin.parent}, not from the logged model")

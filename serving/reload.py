@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from adapters.connection import SETTINGS
 from records.errors import DamagedState, Unavailable
 
-PACKAGES = ("models", "records")
-"""What a logged model carries and must not take from here."""
+PACKAGES = ("flows", "tasks", "serving", "models", "adapters", "records")
+"""What a logged model must not take from here."""
 TOLERANCE = 0.01
 """Confidences may differ by so much: other hardware, other rounding (a GPU's TF32 has ten bits)."""
 ANSWER_WITHIN = 300.0

@@ -20,10 +20,8 @@ import torch
 from numpy.typing import NDArray
 from pydantic import Field
 
-import models
-import records
 import serving
-from adapters.packaging import Packaging
+from adapters.packaging import PROGRAM, Packaging
 from adapters.registry import Registry
 from adapters.runs import JudgedNight
 from models.archive import Archive
@@ -36,11 +34,12 @@ from records.scores import ScoreMatrix
 from records.snapshot import Snapshot
 from records.training import TrainingLog
 from records.verdict import Verdict
+from serving.program import write_program
 from serving.reload import reload_and_compare
 from tasks.evaluate import OUTCOMES
 from tasks.pictures import score_picture
 
-REQUIREMENTS = ("numpy", "pandas", "pillow", "pyarrow", "pydantic", "safetensors", "scipy", "torch", "torchvision")
+REQUIREMENTS = ("numpy", "pandas", "pillow", "safetensors", "torch")
 """What a logged model imports, besides MLflow."""
 
 
@@ -76,7 +75,8 @@ def register(
         classes = {e.batch: e.classes for e in Snapshot.read(candidate / "snapshot.json").experiences}
         shown = {"score_matrix.png": score_picture(matrix, classes), **(attachments or {})}
         night = JudgedNight(facts, matrix, verdict, candidate, evaluation, hold, shown)
-        run = registry.log_night(night, packaging())
+        with tempfile.TemporaryDirectory() as place:
+            run = registry.log_night(night, packaging(candidate, Path(place)))
     else:
         run, hold = known.run, known.held
     if verdict.decision == "accept" and not hold:
@@ -159,12 +159,13 @@ def system_facts() -> dict[str, str]:
     }
 
 
-def packaging() -> Packaging:
-    """How a snapshot becomes a model that loads anywhere. Versions are those that it was judged with."""
+def packaging(candidate: Path, place: Path) -> Packaging:
+    """How a snapshot becomes a model that loads anywhere, with a program that is written below `place`."""
     return Packaging(
         script=Path(serving.__path__[0]) / "served.py",
-        code=(Path(models.__path__[0]), Path(records.__path__[0])),
-        # A build for one kind of accelerator (2.15.0+cu130) is not what another machine needs.
+        program=write_program(candidate, place / PROGRAM),
+        # The versions that it was judged with. A build for one kind of accelerator (2.15.0+cu130) is not what another
+        # machine needs.
         requirements=tuple(f"{name}=={version(name).split('+')[0]}" for name in REQUIREMENTS),
     )
 

@@ -51,7 +51,9 @@ def registry(tmp_path, database):
 @pytest.fixture
 def packaging(tmp_path):
     (tmp_path / "always.py").write_text(MODEL_SCRIPT)
-    return Packaging(script=tmp_path / "always.py", code=(), requirements=("numpy",))
+    (tmp_path / "program").mkdir()
+    (tmp_path / "program" / "network.json").write_text("{}")
+    return Packaging(script=tmp_path / "always.py", program=tmp_path / "program", requirements=("numpy",))
 
 
 @pytest.fixture

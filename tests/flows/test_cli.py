@@ -251,7 +251,10 @@ def shop(template, tmp_path_factory):
     (place.inbox / "monday").mkdir()
     script = root.parent / "silent.py"
     script.write_text(MODEL)
-    packaging = Packaging(script=script, code=(), requirements=("numpy",))
+    program = root.parent / "program"
+    program.mkdir()
+    (program / "network.json").write_text("{}")
+    packaging = Packaging(script=script, program=program, requirements=("numpy",))
     registry = Registry(f"sqlite:///{place.state / 'mlflow.db'}", place.mlflow_artifacts, "retain")
     nights = ((0, 0, "accept", False), (1, 1, "accept", False), (2, 2, "refuse", False), (2, 2, "accept", True))
     for count, (number, parent, decision, held) in enumerate(nights):

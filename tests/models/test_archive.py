@@ -10,7 +10,8 @@ import torch
 from PIL import Image as Pillow
 
 from models.archive import Archive, admitted_rows
-from models.images import ImageLimits, decode, fit
+from models.fit import fit
+from models.images import ImageLimits, decode
 from records.batch import Shard
 from records.errors import DamagedState
 from records.experience import Experience

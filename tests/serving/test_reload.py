@@ -11,8 +11,6 @@ import numpy as np
 import pytest
 import torch
 
-import models
-import records
 import serving
 from adapters.packaging import Packaging
 from adapters.registry import Registry
@@ -28,7 +26,7 @@ from records.scores import Score, ScoreMatrix, ScoreRow
 from records.snapshot import InputSpec
 from records.verdict import Verdict
 from serving import reload
-from serving.served import Served
+from serving.program import write_program
 
 SPEC = InputSpec(channels=3, height=6, width=5, mean=(0.5, 0.4, 0.3), std=(0.2, 0.2, 0.2))
 BATCH = "2026-01-05-aaaaaaaa"
@@ -77,8 +75,8 @@ def logged(tmp_path_factory):
         identity="aa", day=date(2026, 1, 5), parent=0, batches=(BATCH,), images=8, data_revision="d", commit="c",
         code="k",
     )  # fmt: skip
-    code = (Path(models.__path__[0]), Path(records.__path__[0]))
-    packaging = Packaging(Path(serving.__path__[0]) / "served.py", code, ("torch",))
+    program = write_program(place / "candidate", place / "program")
+    packaging = Packaging(Path(serving.__path__[0]) / "served.py", program, ("torch",))
     run = registry.log_night(JudgedNight(facts, matrix, verdict, place / "candidate", place / "evaluation"), packaging)
     (folder,) = (place / "mlartifacts" / "models").glob("*/artifacts")
     return registry, registry.model_uri(run), folder
@@ -118,11 +116,12 @@ def test_other_weights_with_the_right_digests_answer_differently(logged, damaged
         reload.reload_and_compare(uri, registry.address, IMAGES, *answers_of(seed=1))
 
 
-def test_a_model_without_its_code_is_not_helped_out_with_ours(logged, damaged):
+def test_a_model_that_imports_retain_is_not_registered(logged, damaged):
+    """It would answer here alone, and differently once the code changes."""
     registry, uri, _ = logged
-    shutil.rmtree(damaged / "code")
-    (damaged / "code").mkdir()
-    with pytest.raises(DamagedState, match=r"not from the logged model|No module named 'models'"):
+    script = damaged / "served.py"
+    script.write_text("import records\n" + script.read_text())
+    with pytest.raises(DamagedState, match="package records was imported from .*, not from the logged model"):
         reload.reload_and_compare(uri, registry.address, IMAGES, *answers_of(seed=1))
 
 
@@ -139,17 +138,6 @@ def test_a_model_without_its_code_is_not_helped_out_with_ours(logged, damaged):
 def test_what_counts_as_a_different_answer(given, sure, wrong):
     found = reload.different(given, np.array(sure), ["a", "b", "a"], np.array([0.9, 0.8, 0.402]))
     assert found.tolist() == wrong
-
-
-def test_images_of_another_size_are_refused_with_the_right_one(logged, tmp_path):
-    served = Served()
-    write_candidate(tmp_path / "candidate", seed=1)
-    served.load_context(type("Context", (), {"artifacts": {"snapshot": str(tmp_path / "candidate")}})())
-    assert list(served.predict(None, IMAGES[:2]).columns) == ["label", "confidence"]
-    assert len(served.predict(None, IMAGES[:0])) == 0
-    for images in (IMAGES[:, :, :4], IMAGES[0], IMAGES.astype(np.float32)):
-        with pytest.raises(ValueError, match=r"expected uint8 \[n, 6, 5, 3\], got"):
-            served.predict(None, images)
 
 
 def test_nothing_is_pickled(logged):
