@@ -1,12 +1,12 @@
 """What a learner remembers of the images it has seen: references to a bounded, class-balanced, uniform sample.
 
-Of each class it keeps the k images with the smallest rank, where an image's rank is a hash of the seed and its content
-id. That is the same uniform sample as a reservoir (Vitter, 1985), and more: it does not depend on the order in which
-images arrived nor on how many workers looked, taking it twice changes nothing, two memories merge into the one that
-would have seen both, and ranked anew without a deleted image the next takes its place. (Bottom-k sampling: Cohen and
-Kaplan, 2007, "Summarizing data using bottom-k sketches".) With weights the rank is an exponential clock that runs as
-fast as the image is important, which makes the same a weighted sample without replacement (Efraimidis and Spirakis,
-2006, "Weighted random sampling with a reservoir").
+Of each class it keeps the k images with the smallest rank, where an image's rank is a hash of the seed, its content id
+and the workspace's key, if there is one. That is the same uniform sample as a reservoir (Vitter, 1985), and more: it
+does not depend on the order in which images arrived nor on how many workers looked, taking it twice changes nothing,
+two memories merge into the one that would have seen both, and ranked anew without a deleted image the next takes its
+place. (Bottom-k sampling: Cohen and Kaplan, 2007, "Summarizing data using bottom-k sketches".) With weights the rank is
+an exponential clock that runs as fast as the image is important, which makes the same a weighted sample without
+replacement (Efraimidis and Spirakis, 2006, "Weighted random sampling with a reservoir").
 """
 
 import hashlib
@@ -22,6 +22,7 @@ import torch
 from numpy.typing import NDArray
 
 from models.archive import Archive, Pool
+from models.images import keyed_hash
 from records.snapshot import InputSpec
 
 Share = Literal["balanced", "proportional"]
@@ -29,9 +30,15 @@ Share = Literal["balanced", "proportional"]
 Outputs = NDArray[np.float32]
 
 
-def rank(seed: int, image: str) -> int:
-    """The rank of an image, uniform over 0..2**63-1, from its content id and the seed alone."""
-    return int.from_bytes(hashlib.sha256(f"{seed}:{image}".encode()).digest()[:8], "big") >> 1
+def rank(seed: int, image: str, key: str = "") -> int:
+    """The rank of an image, uniform over 0..2**63-1, from its content id, the seed and the workspace's key alone.
+
+    `key` is hex digits. Without one, whoever sends an image can alter a pixel until it is kept rather than others.
+    """
+    text = f"{seed}:{image}"
+    if key:
+        return int(keyed_hash(text, key), 16) >> 1
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
 
 
 @dataclass(frozen=True)
@@ -58,9 +65,9 @@ class Memory:
         return cls(image=text, batch=text, row=number, target=number, rank=number, weight=np.array([]))
 
     @classmethod
-    def of(cls, pool: Pool, seed: int, weight: NDArray[np.float64] | None = None) -> "Memory":
+    def of(cls, pool: Pool, seed: int, weight: NDArray[np.float64] | None = None, key: str = "") -> "Memory":
         """Every image of a pool, ranked; `weight` [n], positive, makes some likelier to be kept."""
-        ranks = np.array([rank(seed, image) for image in pool.image], dtype=np.int64)
+        ranks = np.array([rank(seed, image, key) for image in pool.image], dtype=np.int64)
         batch = np.array(pool.batches, dtype=str)[pool.batch]
         return cls(
             image=pool.image.astype(str),

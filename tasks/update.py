@@ -125,19 +125,23 @@ def update(
     out: Path,
     progress: Progress = lambda done, total: None,
     unfinished: Path | None = None,
+    key: str = "",
 ) -> tuple[Snapshot, TrainingLog]:
     """Learn all `experiences` together on top of registered `version`, whose folder is `parent`; write to `out`.
 
     `parent` is None for version 0. `identity` names the night in the record. The same parent, experiences and
     parameters give the same files, byte for byte, on the same kind of CPU. What is reached is saved to the file
     `unfinished` now and then; an update that finds it there goes on from it, and ends with the same files. One that
-    was saved with another device, version of torch or number of threads is not gone on from.
+    was saved with another device, version of torch or number of threads is not gone on from. `key` is the workspace's,
+    see `models.memory.rank`.
     """
     compute = Compute.here(params.precision)
     checkpoint = Checkpoint(unfinished, identity, compute.environment()) if unfinished else None
     if checkpoint is not None and compute.rank == 0:
         _say_if_made_elsewhere(checkpoint)
-    knowledge, trained = learn(parent, version, experiences, archive, params, identity, compute, checkpoint, progress)
+    knowledge, trained = learn(
+        parent, version, experiences, archive, params, identity, compute, checkpoint, progress, key
+    )
     if compute.rank == 0:
         knowledge = replace(knowledge, snapshot=knowledge.write(out))
         if checkpoint is not None:
@@ -164,13 +168,14 @@ def learn(
     compute: Compute,
     checkpoint: Checkpoint | None = None,
     progress: Progress = lambda done, total: None,
+    key: str = "",
 ) -> tuple[Knowledge, TrainingLog]:
     """What `update` does, without writing the result."""
     seed = _seed(version, experiences, params.seed)
     known = Knowledge.read(parent) if parent else _nothing(experiences, archive, params, seed)
     student = _student(known.learner, experiences, params, seed)
     past = _past(known, student, archive)
-    remembered = _remembered(known, past, params.memory)
+    remembered = _remembered(known, past, params.memory, key)
     material = _material(student, experiences, archive, past, remembered, params.memory)
     if not known.learner.classes or params.strategy.starts_over:
         _adapt(student, material.new, seed)
@@ -184,7 +189,7 @@ def learn(
     log = train(course, params.strategy, material, params.plan, compute, checkpoint, progress)
     if params.correction is not None:
         params.correction.apply(course, material)
-    memory = _remember(remembered, course, params.strategy, material, params.memory)
+    memory = _remember(remembered, course, params.strategy, material, params.memory, key)
     if params.strategy.remembers_outputs:
         asked = memory.unanswered().recall(archive, student.spec)
         if asked is not None:
@@ -233,21 +238,21 @@ def _past(known: Knowledge, student: Learner, archive: Archive) -> Callable[[], 
     return partial(archive.pool, experiences, "train", student.classes, student.spec)
 
 
-def _remembered(known: Knowledge, past: Callable[[], Pool | None], params: MemoryParams) -> Memory:
+def _remembered(known: Knowledge, past: Callable[[], Pool | None], params: MemoryParams, key: str) -> Memory:
     """The parent's memory at the size that is asked for; ranked anew from the archive if a smaller one was kept."""
     whole = sum(experience.train for experience in known.snapshot.experiences)
     pool = past() if len(known.memory) < min(params.bound, whole) else None
-    ranked = known.memory if pool is None else Memory.of(pool, params.seed).like(known.memory)
+    ranked = known.memory if pool is None else Memory.of(pool, params.seed, key=key).like(known.memory)
     return ranked.keep(params.bound, params.share)
 
 
 def _remember(
-    remembered: Memory, course: Course, strategy: Strategy, material: Material, params: MemoryParams
+    remembered: Memory, course: Course, strategy: Strategy, material: Material, params: MemoryParams, key: str
 ) -> Memory:
     """What the past left, and of the new images those whose turn it is."""
     if params.bound == 0:
         return Memory.empty()
-    new = Memory.of(material.new, params.seed, strategy.importance(course, material.new))
+    new = Memory.of(material.new, params.seed, strategy.importance(course, material.new), key)
     return remembered.merge(new).keep(params.bound, params.share)
 
 

@@ -20,7 +20,7 @@ import pyarrow as pa
 from pydantic import Field, model_validator
 
 from models.codecs import BadImage
-from models.images import Facts, ImageLimits, facts_of, split_of
+from models.images import SHARD_SCHEMA, Facts, ImageLimits, facts_of, split_of
 from records.batch import Arrival, Batch, Shard
 from records.errors import UnreadableBatch, WrongInput
 from records.record import Record
@@ -36,6 +36,7 @@ from tasks.intake.staging import put_into_place, staged
 Progress = Callable[[int, int], None]
 
 BATCH_ID = re.compile(r"\d{4}-\d{2}-\d{2}-[0-9a-f]{8}")
+SPLIT = SHARD_SCHEMA.get_field_index("split")
 PART_ITEMS = 256
 PART_BYTES = 8 * 2**20
 """A part of a delivery that one process examines at a time ends with the file that reaches one of these."""
@@ -53,7 +54,7 @@ class Examined(NamedTuple):
     """Some images of a delivery."""
 
     rows: pa.RecordBatch
-    """Columns as in `shard_schema`."""
+    """Columns as in `shard_schema`, less the split."""
     identity: bytes
     """What the batch's digest is made of."""
     crashed: tuple[str, ...] = ()
@@ -116,19 +117,20 @@ def ingest(
     params: IngestParams,
     workers: int = 0,
     progress: Progress | None = None,
+    key: str = "",
 ) -> Arrival:
     """Make a batch of a delivery below `batches`, or find the batch that has the same content already.
 
     `staging` lies on the same file system as `batches`. `workers` is the number of processes that examine images, each
     within limits; with 0 this one does, without any, and an image that crashes its decoder ends it. `progress` is told
-    how many images of how many are done. The source is only read.
+    how many images of how many are done. `key` is the workspace's, see `split_of`. The source is only read.
 
     Raises `UnreadableBatch` if the delivery is none; `Unavailable` if it cannot be written, as on a full disk; `Busy`
     if another process has been ingesting for an hour. Nothing is left behind in any of these cases.
     """
     delivery = listed(source, params.caps) if workers else read_delivery(source, params.caps)
     with staged(staging) as folder:
-        batch = _write(delivery, folder, arrived, params, workers, progress or (lambda done, total: None))
+        batch = _write(delivery, folder, arrived, params, workers, progress or (lambda done, total: None), key)
         known = _find(batches, batch.digest)
         if known is None:
             put_into_place(folder, batches / batch.id)
@@ -177,7 +179,13 @@ def _limits_of_listing(source: Path) -> Limits:
 
 
 def _write(
-    delivery: Delivery, folder: Path, arrived: date, params: IngestParams, workers: int, progress: Progress
+    delivery: Delivery,
+    folder: Path,
+    arrived: date,
+    params: IngestParams,
+    workers: int,
+    progress: Progress,
+    key: str,
 ) -> Batch:
     writer = ShardWriter(folder, delivery.columns, params.shard_bytes)
     digest = hashlib.sha256()
@@ -190,7 +198,7 @@ def _write(
                 crashed += part.crashed
                 _refuse_crashing(delivery, crashed, params.max_crashes)
                 digest.update(part.identity)
-                writer.add(part.rows)
+                writer.add(_split(part.rows, params, key))
                 done += part.rows.num_rows
                 progress(done, len(delivery.items))
         shards = writer.finish()
@@ -208,6 +216,13 @@ def _refuse_crashing(delivery: Delivery, crashed: Sequence[str], most: int) -> N
             f"{len(crashed)} images of {delivery.name} crash their decoder, or take more time or memory than is "
             f"allowed, the first of them {crashed[0]}; no more than {most} may (ingest.max_crashes). Take them out."
         )
+
+
+def _split(rows: pa.RecordBatch, params: IngestParams, key: str) -> pa.RecordBatch:
+    """With the split of each image. Here and not where images are examined: a decoder need not know the key."""
+    images = rows["image"].to_pylist()
+    splits = [split_of(image, params.test_share, params.validation_share, key) for image in images]
+    return rows.add_column(SPLIT, SHARD_SCHEMA.field(SPLIT), column(splits, pa.string()))
 
 
 def _batch(delivery: Delivery, arrived: date, digest: str, shards: tuple[Shard, ...]) -> Batch:
@@ -282,7 +297,7 @@ def _examine(folder: Root, columns: Sequence[str], params: IngestParams, items: 
         for item, content in zip(items, contents, strict=True)
     ]
     encoded = [content if isinstance(content, bytes) else None for content in contents]
-    return _examined_part(items, found, encoded, columns, params)
+    return _examined_part(items, found, encoded, columns)
 
 
 def _read(folder: Root, items: Sequence[Item], max_bytes: int) -> list[bytes | BadImage]:
@@ -324,7 +339,7 @@ def _examine_alone(
     def crashed(alone: Sequence[Item], why: str) -> Examined:
         # Its bytes are left out: nobody who reads the batch later on shall stumble over them.
         found = [_unread(item, BadImage("crash", f"its decoder {why}")) for item in alone]
-        part = _examined_part(alone, found, [None] * len(alone), columns, params)
+        part = _examined_part(alone, found, [None] * len(alone), columns)
         return part._replace(crashed=tuple(item.path for item in alone))
 
     parts = list(one_by_one(examine, [[item] for item in items], crashed, _limits(params)))
@@ -335,18 +350,13 @@ def _examine_alone(
 
 
 def _examined_part(
-    items: Sequence[Item],
-    found: Sequence[Facts],
-    encoded: Sequence[bytes | None],
-    columns: Sequence[str],
-    params: IngestParams,
+    items: Sequence[Item], found: Sequence[Facts], encoded: Sequence[bytes | None], columns: Sequence[str]
 ) -> Examined:
     values: dict[str, Sequence[object]] = dict(zip(Facts._fields, zip(*found, strict=True), strict=True))
     further = zip(*(item.columns for item in items), strict=True)
     values |= {f"user.{name}": column for name, column in zip(columns, further, strict=True)}
     values |= {"path": [item.path for item in items], "label": [item.label for item in items], "encoded": encoded}
-    values["split"] = [split_of(one.image, params.test_share, params.validation_share) for one in found]
-    schema = shard_schema(columns)
+    schema = shard_schema(columns).remove(SPLIT)
     arrays = [column(values[field.name], field.type) for field in schema]
     identity = b"".join(map(_identity, items, found))
     return Examined(pa.RecordBatch.from_arrays(arrays, schema=schema), identity)

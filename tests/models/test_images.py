@@ -481,4 +481,34 @@ def test_splits_have_their_shares():
     assert abs(splits.count("validation") - 1000) < 90
 
 
+KEY = "8f" * 16
+
+
+def altered(pixels, split):
+    """The picture with its last pixel at a level that has it in `split`, if there is no key."""
+    for level in range(256):
+        changed = pixels.copy()
+        changed[-1, -1] = level
+        if split_of(content_id(changed), 0.2, 0) == split:
+            return changed
+    raise AssertionError("no level will do")
+
+
+def test_whoever_sends_images_chooses_their_split_unless_there_is_a_key():
+    generator = np.random.default_rng(0)
+    pictures = [generator.integers(0, 256, (4, 4, 1), dtype=np.uint8) for _ in range(200)]
+    sent = [altered(picture, "test") for picture in pictures]
+    assert {split_of(content_id(one), 0.2, 0) for one in sent} == {"test"}
+    # What the sender made all tests of is split as any images are by a key that the sender does not know.
+    splits = [split_of(content_id(one), 0.2, 0, KEY) for one in sent]
+    assert 20 < splits.count("test") < 60
+
+
+def test_the_same_key_gives_the_same_split_anywhere():
+    images = [hashlib.sha256(str(n).encode()).hexdigest()[:32] for n in range(1000)]
+    splits = [split_of(image, 0.2, 0.1, KEY) for image in images]
+    assert (splits.count("train"), splits.count("validation"), splits.count("test")) == (696, 104, 200)
+    assert [split_of(image, 0.2, 0.1, KEY[::-1]) for image in images] != splits
+
+
 # Fitting

@@ -49,6 +49,17 @@ def test_order_of_arrival_does_not_matter(numbers: list[int], size: int, random:
     assert names(memory(numbers).keep(size)) == names(memory(shuffled).keep(size))
 
 
+def test_whoever_sends_images_chooses_what_is_remembered_unless_there_is_a_key() -> None:
+    honest = [f"honest{n}" for n in range(200)]
+    # Of ten variants each the one that ranks lowest.
+    sent = [min((f"sent{n}-{pixel}" for pixel in range(10)), key=lambda image: rank(0, image)) for n in range(50)]
+    one = pool(honest + sent, [0] * 250)
+    assert sum(name.startswith("sent") for name in names(Memory.of(one, 0).keep(50))) > 35
+    kept = names(Memory.of(one, 0, key="5b" * 16).keep(50))
+    assert sum(name.startswith("sent") for name in kept) < 20
+    assert kept == names(Memory.of(one, 0, key="5b" * 16).keep(50)) != names(Memory.of(one, 1, key="5b" * 16).keep(50))
+
+
 @quick
 @given(distinct, distinct, st.integers(0, 40))
 def test_workers_memories_merge_into_the_one_that_saw_all(one: list[int], two: list[int], size: int) -> None:

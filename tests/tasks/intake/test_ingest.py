@@ -54,9 +54,9 @@ def manifest(folder, rows, header=("path", "label")):
 def take(tmp_path):
     """Ingest into a workspace of its own."""
 
-    def take(source, day=DAY, params=PARAMS, workers=0, where="workspace", progress=None):
+    def take(source, day=DAY, params=PARAMS, workers=0, where="workspace", progress=None, key=""):
         home = tmp_path / where
-        return ingest(home / "batches", home / "staging", source, day, params, workers, progress)
+        return ingest(home / "batches", home / "staging", source, day, params, workers, progress, key)
 
     take.batches = tmp_path / "workspace" / "batches"
     return take
@@ -111,6 +111,15 @@ def test_a_row_says_what_an_image_is(tmp_path, take):
     assert (row["format"], row["mode"], row["width"], row["height"], row["frames"]) == ("PNG", "L", 3, 1, 1)
     assert row["brightness"] == pytest.approx(6 / 255)
     assert len(row["phash"]) == 16
+
+
+def test_a_key_decides_the_split_and_nothing_else(tmp_path, take):
+    folder = shapes(tmp_path)
+    rows = {key: rows_of(tmp_path / key / "batches", take(folder, where=key, key=key).batch) for key in ("00", "01")}
+    for key, found in rows.items():
+        assert [row["split"] for row in found] == [split_of(row["image"], 0.2, 0.1, key) for row in found]
+    one, other = ([{**row, "split": ""} for row in found] for found in rows.values())
+    assert one == other
 
 
 def test_the_digest_is_that_of_paths_labels_columns_and_bytes(tmp_path, take):
