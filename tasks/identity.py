@@ -8,13 +8,18 @@ from pathlib import Path
 import models
 import records
 import tasks
+from models.images import keyed_hash
 from records.experience import Experience
 from tasks.params import Params
 
 
-def identity(parent: int, experiences: Sequence[Experience], params: Params) -> str:
-    """64 hex digits. A night that was killed and started again has the same, and finishes the same run."""
+def identity(parent: int, experiences: Sequence[Experience], params: Params, key: str = "") -> str:
+    """64 hex digits. A night that was killed and started again has the same, and finishes the same run.
+
+    `key` is the workspace's: with another one other images are split off and remembered.
+    """
     parts = [str(parent), *sorted(e.fingerprint() for e in experiences), params.fingerprint(), code_version()]
+    parts += [keyed_hash("identity", key)] if key else []
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 

@@ -21,6 +21,8 @@ def restore(workspace: Workspace, stream: StreamName, root: Path | None = None) 
                 folder = Path(scratch) / delivery.name
                 delivery.write(folder, lambda done, total: None)
                 staging = workspace.state / "staging"
-                batches.append(ingest(workspace.batches, staging, folder, delivery.day, params, workers()).batch)
+                key = workspace.split_key
+                arrival = ingest(workspace.batches, staging, folder, delivery.day, params, workers(), key=key)
+                batches.append(arrival.batch)
     DataStore(workspace.root).commit_data(f"Write the stream {stream}")
     return tuple(batches)

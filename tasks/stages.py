@@ -172,7 +172,7 @@ def run_update(workspace: Workspace, progress: Progress = lambda done, total: No
     With RETAIN_PROCESSES above 1, so many processes of `torchrun` share the work; what they say goes to stderr.
     """
     run, params, experiences = workspace.run_file(), params_of(workspace), read_experiences(workspace)
-    name = identities.identity(run.parent, experiences, params)
+    name = identities.identity(run.parent, experiences, params, workspace.split_key)
     finished = _finished(workspace.candidate, name)
     if finished is not None:
         return finished, _training_log(workspace, name)
@@ -193,6 +193,7 @@ def run_update(workspace: Workspace, progress: Progress = lambda done, total: No
         workspace.candidate,
         progress,
         workspace.unfinished,
+        workspace.split_key,
     )
     trained = trained.model_copy(update={"identity": name})
     if launch.first():

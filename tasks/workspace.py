@@ -202,6 +202,12 @@ class Workspace:
         except ValidationError as error:
             raise WrongParameters(f"{self.settings}: {_first_problem(error)}") from None
 
+    @property
+    def split_key(self) -> str:
+        """What only who sees the workspace knows, and nobody who sends images: see `models.images.split_of`; empty in
+        workspaces that were made without."""
+        return self.told().split_key or ""
+
     def run_file(self) -> RunFile:
         """`run.json`, or an empty one before the first night."""
         return RunFile.read(self.run) if self.run.exists() else RunFile()

@@ -30,8 +30,9 @@ import pyarrow.parquet as parquet
 from adapters.datastore import DataStore
 from records.batch import Arrival
 from records.errors import UnreadableBatch, WrongInput
+from records.experience import Report
 from tasks.intake.deliveries import MANIFESTS, READY, TABLE, TAR, printable
-from tasks.intake.ingest import IngestParams, ingest
+from tasks.intake.ingest import IngestParams, count_tests, ingest
 from tasks.intake.manifests import names_in
 from tasks.intake.readiness import marker
 from tasks.intake.samples import CLASSES
@@ -151,7 +152,8 @@ def take(
     else:
         _refuse_own(workspace, delivery)
     began = _time_of_disk(workspace.inbox) if in_inbox else 0
-    arrival = ingest(workspace.batches, workspace.state / "staging", delivery, arrived, params, workers(), progress)
+    staging, key, held = workspace.state / "staging", workspace.split_key, _tests_held(workspace, params.enough_test)
+    arrival = ingest(workspace.batches, staging, delivery, arrived, params, workers(), progress, key, held)
     # Also for a batch that was known: a night that was killed may have written but not committed it.
     store.commit_data(f"Ingest {arrival.batch.id}: {arrival.batch.images} images")
     if in_inbox:
@@ -161,6 +163,13 @@ def take(
             # The batch is whole all the same; every night tries again and says so.
             log.warning("%s stays in the inbox: %s", printable(delivery.name), _not_removed(delivery, error))
     return arrival
+
+
+def _tests_held(workspace: Workspace, enough: int) -> int:
+    """Test images of the batches that are not held back, `enough` at most."""
+    entries = workspace.quarantine.glob("*/report.json")
+    held_back = [path.parent.name for path in entries if not Report.read(path).admitted]
+    return count_tests(workspace.batches, held_back, enough)
 
 
 def kept_aside(workspace: Workspace, batch_id: str) -> Path:

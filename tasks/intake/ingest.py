@@ -9,7 +9,7 @@ found by its digest and nothing is written.
 
 import hashlib
 import re
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from contextlib import closing
 from datetime import date
 from functools import partial
@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pyarrow as pa
+import pyarrow.compute as compute
+import pyarrow.parquet as parquet
 from pydantic import Field, model_validator
 
 from models.codecs import BadImage
@@ -65,7 +67,10 @@ class IngestParams(Record):
     """Section `ingest` of params.yaml."""
 
     test_share: float = Field(default=0.2, gt=0, lt=1)
-    """Share of all images that are only ever used to test."""
+    """Share of all images that are only ever used to test; of the first deliveries more, see `enough_test`."""
+    enough_test: int = Field(default=300, ge=0)
+    """As long as earlier batches hold fewer test images, up to half of a delivery is for tests: a verdict on few is
+    none. 0: `test_share` from the beginning."""
     validation_share: float = Field(default=0.0, ge=0, lt=1)
     """Share of all images that are kept for choosing settings."""
     max_pixels: int = Field(default=50_000_000, ge=1)
@@ -108,6 +113,11 @@ class IngestParams(Record):
             raise ValueError("test_share and validation_share together must be less than 1")
         return self
 
+    def share_of_tests(self, images: int, held: int) -> float:
+        """The share of a delivery of so many images that is for tests; `held`: test images of earlier batches."""
+        most = (1 - self.validation_share) / 2
+        return max(self.test_share, min((self.enough_test - held) / images, most))
+
 
 def ingest(
     batches: Path,
@@ -118,17 +128,21 @@ def ingest(
     workers: int = 0,
     progress: Progress | None = None,
     key: str = "",
+    held: int | None = None,
 ) -> Arrival:
     """Make a batch of a delivery below `batches`, or find the batch that has the same content already.
 
     `staging` lies on the same file system as `batches`. `workers` is the number of processes that examine images, each
     within limits; with 0 this one does, without any, and an image that crashes its decoder ends it. `progress` is told
-    how many images of how many are done. `key` is the workspace's, see `split_of`. The source is only read.
+    how many images of how many are done. `key` is the workspace's, see `split_of`; `held` is how many test images
+    earlier batches hold, see `share_of_tests`, None if they are enough whatever their number. The source is only read.
 
     Raises `UnreadableBatch` if the delivery is none; `Unavailable` if it cannot be written, as on a full disk; `Busy`
     if another process has been ingesting for an hour. Nothing is left behind in any of these cases.
     """
     delivery = listed(source, params.caps) if workers else read_delivery(source, params.caps)
+    if held is not None:
+        params = params.model_copy(update={"test_share": params.share_of_tests(len(delivery.items), held)})
     with staged(staging) as folder:
         batch = _write(delivery, folder, arrived, params, workers, progress or (lambda done, total: None), key)
         known = _find(batches, batch.digest)
@@ -150,6 +164,18 @@ def read_batch(batches: Path, batch_id: str) -> Batch:
     if not BATCH_ID.fullmatch(batch_id):
         raise WrongInput(f"'{batch_id}' is no batch id; an id looks like 2026-01-05-3f2a9c1b.")
     return Batch.read(batches / batch_id / "batch.json")
+
+
+def count_tests(batches: Path, left_out: Collection[str], enough: int) -> int:
+    """How many test images the batches hold, or `enough` if that many are found; those `left_out` do not count."""
+    found = 0
+    for name in list_batches(batches):
+        if found >= enough:
+            return enough
+        for shard in read_batch(batches, name).shards if name not in left_out else ():
+            splits = parquet.read_table(batches / name / shard.name, columns=["split"])["split"]
+            found += compute.sum(compute.equal(splits, "test")).as_py() or 0
+    return min(found, enough)
 
 
 def list_batches(batches: Path) -> tuple[str, ...]:

@@ -4,6 +4,8 @@ from datetime import date
 
 import pytest
 
+from models.knowledge import Knowledge
+from records.addresses import WorkspaceFile
 from records.errors import WrongInput
 from records.registration import RunFile
 from records.training import TrainingLog
@@ -40,6 +42,15 @@ def test_a_candidate_of_the_same_identity_is_taken_as_it_is_with_its_training_lo
     snapshot, trained = run_update(validated)
     assert (trained.identity, trained.steps) == (snapshot.identity, 5)
     assert run_update(validated, refuse) == (snapshot, trained)
+
+
+def test_a_workspace_with_a_key_remembers_other_images(validated):
+    before, _ = run_update(validated)
+    remembered = Knowledge.read(validated.candidate).memory
+    WorkspaceFile(split_key="7c" * 16).write(validated.settings)
+    after, _ = run_update(validated)
+    assert after.identity != before.identity
+    assert sorted(Knowledge.read(validated.candidate).memory.image) != sorted(remembered.image)
 
 
 @pytest.mark.parametrize("left", ["of another night", "nothing"])

@@ -15,7 +15,11 @@ import pyarrow as pa
 import pyarrow.parquet as parquet
 import pytest
 
+from adapters.datastore import DataStore
+from models.images import split_of
+from records.addresses import WorkspaceFile
 from records.errors import Unavailable, UnreadableBatch, WrongInput
+from records.experience import Report
 from tasks.creation import create
 from tasks.intake import inbox
 from tasks.intake.ingest import IngestParams, list_batches
@@ -66,6 +70,42 @@ def test_a_delivery_is_taken_once_it_is_committed(workspace, deliver):
     assert last_commit(workspace) == f"Ingest {arrival.batch.id}: 2 images"
     assert inbox.waiting(workspace) == ()
     assert not (workspace.quarantine / arrival.batch.id).exists()
+
+
+def splits(workspace: Workspace, batch: str) -> dict[str, str]:
+    """Image to split."""
+    table = parquet.read_table(workspace.batches / batch / "images-00000.parquet", columns=["image", "split"])
+    return dict(zip(*(table[name].to_pylist() for name in table.column_names), strict=True))
+
+
+def test_the_key_of_a_workspace_decides_the_split_of_what_is_taken(workspace, deliver):
+    def take(name: str) -> dict[str, str]:
+        arrival = inbox.take(workspace, deliver(workspace.inbox / name, {"bar": 40}), DAY, PARAMS)
+        return splits(workspace, arrival.batch.id)
+
+    unkeyed = take("monday")
+    assert unkeyed == {image: split_of(image, 0.5, 0) for image in unkeyed}
+    other = Workspace(Path(shutil.copytree(workspace.root, workspace.root.with_name("other"), symlinks=True)))
+    for batch in other.batches.iterdir():
+        shutil.rmtree(batch)
+    DataStore(other.root).commit_data("Begin anew")
+    WorkspaceFile(split_key="7c" * 16).write(other.settings)
+    delivery = deliver(other.inbox / "monday", {"bar": 40})
+    keyed = splits(other, inbox.take(other, delivery, DAY, PARAMS).batch.id)
+    assert keyed == {image: split_of(image, 0.5, 0, "7c" * 16) for image in unkeyed}
+    assert keyed != unkeyed
+
+
+def test_what_is_held_back_does_not_count_as_a_beginning(workspace, deliver):
+    def tests(name: str, seed: int) -> tuple[str, int]:
+        delivery = deliver(workspace.inbox / name, {"bar": 60}, seed)
+        batch = inbox.take(workspace, delivery, DAY, IngestParams(enough_test=25)).batch.id
+        return batch, list(splits(workspace, batch).values()).count("test")
+
+    held_back, of_first = tests("monday", 1)
+    report = Report(batch=held_back, source="", images=60, admitted=False, summary="", checks=())
+    report.write(workspace.quarantine / held_back / "report.json")
+    assert (of_first > 20, tests("tuesday", 2)[1] > 20, tests("wednesday", 3)[1] < 20) == (True, True, True)
 
 
 def test_a_delivery_that_was_not_committed_stays_and_is_taken_the_next_time(workspace, deliver):

@@ -7,6 +7,7 @@ import resource
 import signal
 import subprocess
 import sys
+from collections import Counter
 from datetime import date
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from PIL import Image as Pillow
 
 from models.images import SHARD_SCHEMA, split_of
 from records.errors import DamagedState, Unavailable, UnreadableBatch, WrongInput
-from tasks.intake.ingest import IngestParams, ingest, list_batches, read_batch
+from tasks.intake.ingest import IngestParams, count_tests, ingest, list_batches, read_batch
 
 DAY = date(2026, 1, 5)
 LATER = date(2026, 1, 6)
@@ -120,6 +121,44 @@ def test_a_key_decides_the_split_and_nothing_else(tmp_path, take):
         assert [row["split"] for row in found] == [split_of(row["image"], 0.2, 0.1, key) for row in found]
     one, other = ([{**row, "split": ""} for row in found] for found in rows.values())
     assert one == other
+
+
+def splits(batches, batch):
+    return Counter(row["split"] for row in rows_of(batches, batch))
+
+
+def test_of_the_first_deliveries_up_to_half_is_for_tests(tmp_path):
+    home, tests = tmp_path / "workspace", []
+    params = IngestParams(enough_test=80)
+    for number in range(4):
+        pictures = {f"a/{n}.png": png(number, n) for n in range(100)}
+        folder = lay_out(tmp_path / str(number), pictures)
+        held = count_tests(home / "batches", (), params.enough_test)
+        batch = ingest(home / "batches", home / "staging", folder, DAY, params, held=held).batch
+        tests.append(splits(home / "batches", batch)["test"])
+    # Half, then what is left to 80, then a fifth each.
+    wanted = [50, max(20, 80 - tests[0]), 20, 20]
+    assert [abs(found - share) < 12 for found, share in zip(tests, wanted, strict=True)] == [True] * 4
+    assert count_tests(home / "batches", (), 80) == 80
+    assert count_tests(home / "batches", (), 10_000) == sum(tests)
+    assert count_tests(home / "batches", list_batches(home / "batches")[1:], 10_000) in tests
+
+
+@pytest.mark.parametrize(
+    ("params", "images", "held", "share"),
+    [
+        (IngestParams(), 300, 0, 0.5),
+        (IngestParams(), 1000, 0, 0.3),
+        (IngestParams(), 10_000, 0, 0.2),
+        (IngestParams(), 400, 200, 0.25),
+        (IngestParams(), 300, 299, 0.2),
+        (IngestParams(test_share=0.6), 300, 0, 0.6),
+        (IngestParams(validation_share=0.4), 300, 0, 0.3),
+        (IngestParams(enough_test=0), 300, 0, 0.2),
+    ],
+)
+def test_the_share_for_tests_follows_from_what_is_held(params, images, held, share):
+    assert params.share_of_tests(images, held) == pytest.approx(share)
 
 
 def test_the_digest_is_that_of_paths_labels_columns_and_bytes(tmp_path, take):
