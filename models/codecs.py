@@ -106,7 +106,8 @@ PNG_HEADER = struct.Struct(">IIBBBBBII4s")
 """What follows the first chunk's name: its content, its checksum, and length and name of the second chunk."""
 PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
 
-_PILLOW = threading.RLock()
+# Kept by Pillow itself: a process that has loaded several versions has this file as often, and Pillow's rules once.
+_PILLOW: threading.RLock = vars(Pillow).setdefault("_one_at_a_time", threading.RLock())
 
 
 class Header(NamedTuple):

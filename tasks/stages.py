@@ -4,11 +4,13 @@ Each reads what `run.json` and `params.yaml` name, and writes below `night/`. No
 same files give the same verdict whoever runs them.
 """
 
+import contextlib
 import json
 import math
 import os
 import shutil
 import sqlite3
+import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -50,6 +52,9 @@ FACTS = [
 ]  # fmt: skip
 """Columns of a shard that the data gate looks at; the images themselves stay on disk."""
 
+KEPT_VERSIONS = 24 * 3600 * 10**9
+"""Nanoseconds for which a version that was fetched stays on this machine after it was used."""
+
 
 def params_of(workspace: Workspace) -> Params:
     """params.yaml with the overrides of the present run."""
@@ -77,12 +82,14 @@ def archive_of(workspace: Workspace) -> Archive:
 @contextmanager
 def bounded_cache(workspace: Workspace) -> Iterator[None]:
     """Whatever is done in here, afterwards the cache of decoded images is within RETAIN_CACHE_GB, or holds only what
-    was used in here. Raises `WrongInput` beforehand if that is no number."""
+    was used in here, and of fetched versions only the latest used are left. Raises `WrongInput` beforehand if that is
+    no number."""
     limit, began = cache_limit(), time.time_ns()
     try:
         yield
     finally:
         archive_of(workspace).trim(limit, began)
+        forget_versions(workspace, began - KEPT_VERSIONS)
 
 
 def cache_limit() -> int:
@@ -101,7 +108,20 @@ def version_folder(workspace: Workspace, version: int) -> Path | None:
     """Where a registered version lies on this machine, fetched if it is not there yet; None for version 0."""
     if version == 0:
         return None
-    return registry_of(workspace).fetch(version, workspace.versions)
+    folder = registry_of(workspace).fetch(version, workspace.versions)
+    with contextlib.suppress(OSError):  # Who may only read says nothing of when it was used.
+        os.utime(folder)
+    return folder
+
+
+def forget_versions(workspace: Workspace, since: int) -> None:
+    """Remove fetched versions, and what a kill left of one, that nothing has used since then, in nanoseconds since
+    1970; the registry has them."""
+    for folder in [] if not workspace.versions.exists() else list(workspace.versions.iterdir()):
+        if folder.stat().st_mtime_ns < since:
+            # In one motion: half a version must not be taken for a whole one.
+            with tempfile.TemporaryDirectory(prefix=".old.", dir=workspace.versions) as place:
+                folder.rename(Path(place) / folder.name)
 
 
 def snapshot_of(workspace: Workspace, version: int) -> Snapshot:

@@ -333,6 +333,30 @@ def test_a_version_is_fetched_once(registry, packaging, night, tmp_path):
     assert registry.fetch(1, tmp_path / "versions") == folder
 
 
+def test_files_on_the_same_disk_are_stored_once(registry, packaging, night, tmp_path):
+    registry.promote(registry.log_night(night("aa"), packaging))
+    folder = registry.fetch(1, tmp_path / "versions")
+    for name in ("weights.safetensors", "scores.json"):
+        (stored,) = registry.artifacts.rglob(name)
+        (fetched,) = folder.rglob(name)
+        assert fetched.samefile(stored), name
+    # Another version that takes its place leaves what is stored as it is.
+    Snapshot(identity="another", parent=0).write(folder / "snapshot" / "snapshot.json")
+    (stored,) = registry.artifacts.rglob("snapshot.json")
+    assert Snapshot.read(stored).identity == "aa"
+
+
+def test_files_of_another_disk_are_copied(registry, packaging, night, tmp_path, monkeypatch):
+    registry.promote(registry.log_night(night("aa"), packaging))
+
+    def refuse(source, target):
+        raise OSError("Invalid cross-device link")
+
+    monkeypatch.setattr(os, "link", refuse)
+    folder = registry.fetch(1, tmp_path / "versions")
+    assert (folder / "snapshot" / "weights.safetensors").read_bytes() == b"aa"
+
+
 def test_a_folder_that_holds_another_version_is_fetched_again(registry, packaging, night, tmp_path):
     registry.promote(registry.log_night(night("aa"), packaging))
     Snapshot(identity="of another registry", parent=0).write(tmp_path / "versions" / "1" / "snapshot" / "snapshot.json")

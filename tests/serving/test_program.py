@@ -7,6 +7,7 @@ from typing import get_args
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch.export.passes import move_to_device_pass
 
 import serving
 from models.catalogue import NetworkRecipe
@@ -55,7 +56,7 @@ def test_every_network_of_the_catalogue_is_tried():
 
 @pytest.mark.parametrize(("recipe", "spec"), NETWORKS, ids=name_of)
 def test_the_program_answers_as_the_learner(tmp_path, recipe, spec):
-    """For one image and for many, with weights from the snapshot's file."""
+    """For one image and for many, with weights from the snapshot's file; and wherever it is moved to."""
     learner = unsettled(Learner.fresh(recipe, spec, ("a", "b", "c"), 3))
     learner.network.train()
     learner.write(tmp_path / "snapshot")
@@ -69,6 +70,9 @@ def test_the_program_answers_as_the_learner(tmp_path, recipe, spec):
         expected = learner.outputs(images).softmax(dim=1)
         with torch.inference_mode():
             torch.testing.assert_close(program(weights, images), expected, atol=1e-5, rtol=1e-4)
+    moved = move_to_device_pass(torch.export.load(folder / "program.pt2"), "meta").module()
+    elsewhere = moved({name: weight.to("meta") for name, weight in weights.items()}, images.to("meta"))
+    assert (elsewhere.device.type, elsewhere.shape) == ("meta", (MOST_AT_ONCE, 3))
 
 
 def test_a_program_holds_neither_weights_nor_pickles(tmp_path):

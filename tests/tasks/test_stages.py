@@ -1,5 +1,7 @@
 """What a step takes from a run before it, and what it does not."""
 
+import os
+import time
 from datetime import date
 
 import pytest
@@ -93,3 +95,15 @@ def test_a_bound_of_the_cache_that_is_no_number_is_refused_before_anything_is_do
     sentence = f"RETAIN_CACHE_GB is `{given}`; it must be a number of gigabytes, 0 or more."
     with pytest.raises(WrongInput, match=sentence), bounded_cache(validated):
         raise AssertionError("it was begun")
+
+
+def test_versions_that_nobody_used_for_a_day_are_not_kept(validated):
+    long_ago = time.time() - 25 * 3600
+    for name in ("1", "2", ".2.killed"):
+        (validated.versions / name / "snapshot").mkdir(parents=True)
+        (validated.versions / name / "snapshot" / "weights.safetensors").write_bytes(b"w")
+        if name != "1":
+            os.utime(validated.versions / name, (long_ago, long_ago))
+    with bounded_cache(validated):
+        pass
+    assert [path.name for path in validated.versions.iterdir()] == ["1"]
