@@ -7,7 +7,7 @@ version that a person has rolled back could not be told from one whose alias was
 """
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -76,6 +76,16 @@ class Registry:
         """The finished run of a night, if it was logged before: the same identity is the same night."""
         with self._connection.open() as client:
             return next(iter(self._nights(client, f"{FINISHED} AND tags.identity = '{identity}'", 1)), None)
+
+    def attempt(self, parent: int, batches: Collection[str], identity: str) -> int:
+        """Which attempt a night is: one more than those that were judged before it with some of its `batches` on top of
+        `parent`. A night that is started again is the attempt that it was."""
+        with self._connection.open() as client:
+            told = self._nights(client, f"{FINISHED} AND tags.parent = '{parent}'")
+        others = [facts for facts in told if not set(batches).isdisjoint(facts.batches)]
+        mine = [facts.ended for facts in others if facts.identity == identity]
+        before = {facts.identity for facts in others if not mine or facts.ended < min(mine)}
+        return len(before - {identity}) + 1
 
     def registration(self, run: str) -> Registration:
         """Where the candidate of a run is kept now."""

@@ -94,7 +94,12 @@ def show_verdict(verdict: Verdict) -> None:
     ]  # fmt: skip
     for f in verdict.findings:
         numbers = " | ".join(f"{value * PERCENT:.1f}%" for value in (f.estimate, f.lower, f.upper, f.limit))
-        lines.append(f"| {f.question} | {f.subject} | {numbers} | {f.images} | {f.decision} |")
+        decision = "too few images to say" if f.too_few else f.decision
+        lines.append(f"| {f.question} | {f.subject} | {numbers} | {f.images} | {decision} |")
+    for c in verdict.classes:
+        numbers = " | ".join(f"{value * PERCENT:.1f}%" for value in (c.estimate, c.lower, c.upper, c.limit))
+        decision = "too few images to say" if c.decision == "too few" else c.decision
+        lines.append(f"| lost | class {_text(c.label)} | {numbers} | {c.images} | {decision} |")
     create_markdown_artifact("\n".join(lines), key="verdict", description=verdict.reason)
 
 

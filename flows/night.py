@@ -184,7 +184,8 @@ def admit(
         return (), ()
     experiences, reports = validate_step(place, run)
     if experiences:
-        run.model_copy(update={"batches": tuple(e.batch for e in experiences)}).write(place.run)
+        attempt = attempt_step(place, run, experiences)
+        run.model_copy(update={"batches": tuple(e.batch for e in experiences), "attempt": attempt}).write(place.run)
     return experiences, reports
 
 
@@ -203,6 +204,12 @@ def champion_step(place: Workspace) -> tuple[int, tuple[str, ...]]:
     stages.forget_unfinished(place)
     version = stages.registry_of(place).champion()
     return version, tuple(e.batch for e in stages.snapshot_of(place, version).experiences)
+
+
+@step("attempt")
+def attempt_step(place: Workspace, run: RunFile, experiences: tuple[Experience, ...]) -> int:
+    """How often these data were tried on top of this parent: the verdict must be the surer."""
+    return stages.attempt_of(place, run, experiences)
 
 
 @step("validate")

@@ -13,6 +13,8 @@ Floats = NDArray[np.float64]
 
 HALVINGS = 32
 """Bisection steps: a bound is exact to 2 ** -32 of the interval it is searched in."""
+FIRST_SHARE = 0.8
+"""What the first attempt may spend of an error, see `share_of_error`."""
 PADDING = 2.0
 """Imaginary images at each end of the scale, see `padded`."""
 
@@ -68,6 +70,16 @@ def share_upper(hits: ArrayLike, images: ArrayLike, level: float) -> Floats:
 def share_lower(hits: ArrayLike, images: ArrayLike, level: float) -> Floats:
     """Lower bound of a share, see `share_upper`."""
     return 1 - share_upper(np.asarray(images) - np.asarray(hits), images, level)
+
+
+def share_of_error(attempt: int) -> float:
+    """What the k-th attempt may spend of an error that all of them together must not exceed: 4/5 for the first.
+
+    The rest is spread as 1 / (5 k (k - 1)), which sums to 1/5 however many attempts follow. So whatever the attempts
+    have in common, the chance that any of them errs is bounded, and nearly all of it is left to the first, at which
+    most candidates are accepted.
+    """
+    return FIRST_SHARE if attempt == 1 else (1 - FIRST_SHARE) / (attempt * (attempt - 1))
 
 
 def mover(estimates: Floats, bounds: Floats) -> float:

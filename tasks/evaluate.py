@@ -141,6 +141,7 @@ def read_pairs(evaluation: Path, earlier: Path | None) -> tuple[Outcomes, ...]:
                 overall=mine["overall"].to_numpy(),
                 among_known=mine["among_known"].to_numpy(),
                 reference=reference,
+                labels=mine["label"].to_numpy(dtype=str),
             )
         )
     return tuple(pairs)

@@ -186,6 +186,13 @@ def champion_of(workspace: Workspace, version: int) -> Champion:
     return Thumbnails(archive) if folder is None else Model(archive, folder)
 
 
+def attempt_of(workspace: Workspace, run: RunFile, experiences: Sequence[Experience]) -> int:
+    """Which attempt at learning some of these experiences on top of this parent `run` is: 1 for the first."""
+    params = read_params(workspace.params, run.overrides)
+    name = identities.identity(run.parent, experiences, params)
+    return registry_of(workspace).attempt(run.parent, [e.batch for e in experiences], name)
+
+
 def run_update(workspace: Workspace, progress: Progress = lambda done, total: None) -> tuple[Snapshot, TrainingLog]:
     """Learn what validation let through. A candidate of the same identity that lies there already is taken as it is.
 
@@ -239,7 +246,8 @@ def run_judge(workspace: Workspace) -> Verdict:
     """Compare with the best so far, and say whether the candidate may become the champion."""
     gate = params_of(workspace).judge
     parent = version_folder(workspace, workspace.run_file().parent)
-    verdict = judge(read_pairs(workspace.evaluation, parent / "evaluation" if parent else None), gate)
+    pairs = read_pairs(workspace.evaluation, parent / "evaluation" if parent else None)
+    verdict = judge(pairs, gate, workspace.run_file().attempt)
     verdict.write(workspace.verdict)
     matrix = ScoreMatrix.read(workspace.evaluation / "scores.json")
     workspace.metrics.write_text(json.dumps(plain_metrics(matrix, verdict), indent=2) + "\n", encoding="utf-8")

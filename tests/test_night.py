@@ -173,6 +173,14 @@ def test_the_following_night_learns_what_was_refused(week):
     assert night.learned == week.harmful.night.learned
 
 
+def test_a_night_that_tries_the_same_data_on_the_same_version_again_must_be_surer(week):
+    """The same night again, after a rollback, is the attempt that it was."""
+    seen = (week.second, week.harmful, week.repaired, week.repeated, week.held)
+    assert [one.night.verdict.attempt for one in seen] == [1, 1, 2, 2, 3]
+    assert week.repaired.night.verdict.reason.startswith("Accepted at attempt 2")
+    assert '"attempt": 2' in week.repaired.run_file
+
+
 def test_a_version_that_was_rolled_back_is_not_promoted_again_by_the_same_night(week):
     night, status = week.repeated.night, week.repeated.status
     assert (night.outcome, night.parent, place_of(night)) == ("held", 2, (3, False))
@@ -372,6 +380,7 @@ def test_a_night_that_is_killed_anywhere_ends_as_if_it_never_was(
     assert run_night(workspace, 3).outcome == "nothing to learn"
     assert [len(registry.runs()), len(registry.versions()), registry.champion()] == [2, 2, 2]
     assert learned_as(workspace, 2) == learned_as(week.workspace, 2)
+    assert workspace.run.read_text() == week.second.run_file, "it was one attempt, however often it was killed"
     assert_all_is_recorded(workspace)
 
     status = status_of(workspace)

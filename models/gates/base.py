@@ -8,8 +8,12 @@ a candidate that is at or over any one limit with probability at most 1 - confid
 needs one finding only, so there the error is divided: equally over the questions asked, and within a question by the
 step-down procedure of Holm (1979), Scandinavian Journal of Statistics 6, 65-70.
 
-Of 30 test images none may be lost, and the loss may still be 10%. So where a question is asked of each experience,
-small ones answer it together: see `Gate.together` and `_together`.
+Of 30 test images none may be lost, and the loss may still be 10%. So where it is asked what each past experience lost,
+small ones answer together: see `Gate.together` and `_together`. What is new answers alone, or a batch that nobody can
+learn would hide behind one that everybody can; and for a batch of few images a failure to show it is none: `_too_few`.
+
+Each class has a guard over all past experiences, see `by_class`. A candidate that was not accepted comes again, on the
+same test images; the error of accepting is spent over all attempts: `share_of_error`.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,12 +21,14 @@ from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
+from models.gates.by_class import Tally, class_findings, tallies
 from models.gates.reason import reason
-from models.statistics import Floats
+from models.statistics import Floats, share_of_error
 from records.record import Record
-from records.verdict import Decision, Finding, Question, Verdict
+from records.verdict import ClassFinding, Decision, Finding, Question, Verdict
 
 MOST_IMAGES = 1_000_000
 """What would need more test images than this is reported as never settled."""
@@ -41,13 +47,16 @@ class Outcomes:
     """[n] when only the classes known when the experience was first learned compete; never below `overall`."""
     reference: Floats | None
     """[n] `among_known` of the best version so far on the same images; None if and only if new."""
+    labels: NDArray[np.str_] | None = None
+    """[n] class of each image, for the guard of each class; None where there are none."""
 
     def __post_init__(self) -> None:
         """Raises ValueError if the arrays are not scores of the same images."""
         arrays = [self.overall, self.among_known] + ([] if self.reference is None else [self.reference])
         if self.new != (self.reference is None):
             raise ValueError(f"{self.experience}: a past experience needs a reference, a new one must have none.")
-        if any(a.ndim != 1 or a.shape != self.overall.shape for a in arrays) or not len(self.overall):
+        shapes = [a.shape for a in arrays] + ([] if self.labels is None else [self.labels.shape])
+        if any(shape != (len(self.overall),) for shape in shapes) or not len(self.overall):
             raise ValueError(f"{self.experience}: outcomes must be of the same test images, at least one.")
         if not all(((a >= 0) & (a <= 1)).all() for a in arrays):
             raise ValueError(f"{self.experience}: outcomes must be scores from 0 to 1.")
@@ -66,6 +75,8 @@ class Losses:
     """[m] ascending, within `low`..1."""
     images: Floats
     """[m] number of images; a fraction where one asks what more images would say."""
+    worst: tuple[str, float] = ("", 0.0)
+    """Of several experiences together, the one that lost most, and what it lost."""
 
     @classmethod
     def of(cls, experience: str, low: float, losses: Floats) -> Self:
@@ -80,7 +91,8 @@ class Losses:
             return parts[0]
         values, where = np.unique(np.concatenate([one.values for one in parts]), return_inverse=True)
         images = np.bincount(where, np.concatenate([one.images for one in parts])).astype(np.float64)
-        return cls(f"{parts[0].experience} to {parts[-1].experience}", parts[0].low, values, images)
+        name = f"{parts[0].experience} to {parts[-1].experience}"
+        return cls(name, parts[0].low, values, images, _worst(parts))
 
     @property
     def total(self) -> float:
@@ -112,6 +124,11 @@ class Claim:
         """Number of test images."""
         return round(sum(one.total for one in self.losses))
 
+    @property
+    def worst(self) -> tuple[str, float]:
+        """Of several experiences the one that lost most, and what it lost; of one alone, nothing."""
+        return self.losses[0].worst if len(self.losses) == 1 else _worst(self.losses)
+
     def scaled(self, total: int) -> "Claim":
         """The same claim if there were `total` images, the rates being what they are."""
         more = total / self.total
@@ -119,12 +136,25 @@ class Claim:
         return Claim(self.question, self.subject, losses, self.limit)
 
 
+@dataclass(frozen=True)
+class Errors:
+    """How probable it may be that a verdict errs."""
+
+    accepting: float
+    """Of each finding, at this attempt."""
+    next_time: float
+    """The same at the attempt after this one, if it comes to that."""
+    refusing: float
+    """Of all findings on one question."""
+
+
 class Gate(Record):
     """Limits, and how sure to be about them. A choice: it learns nothing and keeps nothing."""
 
     name: str
     confidence: float = Field(default=0.95, gt=0.5, lt=1)
-    """Least probability of not accepting a candidate at or over a limit, and of not refusing one within all limits."""
+    """Least probability of not accepting candidates at or over a limit, however often the same data are tried again,
+    and of not refusing a candidate within all limits."""
     forgotten_mean: float = Field(default=0.05, gt=0, le=1)
     """Limit for the mean over past experiences, each counted once, of the share of test images lost although only the
     classes known before compete."""
@@ -135,13 +165,19 @@ class Gate(Record):
     taken_each: float = Field(default=0.30, gt=0, le=1)
     """Limit for that share in each past experience, or group of small ones."""
     learned_at_least: float = Field(default=0.60, ge=0, lt=1)
-    """The score that each new experience, or group of small ones, must exceed when all classes compete."""
+    """The score that each new experience must exceed when all classes compete. One with fewer test images than
+    `together` need not be certain to exceed it: it must not be seen to fall short."""
     together: int = Field(default=200, ge=1)
-    """Where a limit holds for each, experiences with fewer test images are judged together with their neighbours, in
-    groups of at least so many images; 1 judges every one alone. What is given up: a loss in one small experience can
-    hide among its neighbours as long as the group stays within the limit. Right nevertheless, because alone such a loss
-    could be ruled out on no night, so none would ever be accepted; in the means each experience keeps its full weight,
-    and what hides cannot add up, as the reference stays the same from night to night."""
+    """Where a limit holds for each past experience, those with fewer test images are judged together with their
+    neighbours, in groups of at least so many images; 1 judges every one alone. What is given up: a loss in one small
+    experience can hide among its neighbours as long as the group stays within the limit. Right nevertheless, because
+    alone such a loss could be ruled out on no night, so none would ever be accepted; in the means each experience keeps
+    its full weight, a class that is lost has its own guard, and the worst of each group is named."""
+    class_lost: float = Field(default=0.80, gt=0, lt=1)
+    """Limit for the share of a class's right answers that may be gone, over the test images of all past experiences,
+    forgotten or taken. It guards against a class that is lost altogether; new classes may take much of an old one."""
+    class_images: int = Field(default=10, ge=1)
+    """A class that had fewer test images right than this is named and not judged, as long as any of it is left."""
 
     def uppers(self, claims: Sequence[Claim], level: float) -> Floats:
         """Upper bounds [k] of k claims of one question; each alone is too low with probability `level` at most."""
@@ -151,22 +187,37 @@ class Gate(Record):
         """Lower bounds [k] of k claims of one question; any of them is too high with probability `level` at most."""
         raise NotImplementedError
 
-    def judge(self, outcomes: Sequence[Outcomes]) -> Verdict:
+    def judge(self, outcomes: Sequence[Outcomes], attempt: int = 1) -> Verdict:
         """The verdict on a candidate from its outcomes on every experience. Raises ValueError if there are none.
 
-        In a finding the bound on the side of acceptance holds by itself, the one on the side of refusal together with
-        the others of the verdict. Of `forgotten` and `taken` the upper bound is for acceptance and the lower one, which
-        is corrected, for refusal; of `learned` it is the other way round.
+        `attempt` is how many candidates were judged on these data and this parent, this one included. In a finding the
+        bound on the side of acceptance holds by itself, the one on the side of refusal together with the others of the
+        verdict. Of `forgotten` and `taken` the upper bound is for acceptance and the lower one, which is corrected, for
+        refusal; of `learned` it is the other way round.
         """
         families = self._families(outcomes)
         if not families:
             raise ValueError("There is nothing to judge: no outcomes of any experience.")
+        asked = _classes(outcomes)
         level = 1 - self.confidence
-        findings = tuple(f for family in families for f in self._answer(family, level, level / len(families)))
-        decision = _overall([f.decision for f in findings])
-        sentence = reason(decision, findings)
+        error = Errors(
+            accepting=level * share_of_error(attempt),
+            next_time=level * share_of_error(attempt + 1),
+            refusing=level / (len(families) + bool(asked)),
+        )
+        findings = tuple(f for family in families for f in self._answer(family, error))
+        # Not spent over attempts: a class that is lost is so far beyond this limit that chance does not bring it back.
+        first = level * share_of_error(1)
+        classes = class_findings(asked, self.class_lost, self.class_images, first, error.refusing)
+        decision = _overall(findings, classes)
         return Verdict(
-            decision=decision, reason=sentence, gate=self.name, confidence=self.confidence, findings=findings
+            decision=decision,
+            reason=reason(decision, findings, classes, attempt),
+            gate=self.name,
+            confidence=self.confidence,
+            attempt=attempt,
+            findings=findings,
+            classes=tuple(c for c in classes if c.decision != "accept"),
         )
 
     def _families(self, outcomes: Sequence[Outcomes]) -> list[list[Claim]]:
@@ -183,25 +234,41 @@ class Gate(Record):
             _each("forgotten", _together(forgotten, self.together), self.forgotten_each),
             _mean("taken", taken, self.taken_mean),
             _each("taken", _together(taken, self.together), self.taken_each),
-            _each("learned", _together(missed, self.together), 1 - self.learned_at_least),
+            _each("learned", missed, 1 - self.learned_at_least),
         ]
         return [family for family in families if family]
 
-    def _answer(self, family: list[Claim], accepting: float, refusing: float) -> list[Finding]:
-        """The findings on a family, with at most `accepting` and `refusing` probability of either error."""
-        uppers = self.uppers(family, accepting)
-        lowers, unrefused = self._step_down(family, refusing)
+    def _answer(self, family: list[Claim], error: "Errors") -> list[Finding]:
+        """The findings on a family, with at most the `error` allowed of either kind."""
+        uppers = self.uppers(family, error.accepting)
+        lowers, unrefused = self._step_down(family, error.refusing)
         findings = []
         for i, claim in enumerate(family):
             decision: Decision = "refuse" if i not in unrefused else "inconclusive"
             if i in unrefused and uppers[i] < claim.limit:
                 decision = "accept"
-            images = None
+            finding = _finding(claim, float(lowers[i]), float(uppers[i]), decision)
             if decision == "inconclusive":
                 peers = [family[j] for j in unrefused if j != i]
-                images = self._images_to_settle(claim, peers, accepting, refusing)
-            findings.append(_finding(claim, float(lowers[i]), float(uppers[i]), decision, images))
+                more = {
+                    "images_to_settle": self._images_to_settle(claim, peers, error),
+                    "too_few": self._too_few(claim, error.accepting),
+                }
+                finding = finding.model_copy(update=more)
+            findings.append(finding)
         return findings
+
+    def _too_few(self, claim: Claim, accepting: float) -> bool:
+        """Whether a new experience has so few test images that it need not be shown to be learned.
+
+        So it is if even without a single miss it could not be shown, and if it has fewer than `together` but is not
+        seen to fall short. No bound holds for it then; the verdict names it.
+        """
+        if claim.question != "learned" or claim.total >= self.together:
+            return False
+        nothing = tuple(Losses.of(one.experience, one.low, np.zeros(claim.total)) for one in claim.losses)
+        perfect = Claim(claim.question, claim.subject, nothing, claim.limit)
+        return claim.estimate <= claim.limit or bool(self.uppers([perfect], accepting)[0] >= claim.limit)
 
     def _step_down(self, family: list[Claim], level: float) -> tuple[Floats, list[int]]:
         """Lower bounds [k], and the positions of the claims that are not refused.
@@ -218,14 +285,14 @@ class Gate(Record):
             unrefused = remaining
         return bounds, unrefused
 
-    def _images_to_settle(self, claim: Claim, peers: list[Claim], accepting: float, refusing: float) -> int | None:
+    def _images_to_settle(self, claim: Claim, peers: list[Claim], error: "Errors") -> int | None:
         """The fewest test images of the claim's subject that would have it accepted or refused at the same rates."""
 
         def settled(total: int) -> bool:
             more = claim.scaled(total)
             if claim.estimate < claim.limit:
-                return bool(self.uppers([more], accepting)[0] < claim.limit)
-            return bool(self.lowers([more, *peers], refusing)[0] > claim.limit)
+                return bool(self.uppers([more], error.next_time)[0] < claim.limit)
+            return bool(self.lowers([more, *peers], error.refusing)[0] > claim.limit)
 
         return _first(settled, claim.total, MOST_IMAGES)
 
@@ -260,7 +327,21 @@ def _together(losses: Sequence[Losses], least: int) -> list[Losses]:
     return [Losses.pooled([losses[i] for i in group]) for group in groups]
 
 
-def _finding(claim: Claim, lower: float, upper: float, decision: Decision, images: int | None) -> Finding:
+def _worst(losses: Sequence[Losses]) -> tuple[str, float]:
+    most = max(losses, key=lambda one: one.mean)
+    return most.experience, most.mean
+
+
+def _classes(outcomes: Sequence[Outcomes]) -> list[Tally]:
+    """What each class had right in the past, and has right now."""
+    return tallies(
+        (one.labels, one.reference, one.overall)
+        for one in outcomes
+        if one.reference is not None and one.labels is not None
+    )
+
+
+def _finding(claim: Claim, lower: float, upper: float, decision: Decision) -> Finding:
     estimate, limit = claim.estimate, claim.limit
     if claim.question == "learned":
         # From the share missed back to the score; rounded, or a limit of 0.6 would come out as 0.6000000000000001.
@@ -274,14 +355,18 @@ def _finding(claim: Claim, lower: float, upper: float, decision: Decision, image
         limit=limit,
         images=claim.total,
         decision=decision,
-        images_to_settle=images,
+        worst=claim.worst[0],
+        worst_estimate=claim.worst[1],
     )
 
 
-def _overall(decisions: Sequence[Decision]) -> Decision:
+def _overall(findings: Sequence[Finding], classes: Sequence[ClassFinding]) -> Decision:
+    """Refused for one reason; accepted if nothing is left open but what is too small to say, and something is shown."""
+    decisions = {f.decision for f in findings if not f.too_few} | {c.decision for c in classes} - {"too few"}
     if "refuse" in decisions:
         return "refuse"
-    return "accept" if all(decision == "accept" for decision in decisions) else "inconclusive"
+    shown = any(f.decision == "accept" for f in findings)
+    return "accept" if shown and decisions == {"accept"} else "inconclusive"
 
 
 def _first(holds: Callable[[int], bool], start: int, end: int) -> int | None:

@@ -14,10 +14,13 @@ from typing import Literal
 
 import numpy as np
 from pydantic import Field
+from scipy.special import ndtri
 
 from models.gates.base import Claim, Gate, Losses
 from models.statistics import Floats, mean_and_error, padded
 
+TAIL = 10
+"""Fewest draws beyond a quantile that is read from them."""
 CELLS = 100
 """Distinct values above this number are pooled, see `_pooled`."""
 
@@ -50,7 +53,7 @@ class PairedBootstrap(Gate):
     def uppers(self, claims: Sequence[Claim], level: float) -> Floats:
         """Upper bounds [k], each with probability `level` of being too low."""
         draws = [self._draw(claim) for claim in claims]
-        bounds = [d.centre - np.quantile(d.deviations, level, method="lower") * d.error for d in draws]
+        bounds = [d.centre - _quantile(d.deviations, level) * d.error for d in draws]
         return np.maximum(np.minimum(bounds, 1.0), [claim.estimate for claim in claims])
 
     def lowers(self, claims: Sequence[Claim], level: float) -> Floats:
@@ -91,6 +94,14 @@ def _error_of_mean(errors: list[Floats]) -> Floats:
     """Standard error of the mean of independent means from their standard errors."""
     root: Floats = np.sqrt(np.sum(np.square(errors), axis=0))
     return root / len(errors)
+
+
+def _quantile(deviations: Floats, level: float) -> float:
+    """The deviation that a share `level` of the draws lies below. So few lie in a far tail that nothing can be read
+    from them: then it is a nearer quantile, made as much larger as it would be of a normal deviation."""
+    nearest = max(level, TAIL / len(deviations))
+    found = float(np.quantile(deviations, nearest, method="lower"))
+    return found if nearest == level else found * float(ndtri(level) / ndtri(nearest))
 
 
 def _pooled(losses: Losses) -> tuple[Floats, Floats]:

@@ -1,39 +1,86 @@
-"""The sentence that tells a person what a verdict is and why."""
+"""The sentence that tells a person what a verdict is and why: what was lost, of what most, and what nobody can say."""
 
 import math
 from collections.abc import Sequence
 
-from records.verdict import Decision, Finding, Question
+from records.verdict import ClassFinding, Decision, Finding, Question
 
 QUESTIONS: tuple[Question, ...] = ("forgotten", "taken", "learned")
+NAMED = 3
+"""Subjects that are named before the rest is counted."""
+NAME_LENGTH = 40
+"""Characters of a class's name that are shown."""
 
 
-def reason(decision: Decision, findings: Sequence[Finding]) -> str:
-    """One sentence for a decision, naming the findings that decided it. Shares are given in percent."""
-    decisive = [f for f in findings if f.decision == decision]
+def reason(
+    decision: Decision, findings: Sequence[Finding], classes: Sequence[ClassFinding] = (), attempt: int = 1
+) -> str:
+    """One sentence for a decision, naming what decided it. Shares are given in percent."""
+    decisive = [f for f in findings if f.decision == decision and not f.too_few]
+    of_classes = [c for c in classes if c.decision == decision]
     if decision == "refuse":
-        return f"Refused: {_refusals(decisive)}."
-    return f"Inconclusive: {_open(decisive)}." if decision == "inconclusive" else f"Accepted: {_accepted(decisive)}."
+        parts = _refusals(decisive) + ([_refused_classes(of_classes)] if of_classes else [])
+        return f"Refused: {', '.join(parts)}."
+    again = "" if attempt == 1 else f" at attempt {attempt}, each of which asks for more certainty"
+    if decision == "inconclusive":
+        parts = ([_open(decisive)] if decisive else []) + ([_open_classes(of_classes)] if of_classes else [])
+        said = "; ".join(parts or ["nothing was shown"])
+        return f"Inconclusive{again}: {said}{_unsaid(findings, classes)}."
+    return f"Accepted{again}: {'; '.join(_accepted(decisive, findings))}{_unsaid(findings, classes)}."
 
 
-def _accepted(findings: Sequence[Finding]) -> str:
-    """What was lost on average, and the new experience that was learned least."""
+def _accepted(findings: Sequence[Finding], asked: Sequence[Finding]) -> list[str]:
+    """What was lost on average and of which experience most, and the new experience that was learned least."""
     parts = []
-    for f in findings:
-        if f.subject == "mean" and f.question == "forgotten":
-            most = f"at most {_percent(max(f.upper, 0))}, limit {_percent(f.limit)}"
-            parts.append(f"forgot {_share(f)} on average ({most})")
-        elif f.subject == "mean":
-            parts.append(f"new classes took {_percent(f.estimate)} (limit {_percent(f.limit)})")
+    means = {f.question: f for f in findings if f.subject == "mean"}
+    if "forgotten" in means:
+        forgotten = means["forgotten"]
+        at_most = f"at most {_percent(max(forgotten.upper, 0))}, limit {_percent(forgotten.limit)}"
+        said = f"forgot {_share(forgotten)} on average ({at_most}{_most(forgotten, asked)})"
+        if "taken" in means:
+            taken = means["taken"]
+            said += (
+                f", new classes took {_percent(taken.estimate)} (limit {_percent(taken.limit)}{_most(taken, asked)})"
+            )
+            said += f", in all {_balance(forgotten.estimate + taken.estimate)} of the past"
+        parts.append(said)
     learned = [f for f in findings if f.question == "learned"]
     if learned:
         least = min(learned, key=lambda f: f.estimate)
         share = _percent(least.estimate) + ("" if len(learned) == 1 else " or more")
         parts.append(f"learned the new images to {share} (limit {_percent(least.limit)})")
-    return ", ".join(parts)
+    return parts
 
 
-def _refusals(refused: Sequence[Finding]) -> str:
+def _most(f: Finding, asked: Sequence[Finding]) -> str:
+    """The experience that lost most, and whether it was judged by itself."""
+    if not f.worst or f.worst_estimate < 0.0005:
+        return ""
+    alone = any(other.subject == f.worst for other in asked if other.question == f.question)
+    return f"; most of {f.worst}, {_percent(f.worst_estimate)}{'' if alone else ', too small to be judged alone'}"
+
+
+def _balance(lost: float) -> str:
+    if abs(lost) < 0.0005:
+        return "nothing lost"
+    return f"{_percent(lost)} lost" if lost > 0 else f"{_percent(-lost)} gained"
+
+
+def _unsaid(findings: Sequence[Finding], classes: Sequence[ClassFinding]) -> str:
+    """Of what there were too few test images to say anything."""
+    few = [f for f in findings if f.too_few]
+    small = [c for c in classes if c.decision == "too few"]
+    parts = []
+    if few:
+        shown = [f"{f.subject} ({_percent(f.estimate)} of {f.images})" for f in few]
+        parts.append(f"whether {_some(shown)} {'was' if len(few) == 1 else 'were'} learned")
+    if small:
+        shown = [f"{_label(c)} ({c.kept:g} of {c.right:g} right)" for c in small]
+        parts.append(f"whether {'class' if len(small) == 1 else 'classes'} {_some(shown)} still will be right")
+    return f"; too few test images to say {' and '.join(parts)}" if parts else ""
+
+
+def _refusals(refused: Sequence[Finding]) -> list[str]:
     """What is certain at the least for each question: the mean, and the experience furthest beyond its limit."""
     parts = []
     for question in QUESTIONS:
@@ -43,24 +90,55 @@ def _refusals(refused: Sequence[Finding]) -> str:
         if each:
             more = "" if len(each) == 1 else f" and too {_amount(question)} of {len(each) - 1} more"
             parts.append(_refusal(max(each, key=_excess)) + more)
-    return ", ".join(parts)
+    return parts
 
 
 def _refusal(f: Finding) -> str:
-    limit = f"(limit {_percent(f.limit)})"
     if f.question == "learned":
-        return f"learned at most {_percent(f.upper)} of {f.subject} {limit}"
+        return f"learned at most {_percent(f.upper)} of {f.subject} (limit {_percent(f.limit)})"
     where = "on average" if f.subject == "mean" else f"of {f.subject}"
-    return f"{_verb(f.question)} at least {_percent(f.lower)} {where} {limit}"
+    worst = f"; most of {f.worst}, {_percent(f.worst_estimate)}" if f.worst else ""
+    return f"{_verb(f.question)} at least {_percent(f.lower)} {where} (limit {_percent(f.limit)}{worst})"
+
+
+def _refused_classes(refused: Sequence[ClassFinding]) -> str:
+    most = refused[0]
+    more = "" if len(refused) == 1 else f" and too much of {len(refused) - 1} more"
+    return f"lost at least {_percent(most.lower)} of class {_label(most)} (limit {_percent(most.limit)}){more}"
 
 
 def _open(unsettled: Sequence[Finding]) -> str:
     """The open finding that is furthest from being settled, and how many others there are."""
     f = max(unsettled, key=lambda f: f.images_to_settle or math.inf)
     where = "on average" if f.subject == "mean" else f"of {f.subject}"
-    between = f"somewhere between {_percent(f.lower)} and {_percent(f.upper)} (limit {_percent(f.limit)})"
+    worst = f"; most of {f.worst}, {_percent(f.worst_estimate)}" if f.worst and f.worst_estimate >= 0.0005 else ""
+    between = f"somewhere between {_percent(f.lower)} and {_percent(f.upper)} (limit {_percent(f.limit)}{worst})"
     others = f" ({len(unsettled) - 1} more left open)" if len(unsettled) > 1 else ""
     return f"{_verb(f.question)} {_share(f)} {where}, {between}; {_images(f.images_to_settle)}{others}"
+
+
+def _open_classes(open_: Sequence[ClassFinding]) -> str:
+    most = open_[0]
+    more = "" if len(open_) == 1 else f" ({len(open_) - 1} more left open)"
+    return (
+        f"of {most.right:g} test images of class {_label(most)} that were right {_kept(most)}, "
+        f"so more than {_percent(most.limit)} of it may be lost{more}"
+    )
+
+
+def _kept(of: ClassFinding) -> str:
+    return "none is any more" if of.kept == 0 else f"as many as {of.kept:g} are"
+
+
+def _label(of: ClassFinding) -> str:
+    """A class's name, as code: names come from outside, and mean nothing in what is shown."""
+    name = of.label.replace("`", "'")
+    return f"`{name if len(name) <= NAME_LENGTH else name[:NAME_LENGTH] + '…'}`"
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return ", ".join(names[:NAMED]) + more
 
 
 def _images(count: int | None) -> str:

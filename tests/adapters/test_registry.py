@@ -158,6 +158,20 @@ def test_the_metrics_of_a_run_do_not_grow_with_the_nights(night):
     assert "score/e0500" not in logged
 
 
+def test_each_candidate_for_the_same_data_on_the_same_parent_is_one_attempt_more(registry, packaging, night):
+    batches = ["2026-01-05-aaaaaaaa", "2026-01-06-bbbbbbbb"]
+    assert registry.attempt(0, batches, "aa") == 1
+    registry.log_night(night("aa", decision="refuse"), packaging)
+    assert registry.attempt(0, batches, "bb") == 2
+    assert registry.attempt(0, batches[1:], "bb") == 1  # other data
+    assert registry.attempt(1, batches, "bb") == 1  # another parent
+    registry.log_night(night("bb", decision="inconclusive"), packaging)
+    registry.log_night(night("cc", parent=1), packaging)
+    assert registry.attempt(0, batches, "cc") == 3
+    # A night that is started again is the attempt that it was.
+    assert (registry.attempt(0, batches, "aa"), registry.attempt(0, batches, "bb")) == (1, 2)
+
+
 def test_a_logged_night_is_found_again_by_its_identity(registry, packaging, night):
     run = registry.log_night(night("aa", decision="refuse"), packaging)
     found = registry.find("aa")

@@ -1,5 +1,7 @@
 """The questions, the decisions and their corrections, whatever bounds a gate uses."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from pydantic import ValidationError
@@ -86,20 +88,25 @@ def test_too_few_images_leave_it_open_and_say_how_many_would_do(gate):
     assert verdict.decision == "inconclusive"
     finding = verdict.find("forgotten")
     assert finding.decision == "inconclusive"
-    assert 80 < finding.images_to_settle < 200  # about 3 / 0.03
+    # Something like 3.2 / 0.03 would have done; the same data a second time, on the same images, must be surer.
+    assert 107 < finding.images_to_settle < 260
+    again = judge([past("a", 40), new("b", 300)], gate, attempt=2)
+    assert again.find("forgotten").upper > finding.upper
+    assert again.find("forgotten").images_to_settle > finding.images_to_settle
 
 
 def test_bounds_are_those_of_the_levels_promised():
-    # Five families share 0.05 for refusing: 0.01 each, halved again between two experiences.
+    # Five families share 0.05 for refusing: 0.01 each, halved again between two experiences. Of the 0.05 for accepting
+    # the first attempt spends 0.04.
     verdict = judge([past("a", 200, lost=12, gained=4, taken=20), past("b", 200), new("c", 80, missed=8)], SCORE)
     forgotten, taken, learned = verdict.find("forgotten", "a"), verdict.find("taken", "a"), verdict.find("learned", "c")
-    assert forgotten.upper == pytest.approx(float(tango_upper(12, 4, 200, 0.05)))
+    assert forgotten.upper == pytest.approx(float(tango_upper(12, 4, 200, 0.04)))
     assert forgotten.lower == pytest.approx(float(tango_lower(12, 4, 200, 0.005)))
-    assert taken.upper == pytest.approx(float(share_upper(20, 200, 0.05)))
+    assert taken.upper == pytest.approx(float(share_upper(20, 200, 0.04)))
     assert taken.lower == pytest.approx(float(share_lower(20, 200, 0.005)))
     # Of what was learned, the lower bound accepts and the upper one, corrected, would refuse.
     assert learned.limit == 0.6
-    assert learned.lower == pytest.approx(1 - float(share_upper(8, 80, 0.05)))
+    assert learned.lower == pytest.approx(1 - float(share_upper(8, 80, 0.04)))
     assert learned.upper == pytest.approx(1 - float(share_lower(8, 80, 0.01)))
 
 
@@ -118,8 +125,8 @@ def test_the_number_of_images_is_the_smallest_that_settles_it():
     gate = PairedScore(**LIMITS | {"forgotten_mean": 1})
     low = judge([past("a", 100, lost=5)], gate).find("forgotten", "a")
     scale = low.images_to_settle / 100
-    assert tango_upper(5 * scale, 0, 100 * scale, 0.05) < 0.1
-    assert tango_upper(5 * (scale - 0.01), 0, 100 * (scale - 0.01), 0.05) >= 0.1
+    assert tango_upper(5 * scale, 0, 100 * scale, 0.005) < 0.1  # what the second attempt may spend
+    assert tango_upper(5 * (scale - 0.01), 0, 100 * (scale - 0.01), 0.005) >= 0.1
     high = judge([past("a", 100, lost=14)], gate).find("forgotten", "a")
     scale = high.images_to_settle / 100
     assert tango_lower(14 * scale, 0, 100 * scale, 0.0125) > 0.1
@@ -162,13 +169,52 @@ def test_small_experiences_are_judged_together(sizes, expected):
     assert subjects(verdict, "forgotten") == subjects(verdict, "taken") == expected
     assert verdict.find("forgotten").images == sum(sizes)
     fresh = judge([new(f"e{i}", images) for i, images in enumerate(sizes)], SCORE)
-    assert subjects(fresh, "learned") == expected
+    assert subjects(fresh, "learned") == [f"e{i}" for i in range(len(sizes))]
 
 
-def test_new_and_past_experiences_are_not_judged_together():
+def test_small_ones_that_are_new_are_not_judged_together():
     verdict = judge([past("a", 30), past("b", 30), new("c", 30), new("d", 30)], SCORE)
     assert subjects(verdict, "forgotten") == ["a to b"]
-    assert subjects(verdict, "learned") == ["c to d"]
+    assert subjects(verdict, "learned") == ["c", "d"]
+
+
+@pytest.mark.parametrize("gate", GATES)
+def test_a_batch_that_nobody_can_learn_does_not_hide_behind_one_that_everybody_can(gate):
+    """200 images with labels at random: 41 test images, of which 22 are right, beside an honest batch."""
+    held_up = judge([past("a", 500), new("random", 41, missed=19), new("honest", 100)], gate)
+    assert held_up.decision == "inconclusive"
+    assert "learned 53.7% of random" in held_up.reason
+    refused = judge([past("a", 500), new("random", 60, missed=40), new("honest", 300)], gate)
+    assert refused.decision == "refuse"
+    assert refused.reason.startswith("Refused: learned at most ")
+
+
+@pytest.mark.parametrize("gate", GATES)
+@pytest.mark.parametrize(("images", "missed"), [(2, 0), (2, 2), (20, 6), (199, 70)])
+def test_a_new_batch_that_is_too_small_to_say_holds_no_other_up(gate, images, missed):
+    verdict = judge([past("a", 500), new("small", images, missed), new("honest", 300)], gate)
+    finding = verdict.find("learned", "small")
+    assert (verdict.decision, finding.decision, finding.too_few) == ("accept", "inconclusive", True)
+    share = f"{(images - missed) / images:.1%}"
+    assert verdict.reason.endswith(f"; too few test images to say whether small ({share} of {images}) was learned.")
+    assert judge([past("a", 500), new("small", images, missed)], gate).decision == "accept"
+
+
+@pytest.mark.parametrize("gate", GATES)
+@pytest.mark.parametrize(("images", "missed"), [(20, 9), (199, 80), (200, 75), (8, 8)])
+def test_a_new_batch_that_is_seen_to_fall_short_or_large_enough_to_say_holds_the_others_up(gate, images, missed):
+    verdict = judge([past("a", 500), new("b", images, missed), new("honest", 300)], gate)
+    assert verdict.decision in ("refuse", "inconclusive")
+    assert not verdict.find("learned", "b").too_few
+
+
+def test_nothing_is_accepted_of_which_nothing_can_be_said():
+    verdict = judge([new("a", 2), new("b", 5)], SCORE)
+    assert verdict.decision == "inconclusive"
+    assert verdict.reason == (
+        "Inconclusive: nothing was shown; "
+        "too few test images to say whether a (100.0% of 2), b (100.0% of 5) were learned."
+    )
 
 
 def test_the_loss_of_a_group_is_that_of_its_images_and_of_the_mean_that_of_its_experiences():
@@ -176,10 +222,12 @@ def test_the_loss_of_a_group_is_that_of_its_images_and_of_the_mean_that_of_its_e
     verdict = judge(outcomes, SCORE)
     group = verdict.find("forgotten", "a to b")
     assert group.estimate == pytest.approx((10 - 1) / 80)
-    assert group.upper == pytest.approx(float(tango_upper(10, 1, 80, 0.05)))
+    assert group.upper == pytest.approx(float(tango_upper(10, 1, 80, 0.04)))
+    assert (group.worst, group.worst_estimate) == ("a", 0.5)
+    assert (verdict.find("forgotten").worst, verdict.find("taken").worst) == ("a", "a")
     assert group.images == 80
-    assert verdict.find("taken", "a to b").upper == pytest.approx(float(share_upper(2, 80, 0.05)))
-    assert verdict.find("learned", "c to d").lower == pytest.approx(1 - float(share_upper(4, 120, 0.05)))
+    assert verdict.find("taken", "a to b").upper == pytest.approx(float(share_upper(2, 80, 0.04)))
+    assert verdict.find("learned", "c").lower == pytest.approx(1 - float(share_upper(4, 40, 0.04)))
     assert verdict.find("forgotten").estimate == pytest.approx((10 / 20 - 1 / 60) / 2)
 
 
@@ -193,7 +241,7 @@ def test_a_long_stream_of_small_experiences_can_be_accepted_and_refused(gate):
     assert verdict.decision == "refuse"
     assert verdict.find("forgotten", "e07 to e13").decision == "refuse"
     assert verdict.find("forgotten", "e00 to e06").decision == "accept"
-    assert "of e07 to e13 (limit 10.0%)" in verdict.reason
+    assert "of e07 to e13 (limit 10.0%; most of e07, 30.0%)" in verdict.reason
 
 
 def test_alone_a_small_experience_is_inconclusive_for_ever():
@@ -202,6 +250,19 @@ def test_alone_a_small_experience_is_inconclusive_for_ever():
     assert len(subjects(verdict, "forgotten")) == 20
     open_ = {f.subject for f in verdict.findings if f.decision == "inconclusive"}
     assert open_ == set(subjects(verdict, "forgotten"))
+
+
+@pytest.mark.parametrize("gate", GATES)
+def test_every_attempt_with_the_same_data_asks_for_more_certainty(gate):
+    outcomes = [past("a", 500, lost=7, gained=4), new("b", 300)]
+    verdicts = [judge(outcomes, gate, attempt) for attempt in (1, 2, 10, 30)]
+    assert [v.attempt for v in verdicts] == [1, 2, 10, 30]
+    uppers = [v.find("forgotten").upper for v in verdicts]
+    assert all(sooner < later - 0.001 for sooner, later in pairwise(uppers))
+    assert [v.decision for v in verdicts] == ["accept", "accept", "inconclusive", "inconclusive"]
+    assert verdicts[1].reason.startswith("Accepted at attempt 2, each of which asks for more certainty: forgot ")
+    # Refusing is one night's question.
+    assert len({v.find("forgotten").lower for v in verdicts}) == 1
 
 
 @pytest.mark.parametrize("gate", GATES)
@@ -228,12 +289,13 @@ def test_equal_losses_are_counted_once():
         ([0.5], [1.5], None, True, "from 0 to 1"),
         ([float("nan")], [1.0], None, True, "from 0 to 1"),
         ([1.0], [0.0], None, True, "cannot become worse"),
+        ([1.0, 1.0], [1.0, 1.0], None, True, "same test images"),
     ],
 )
 def test_impossible_outcomes_are_refused(overall, known, reference, is_new, message):
     arrays = [None if a is None else np.array(a, dtype=np.float64) for a in (overall, known, reference)]
     with pytest.raises(ValueError, match=message):
-        Outcomes("a", is_new, *arrays)
+        Outcomes("a", is_new, *arrays, labels=np.array(["x"]))
 
 
 def test_there_must_be_something_to_judge():
@@ -243,7 +305,14 @@ def test_there_must_be_something_to_judge():
 
 @pytest.mark.parametrize(
     "values",
-    [{"confidence": 0.4}, {"forgotten_mean": 0}, {"learned_at_least": 1}, {"limit": 0.1}, {"together": 0}],
+    [
+        {"confidence": 0.4},
+        {"forgotten_mean": 0},
+        {"learned_at_least": 1},
+        {"limit": 0.1},
+        {"together": 0},
+        {"class_lost": 1},
+    ],
 )
 def test_impossible_limits_are_refused(values):
     with pytest.raises(ValidationError):

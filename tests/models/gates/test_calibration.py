@@ -14,7 +14,7 @@ import pytest
 
 from models.gates.base import Outcomes
 from models.gates.paired_score import PairedScore
-from models.statistics import certainly_better, tango_lower, tango_upper
+from models.statistics import certainly_better, share_of_error, tango_lower, tango_upper
 
 LIMITS = PairedScore(forgotten_mean=0.03, forgotten_each=0.10, taken_mean=0.25, taken_each=0.40, learned_at_least=0.60)
 NIGHTS = 4000
@@ -38,6 +38,7 @@ def bounds(bound, lost, gained, images, level, give=0.5):
 def decide(lost, gained, images, gate=LIMITS):
     """What the gate decides on nights [nights, experiences] on which nothing was taken and all was learned."""
     past, level = lost.shape[-1], 1 - gate.confidence
+    first = level * share_of_error(1)
     rates = (lost - gained) / images
     groups = together(lost, gained, images, gate.together)
     each = level / FAMILIES / sum(group[0].shape[-1] for group in groups)
@@ -46,10 +47,10 @@ def decide(lost, gained, images, gate=LIMITS):
         distances = bounds(bound, lost, gained, images, level, 0.5 / np.sqrt(past)) - rates
         return rates.mean(-1) + side * np.sqrt((distances**2).sum(-1)) / past
 
-    accepted = of_mean(tango_upper, level, 1) < gate.forgotten_mean
+    accepted = of_mean(tango_upper, first, 1) < gate.forgotten_mean
     refused = of_mean(tango_lower, level / FAMILIES, -1) > gate.forgotten_mean
     for group in groups:
-        accepted &= (bounds(tango_upper, *group, level) < gate.forgotten_each).all(-1)
+        accepted &= (bounds(tango_upper, *group, first) < gate.forgotten_each).all(-1)
         refused |= (bounds(tango_lower, *group, each) > gate.forgotten_each).any(-1)
     return Decisions(accepted, refused)
 

@@ -1,10 +1,16 @@
 """The sentence of a verdict, word by word."""
 
 from models.gates.reason import reason
-from records.verdict import Finding
+from records.verdict import ClassFinding, Finding
 
 
-def finding(question, subject, estimate, lower, upper, limit, decision, settle=None):
+def of_class(label, right, kept, decision, lower=0.0):
+    return ClassFinding(
+        label=label, images=20, right=right, kept=kept, lower=lower, upper=1.0, limit=0.8, decision=decision
+    )
+
+
+def finding(question, subject, estimate, lower, upper, limit, decision, settle=None, **more):
     return Finding(
         question=question,
         subject=subject,
@@ -15,6 +21,7 @@ def finding(question, subject, estimate, lower, upper, limit, decision, settle=N
         images=100,
         decision=decision,
         images_to_settle=settle,
+        **more,
     )
 
 
@@ -27,7 +34,7 @@ def test_accepted():
     ]
     assert reason("accept", findings) == (
         "Accepted: forgot 0.4% on average (at most 1.9%, limit 3.0%), new classes took 6.1% (limit 25.0%), "
-        "learned the new images to 97.2% (limit 60.0%)."
+        "in all 6.5% lost of the past; learned the new images to 97.2% (limit 60.0%)."
     )
 
 
@@ -86,3 +93,54 @@ def test_of_several_open_findings_the_farthest_from_settled_is_named():
         "Inconclusive: new classes took 40.0% of a, somewhere between 30.0% and 50.0% (limit 40.0%); "
         "no practical number of test images would settle it (2 more left open)."
     )
+
+
+def test_what_was_taken_is_told_with_what_was_forgotten_and_where_most_was_lost():
+    findings = [
+        finding("forgotten", "mean", 0.0, -0.01, 0.009, 0.05, "accept", worst="b", worst_estimate=0.433),
+        finding("forgotten", "a to c", 0.0, -0.01, 0.009, 0.1, "accept", worst="b", worst_estimate=0.433),
+        finding("taken", "mean", 0.17, 0.15, 0.19, 0.2, "accept", worst="d", worst_estimate=0.25),
+        finding("taken", "a to c", 0.17, 0.15, 0.19, 0.3, "accept", worst="b", worst_estimate=0.2),
+        finding("taken", "d", 0.17, 0.15, 0.19, 0.3, "accept"),
+    ]
+    assert reason("accept", findings) == (
+        "Accepted: forgot nothing on average (at most 0.9%, limit 5.0%; "
+        "most of b, 43.3%, too small to be judged alone), "
+        "new classes took 17.0% (limit 20.0%; most of d, 25.0%), in all 17.0% lost of the past."
+    )
+    refused = [finding("forgotten", "a to c", 0.3, 0.25, 0.4, 0.1, "refuse", worst="b", worst_estimate=0.6)]
+    assert reason("refuse", refused) == "Refused: forgot at least 25.0% of a to c (limit 10.0%; most of b, 60.0%)."
+
+
+def test_classes_that_are_lost_are_named():
+    lost = [of_class("fox", 40, 0, "refuse", 0.91), of_class("owl", 30, 0, "refuse", 0.88)]
+    assert reason("refuse", [], lost) == (
+        "Refused: lost at least 91.0% of class `fox` (limit 80.0%) and too much of 1 more."
+    )
+    open_ = [of_class("fox", 12, 0, "inconclusive"), of_class("owl", 12, 4, "inconclusive")]
+    assert reason("inconclusive", [], open_) == (
+        "Inconclusive: of 12 test images of class `fox` that were right none is any more, "
+        "so more than 80.0% of it may be lost (1 more left open)."
+    )
+
+
+def test_what_is_too_small_to_say_is_named():
+    findings = [
+        finding("learned", "a", 0.9, 0.85, 0.95, 0.6, "accept"),
+        finding("learned", "b", 0.8, 0.4, 0.97, 0.6, "inconclusive", 30, too_few=True),
+    ]
+    few = [of_class(f"c{i}`" + "x" * 50, 3, 1, "too few") for i in range(5)]
+    told = reason("accept", findings, few)
+    name = "c{}'" + "x" * 37 + "…"
+    assert told == (
+        "Accepted: learned the new images to 90.0% (limit 60.0%); too few test images to say whether b (80.0% of 100) "
+        "was learned and whether classes "
+        + ", ".join(f"`{name.format(i)}` (1 of 3 right)" for i in range(3))
+        + " and 2 more still will be right."
+    )
+
+
+def test_an_attempt_after_the_first_says_so():
+    findings = [finding("forgotten", "mean", 0.021, 0.009, 0.034, 0.03, "inconclusive", 1388)]
+    told = reason("inconclusive", findings, attempt=3)
+    assert told.startswith("Inconclusive at attempt 3, each of which asks for more certainty: forgot 2.1% on average")
