@@ -17,7 +17,7 @@ from adapters.connection import Connection
 from adapters.packaging import Packaging, download, model_of
 from adapters.runs import JudgedNight
 from records.errors import Busy, WrongInput
-from records.registration import Registration
+from records.registration import APPROVAL, Approval, Registration
 from records.runs import RunFacts, VersionFacts
 from records.snapshot import Snapshot
 
@@ -155,14 +155,16 @@ class Registry:
             )
         return facts
 
-    def approve(self, run: str, by: str, note: str, overrule: bool = False) -> int:
+    def approve(self, run: str, by: str, note: str, overrule: bool = False, granted: Approval | None = None) -> int:
         """Promote a run that is held or inconclusive because a person says so, and write down who and why.
 
         `overrule` is needed for a refused run, and for one that did not start from the present champion. Raises
-        `WrongInput` without it.
+        `WrongInput` without it. What is `granted` is kept with the run's evaluation, before a version can be fetched.
         """
         facts = self.approvable(run, overrule)
         with self._connection.open() as client:
+            if granted is not None:
+                client.log_text(facts.run, granted.model_dump_json(indent=2) + "\n", f"evaluation/{APPROVAL}")
             for name, value in (("approved_by", by), ("approval_note", note), ("approved_at", _now())):
                 client.set_tag(facts.run, name, value)
         return self.promote(facts.run, overrule=True)

@@ -357,6 +357,13 @@ def approve(
     """Make the candidate of a night the champion, on a person's word, which is recorded.
 
     For nights that were held or inconclusive; `retain history` lists the runs.
+    With --overrule also for one that was refused, or that did not start from
+    the present champion: what was learned since is then lost from it.
+
+    What the gate did not accept is granted: later nights are compared with this
+    version, in all that it had learned. No bound holds for what was granted;
+    `retain compare` shows what was lost. After a rollback to an earlier version
+    nothing is granted.
 
     Examples:
       retain approve 2d596f9e -w shop --note "checked the new labels by hand"

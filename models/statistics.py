@@ -20,7 +20,7 @@ PADDING = 2.0
 
 
 def tango_upper(
-    lost: ArrayLike, gained: ArrayLike, images: ArrayLike, level: float, continuity: ArrayLike = 0.5
+    lost: ArrayLike, gained: ArrayLike, images: ArrayLike, level: float | Floats, continuity: ArrayLike = 0.5
 ) -> Floats:
     """Upper bound of the share lost minus the share gained, from `images` pairs of answers; arrays broadcast.
 
@@ -41,7 +41,7 @@ def tango_upper(
 
 
 def tango_lower(
-    lost: ArrayLike, gained: ArrayLike, images: ArrayLike, level: float, continuity: ArrayLike = 0.5
+    lost: ArrayLike, gained: ArrayLike, images: ArrayLike, level: float | Floats, continuity: ArrayLike = 0.5
 ) -> Floats:
     """Lower bound of the share lost minus the share gained, see `tango_upper`."""
     return -tango_upper(gained, lost, images, level, continuity)

@@ -9,6 +9,9 @@ from records.record import Record
 from records.scores import ScoreMatrix
 from records.verdict import Verdict
 
+APPROVAL = "approval.json"
+"""File beside the score matrix of a version that a person let in, see `Approval`."""
+
 
 class RunFile(Record):
     """`run.json`: which batches are learned on top of which version. Both runners, Prefect and DVC, read it."""
@@ -20,6 +23,18 @@ class RunFile(Record):
     than of the one before."""
     overrides: dict[str, object] = {}
     """Values that replace some of params.yaml for this run alone, by dotted name (`update.strategy.name`)."""
+
+
+class Approval(Record):
+    """Kept with the evaluation of a candidate that a person let in although the gate did not: what it lost is granted.
+
+    Later nights are compared with this version, on all that it had learned, and with the classes that it knew.
+    """
+
+    by: str
+    note: str
+    classes: int
+    """How many classes the version knew."""
 
 
 class Registration(Record):

@@ -2,7 +2,8 @@
 
 Each cell holds two scores on the same test images. `overall`: all classes that the version knows compete.
 `among_known`: only the classes that were known when the experience was first learned compete, so the question stays
-the same for ever. Their difference is what new classes took.
+the same for ever; or, once a person has let a version in that had lost too much, the classes that this version knew.
+Their difference is what new classes took.
 
 A matrix of every version would grow with the square of the nights. So of the versions before the candidate it holds
 the last ones, and of older ones fewer the older they are (`thinned`); what the measures need of all of them is added

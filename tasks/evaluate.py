@@ -28,6 +28,7 @@ from models.statistics import certainly_better
 from records.experience import Experience
 from records.measures import Measures
 from records.record import Record
+from records.registration import APPROVAL, Approval
 from records.scores import FirstSight, History, Score, ScoreMatrix, ScoreRow, thinned
 
 OUTCOMES, REFERENCES, SCORES = "outcomes.parquet", "references.parquet", "scores.json"
@@ -64,9 +65,9 @@ def evaluate(
     """
     known = Knowledge.read(candidate)
     snapshot, learner = known.snapshot, known.learner
-    known_at = [snapshot.known_at[e.batch] for e in snapshot.experiences]
-    examined = examine(learner, snapshot.experiences, known_at, archive, problem)
     earlier = Earlier.read(parent / "evaluation", snapshot.parent) if parent else Earlier()
+    known_at = [max(snapshot.known_at[e.batch], earlier.granted(e.batch)) for e in snapshot.experiences]
+    examined = examine(learner, snapshot.experiences, known_at, archive, problem)
     new = [e for e in snapshot.experiences if e.batch not in earlier.right]
     seen = _first_sight(parent / "snapshot", new, archive, problem) if parent and new else {}
     out.mkdir(parents=True, exist_ok=True)
@@ -154,17 +155,27 @@ class Reference:
     version: str
     right: dict[str, float]
     """Image to outcome."""
+    granted: int = 0
+    """How many classes compete since a person granted what was lost until then; 0 if nobody did."""
 
 
 def read_references(evaluation: Path | None, version: int) -> dict[str, Reference]:
-    """Experience to reference, as registered `version` left them in its evaluation folder; none for version 0."""
+    """Experience to reference, as registered `version` left them in its evaluation folder; none for version 0.
+
+    A version that a person let in is the reference for everything itself, as it answered among all that it knew: what
+    it had forgotten until then, and what new classes had taken, is granted.
+    """
     if evaluation is None:
         return {}
+    if (evaluation / APPROVAL).exists():
+        classes = Approval.read(evaluation / APPROVAL).classes
+        return {e: Reference(f"v{version}", right, classes) for e, right in _right(evaluation).items()}
     table = parquet.read_table(evaluation / REFERENCES).to_pandas()
     return {
         str(experience): Reference(
             version=str(rows["version"].iloc[0]).replace("candidate", f"v{version}"),
             right=dict(zip(rows["image"], rows["right"], strict=True)),
+            granted=int(rows["granted"].iloc[0]) if "granted" in rows else 0,
         )
         for experience, rows in table.groupby("experience", sort=False)
     }
@@ -192,11 +203,6 @@ class Earlier:
         matrix = ScoreMatrix.read(evaluation / SCORES)
         # When it was judged it was a candidate; it got its number by being accepted.
         itself = matrix.candidate.model_copy(update={"version": f"v{version}"})
-        table = parquet.read_table(evaluation / OUTCOMES, columns=["experience", "image", "overall"]).to_pandas()
-        right = {
-            str(experience): dict(zip(rows["image"], rows["overall"], strict=True))
-            for experience, rows in table.groupby("experience", sort=False)
-        }
         history = {name: History.after(matrix.history.get(name), score) for name, score in itself.scores.items()}
         return cls(
             lineage=thinned((*matrix.rows[:-1], itself)),
@@ -204,8 +210,21 @@ class Earlier:
             version=version,
             before=matrix.before,
             references=read_references(evaluation, version),
-            right=right,
+            right=_right(evaluation),
         )
+
+    def granted(self, experience: str) -> int:
+        """How many classes compete on an experience since a person granted what it had lost; 0 if nobody did."""
+        return self.references[experience].granted if experience in self.references else 0
+
+
+def _right(evaluation: Path) -> dict[str, dict[str, float]]:
+    """Experience to image to how right the version was, all classes competing."""
+    table = parquet.read_table(evaluation / OUTCOMES, columns=["experience", "image", "overall"]).to_pandas()
+    return {
+        str(experience): dict(zip(rows["image"], rows["overall"], strict=True))
+        for experience, rows in table.groupby("experience", sort=False)
+    }
 
 
 def _first_sight(parent: Path, new: Sequence[Experience], archive: Archive, problem: Problem) -> dict[str, FirstSight]:
@@ -256,7 +275,7 @@ def _write_outcomes(examined: Sequence[Examined], classes: Sequence[str], path: 
 def _write_references(examined: Sequence[Examined], earlier: Earlier, params: EvaluateParams, path: Path) -> None:
     parts = []
     for e in examined:
-        version, right = "candidate", e.answers.among_known
+        version, right, granted = "candidate", e.answers.among_known, earlier.granted(e.experience)
         if e.experience in earlier.references:
             best = earlier.references[e.experience]
             reference = np.array([best.right[image] for image in e.image])
@@ -264,6 +283,12 @@ def _write_references(examined: Sequence[Examined], earlier: Earlier, params: Ev
             challengers = earlier.version - int(best.version.removeprefix("v")) + 1
             if not certainly_better(right, reference, params.better, look=challengers):
                 version, right = best.version, reference
-        columns = {"experience": [e.experience] * len(e.image), "version": [version] * len(e.image)}
-        parts.append(pa.table({**columns, "image": e.image.tolist(), "right": right}))
+        columns = {
+            "experience": [e.experience] * len(e.image),
+            "version": [version] * len(e.image),
+            "granted": [granted] * len(e.image),
+            "image": e.image.tolist(),
+            "right": right,
+        }
+        parts.append(pa.table(columns))
     parquet.write_table(pa.concat_tables(parts), path, compression="NONE")

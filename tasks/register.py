@@ -28,7 +28,7 @@ from models.archive import Archive
 from models.compute import default_device
 from records.errors import DamagedState
 from records.record import Record
-from records.registration import Registration
+from records.registration import Approval, Registration
 from records.runs import NightFacts
 from records.scores import ScoreMatrix
 from records.snapshot import Snapshot
@@ -96,13 +96,17 @@ def approve(
     """Make a run's candidate the champion because the person `by` says so; `note` says why.
 
     `run` is a run id or its beginning. `overrule` is needed for a refused run, and for one whose parent is no longer
-    the champion. Raises `WrongInput` without it, and for a run that does not exist or is registered already.
+    the champion. Raises `WrongInput` without it, and for a run that does not exist or is registered already. What the
+    gate did not accept is granted: later nights are compared with this version, see `Approval`.
     """
-    facts = registry.approvable(run, overrule)
+    facts, granted = registry.approvable(run, overrule), None
     with tempfile.TemporaryDirectory() as place:
         folder = registry.fetch_run(facts.run, Path(place) / "night")
         check_reload(facts.run, folder / "snapshot", folder / "evaluation", archive, registry, params.reload_images)
-    registry.approve(facts.run, by, note, overrule)
+        if facts.decision != "accept":
+            classes = len(Snapshot.read(folder / "snapshot" / "snapshot.json").classes)
+            granted = Approval(by=by, note=note, classes=classes)
+    registry.approve(facts.run, by, note, overrule, granted)
     return registry.registration(facts.run)
 
 

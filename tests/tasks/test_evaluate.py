@@ -17,7 +17,9 @@ from models.networks.mlp import MLP
 from models.optimiser import Optimiser
 from models.problems.classification import Classification
 from models.statistics import certainly_better
+from models.strategies.finetune import Finetune
 from records.experience import Experience
+from records.registration import APPROVAL, Approval
 from records.scores import FirstSight, Score, ScoreMatrix, ScoreRow
 from tasks.evaluate import EvaluateParams, evaluate, read_pairs, read_references
 from tasks.intake.ingest import IngestParams, ingest
@@ -64,7 +66,7 @@ def score(archive, tmp_path):
 def learn(archive, deliver, score, tmp_path):
     """Ingests, learns and evaluates; `learn(1, before, ...)` is a candidate on top of `before`, registered as v1."""
 
-    def learn(version, before, counts, steps=40, optimiser=Optimiser()):  # noqa: B008
+    def learn(version, before, counts, steps=40, optimiser=Optimiser(), **more):  # noqa: B008
         folder = deliver(tmp_path / f"delivery-{version}", counts, seed=version)
         day = date(2026, 3, 1 + version)
         batch = ingest(archive.batches, tmp_path / "staging", folder, day, IngestParams(test_share=0.5)).batch
@@ -72,7 +74,7 @@ def learn(archive, deliver, score, tmp_path):
             batch=batch.id, digest=batch.digest, classes=batch.classes, train=1, validation=0, test=1
         )
         budget = Budget(least_steps=steps, most_steps=steps, batch=16, replayed=16)
-        params = UpdateParams(network=MLP(hidden=(32,)), budget=budget, optimiser=optimiser)
+        params = UpdateParams(network=MLP(hidden=(32,)), budget=budget, optimiser=optimiser, **more)
         folder = tmp_path / f"version-{version + 1}"
         parent = before.snapshot if before else None
         update(parent, version, [experience], archive, params, str(version), folder / "snapshot")
@@ -272,6 +274,53 @@ def test_every_version_since_the_reference_makes_evidence_dearer(learn, score, r
         assert [r.version for r in matrix.rows] == ["v1", "v2", "v3", "v4", "candidate"]
         moved = set(table(out, "references")["version"]) == {"candidate"}
         assert moved == certainly_better(answers, right, 0.95, look=looks) == (gains == least)
+
+
+def verdict_of(candidate, parent, gate=PairedScore()):  # noqa: B008
+    return judge(read_pairs(candidate.evaluation, parent.evaluation), gate)
+
+
+def test_what_a_person_granted_is_not_held_against_later_nights(learn, score):
+    """Fine-tuning loses the first batch. A person lets it in: the nights after it are compared with it, not with v1."""
+    first = learn(0, None, {"cross": 200, "square": 200}, steps=80)
+    harmful = learn(1, first, {"bar": 200, "column": 200}, steps=80, strategy=Finetune())
+    assert verdict_of(harmful, first).decision == "refuse"
+    third = learn(2, harmful, {"bar": 200, "square": 200}, steps=80)
+    assert verdict_of(third, harmful).decision != "accept"  # before the word of a person was kept
+
+    Approval(by="a person", note="", classes=4).write(harmful.evaluation / APPROVAL)
+    granted, again = read_references(harmful.evaluation, 2), table(harmful.evaluation, "outcomes")
+    assert {(one.version, one.granted) for one in granted.values()} == {("v2", 4)}
+    assert sum(sum(one.right.values()) for one in granted.values()) == again["overall"].sum()
+    matrix, _ = score(third.snapshot, harmful.folder, "version-3/evaluation")
+    assert matrix.references == {first.batch: "v2", harmful.batch: "v2"}
+    told = verdict_of(third, harmful)
+    assert told.decision == "accept", told.reason
+
+    fourth = learn(3, third, {"cross": 200, "column": 200}, steps=80)
+    fifth = learn(4, fourth, {"ring": 200, "bar": 200}, steps=120)
+    for candidate, parent in ((fourth, third), (fifth, fourth)):
+        told = verdict_of(candidate, parent)
+        assert told.decision == "accept", told.reason
+    kept = table(fifth.evaluation, "references").groupby("experience", sort=False)["granted"].first()
+    assert kept.tolist() == [4, 4, 0, 0, 0]
+    # Of what was granted, four classes compete among those known; of what v1 knew alone, two did.
+    rows = table(fifth.evaluation, "outcomes", first.batch)
+    taken = rows["among_known"] > rows["overall"]
+    assert set(rows["answer"][taken]) <= {"ring"}
+
+
+def test_references_of_before_there_were_approvals_are_read(two):
+    first, _ = two
+    path = first.evaluation / "references.parquet"
+    parquet.write_table(parquet.read_table(path).drop_columns(["granted"]), path)
+    assert {one.granted for one in read_references(first.evaluation, 1).values()} == {0}
+
+
+def test_the_gate_is_told_the_class_of_each_image(two):
+    first, second = two
+    pairs = read_pairs(second.evaluation, first.evaluation)
+    assert [set(pair.labels) for pair in pairs] == [{"cross", "square"}, {"bar", "column"}]
 
 
 def test_a_training_that_diverged_scores_nothing_and_is_refused(learn):

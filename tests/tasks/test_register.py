@@ -21,11 +21,12 @@ from models.problems.classification import Classification
 from records.batch import Batch, Shard
 from records.errors import DamagedState, WrongInput
 from records.experience import Experience
+from records.registration import APPROVAL, Approval
 from records.scores import ScoreMatrix
 from records.training import TrainingLog
 from records.verdict import Verdict
 from serving import reload
-from tasks.evaluate import EvaluateParams, evaluate
+from tasks.evaluate import EvaluateParams, evaluate, read_references
 from tasks.register import REQUIREMENTS, RegisterParams, approve, judged_answers, night_facts, packaging, register
 from tasks.update import UpdateParams, update
 
@@ -163,20 +164,25 @@ def test_refused_and_inconclusive_nights_are_kept_without_a_version(nights, regi
     assert registry.versions() == ()
 
 
-def test_a_held_night_waits_for_a_person(nights, registry):
+def test_a_held_night_waits_for_a_person(nights, registry, tmp_path):
     held = nights.register(0, registry, hold=True)
     assert (held.version, held.champion) == (None, False)
     assert nights.register(0, registry).version is None
     done = approve(held.run[:8], "mara", "fine", nights.archive, registry, RegisterParams())
     assert (done.version, done.champion) == (1, True)
     assert registry.versions()[0].run.approved_by == "mara"
+    assert not (registry.fetch(1, tmp_path) / "evaluation" / APPROVAL).exists()  # the gate had found nothing to grant
 
 
-def test_a_refused_night_is_not_approved_without_overruling(nights, registry):
+def test_a_refused_night_is_not_approved_without_overruling(nights, registry, tmp_path):
     refused = nights.register(0, registry, "refuse")
     with pytest.raises(WrongInput, match=r"was refused: As asked\."):
         approve(refused.run, "mara", "", nights.archive, registry, RegisterParams())
     assert approve(refused.run, "mara", "", nights.archive, registry, RegisterParams(), overrule=True).champion
+    # What it lost is granted, and kept where the next night looks for what it is compared with.
+    granted = Approval.read(registry.fetch(1, tmp_path) / "evaluation" / APPROVAL)
+    assert granted == Approval(by="mara", note="", classes=2)
+    assert {one.version for one in read_references(tmp_path / "1" / "evaluation", 1).values()} == {"v1"}
 
 
 def test_what_was_not_judged_is_not_registered(nights, registry, tmp_path):
