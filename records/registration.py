@@ -19,8 +19,8 @@ class RunFile(Record):
     parent: int = 0
     batches: tuple[str, ...] = ()
     attempt: int = 1
-    """How many candidates were judged on these data and this parent, this one included: more certainty is asked of each
-    than of the one before."""
+    """How many candidates were judged on these data and this parent, this one included. All but the first must be surer
+    to be accepted."""
     overrides: dict[str, object] = {}
     """Values that replace some of params.yaml for this run alone, by dotted name (`update.strategy.name`)."""
 

@@ -67,7 +67,7 @@ class Verdict(Record):
     gate: str
     confidence: float = Field(gt=0.5, lt=1)
     attempt: int = Field(default=1, ge=1)
-    """How many candidates were judged on these data and this parent, this one included; the error is shared by all."""
+    """How many candidates were judged on these data and this parent, this one included."""
     findings: tuple[Finding, ...]
     classes: tuple[ClassFinding, ...] = ()
     """The classes of which it is not certain that they kept enough, those that lost most first."""

@@ -13,7 +13,7 @@ small ones answer together: see `Gate.together` and `_together`. What is new ans
 learn would hide behind one that everybody can; and for a batch of few images a failure to show it is none: `_too_few`.
 
 Each class has a guard over all past experiences, see `by_class`. A candidate that was not accepted comes again, on the
-same test images; the error of accepting is spent over all attempts: `share_of_error`.
+same test images, and must then be surer: `share_of_error`.
 """
 
 from collections.abc import Callable, Sequence
@@ -153,8 +153,8 @@ class Gate(Record):
 
     name: str
     confidence: float = Field(default=0.95, gt=0.5, lt=1)
-    """Least probability of not accepting candidates at or over a limit, however often the same data are tried again,
-    and of not refusing a candidate within all limits."""
+    """Least probability of not accepting a candidate at or over a limit, and of not refusing one within all limits. If
+    the same data are tried again, ten times less error is allowed to each later attempt."""
     forgotten_mean: float = Field(default=0.05, gt=0, le=1)
     """Limit for the mean over past experiences, each counted once, of the share of test images lost although only the
     classes known before compete."""
@@ -206,7 +206,7 @@ class Gate(Record):
             refusing=level / (len(families) + bool(asked)),
         )
         findings = tuple(f for family in families for f in self._answer(family, error))
-        # Not spent over attempts: a class that is lost is so far beyond this limit that chance does not bring it back.
+        # The same at each attempt: a class that is lost is so far beyond this limit that chance does not bring it back.
         first = level * share_of_error(1)
         classes = class_findings(asked, self.class_lost, self.class_images, first, error.refusing)
         decision = _overall(findings, classes)

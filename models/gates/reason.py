@@ -21,7 +21,7 @@ def reason(
     if decision == "refuse":
         parts = _refusals(decisive) + ([_refused_classes(of_classes)] if of_classes else [])
         return f"Refused: {', '.join(parts)}."
-    again = "" if attempt == 1 else f" at attempt {attempt}, each of which asks for more certainty"
+    again = "" if attempt == 1 else f" at attempt {attempt}, which must be surer than a first"
     if decision == "inconclusive":
         parts = ([_open(decisive)] if decisive else []) + ([_open_classes(of_classes)] if of_classes else [])
         said = "; ".join(parts or ["nothing was shown"])

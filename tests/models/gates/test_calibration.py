@@ -1,82 +1,33 @@
-"""How often the default gate is wrong, by simulation. The figures in docs/decisions/0002-the-verdict.md come from here.
+"""How often the default gate is wrong, by simulation of fewer nights than `python -m benchmarks.verdict` plays.
 
-    pytest tests/models/gates/test_calibration.py -s
-
-prints them. Thousands of nights are judged at once on arrays of counts; `test_the_gate_decides_the_same` shows that the
-gate decides the same, night by night. An update flips answers both ways: `churn` of all images are gained, and as many
-plus the true drop are lost.
+The figures in docs/decisions/0002-the-verdict.md are from there. 1,000 nights a figure: a rate of 5% has a standard
+error of 0.7 points; what is promised to be at most 5% is far enough below it to be seen with so few.
 """
-
-from dataclasses import dataclass
 
 import numpy as np
 import pytest
 
+from benchmarks import verdict
+from benchmarks.verdict_play import (
+    SHIPPED,
+    STRICT,
+    Decisions,
+    Stream,
+    against_reference,
+    by_evidence,
+    decide,
+    flips,
+    guard,
+    play,
+)
 from models.gates.base import Outcomes
-from models.gates.paired_score import PairedScore
-from models.statistics import certainly_better, share_of_error, tango_lower, tango_upper
+from models.statistics import certainly_better
 
-LIMITS = PairedScore(forgotten_mean=0.03, forgotten_each=0.10, taken_mean=0.25, taken_each=0.40, learned_at_least=0.60)
-NIGHTS = 4000
-"""Simulated nights for each figure: a rate of 5% has a standard error of 0.34 points."""
-FAMILIES = 5
-"""Forgotten and taken, mean and each, and learned: what the error of refusing is divided by."""
-
-
-@dataclass(frozen=True)
-class Decisions:
-    accepted: np.ndarray
-    refused: np.ndarray
-
-
-def bounds(bound, lost, gained, images, level, give=0.5):
-    """`bound` of every cell; equal counts are looked up, not computed again."""
-    pairs, where = np.unique(lost * (images + 1) + gained, return_inverse=True)
-    return bound(pairs // (images + 1), pairs % (images + 1), images, level, give)[where].reshape(lost.shape)
-
-
-def decide(lost, gained, images, gate=LIMITS):
-    """What the gate decides on nights [nights, experiences] on which nothing was taken and all was learned."""
-    past, level = lost.shape[-1], 1 - gate.confidence
-    first = level * share_of_error(1)
-    rates = (lost - gained) / images
-    groups = together(lost, gained, images, gate.together)
-    each = level / FAMILIES / sum(group[0].shape[-1] for group in groups)
-
-    def of_mean(bound, level, side):
-        distances = bounds(bound, lost, gained, images, level, 0.5 / np.sqrt(past)) - rates
-        return rates.mean(-1) + side * np.sqrt((distances**2).sum(-1)) / past
-
-    accepted = of_mean(tango_upper, first, 1) < gate.forgotten_mean
-    refused = of_mean(tango_lower, level / FAMILIES, -1) > gate.forgotten_mean
-    for group in groups:
-        accepted &= (bounds(tango_upper, *group, first) < gate.forgotten_each).all(-1)
-        refused |= (bounds(tango_lower, *group, each) > gate.forgotten_each).any(-1)
-    return Decisions(accepted, refused)
-
-
-def together(lost, gained, images, least):
-    """Counts [nights, groups] of full groups of experiences of `images` each, and of the one that the rest joins."""
-    past, size = lost.shape[-1], -(-least // images)
-    full = past // size * size
-    last = max(full - size, 0)
-    found = []
-    if full:
-        found.append([*(c[:, :full].reshape(-1, full // size, size).sum(-1) for c in (lost, gained)), images * size])
-    if full < past:
-        found.append([*(c[:, last:].sum(-1, keepdims=True) for c in (lost, gained)), images * (past - last)])
-    return found
-
-
-def flips(rng, drops, churn, images, nights=NIGHTS):
-    """Counts lost and gained [nights, experiences] for true `drops` [experiences]."""
-    lose = np.broadcast_to(np.asarray(drops, dtype=np.float64) + churn, (nights, len(drops)))
-    lost = rng.binomial(images, lose)
-    return lost, rng.binomial(images - lost, churn / (1 - lose))
+NIGHTS = 1000
 
 
 def night(lost, gained, images):
-    """The same as outcomes, with a new experience that was learned completely."""
+    """Counts as outcomes, with a new experience that was learned completely."""
     outcomes = []
     for i, (minus, plus) in enumerate(zip(lost, gained, strict=True)):
         known, reference = np.ones(images), np.ones(images)
@@ -98,177 +49,121 @@ def night(lost, gained, images):
         ([0.02] * 3, 0.0, 30),
     ],
 )
-def test_the_gate_decides_the_same(drops, churn, images):
-    lost, gained = flips(np.random.default_rng(1), drops, churn, images, nights=8)
-    expected = decide(lost, gained, images)
-    verdicts = [LIMITS.judge(night(minus, plus, images)).decision for minus, plus in zip(lost, gained, strict=True)]
-    assert [v == "accept" for v in verdicts] == expected.accepted.tolist()
-    assert [v == "refuse" for v in verdicts] == expected.refused.tolist()
+@pytest.mark.parametrize("attempt", [1, 2])
+def test_the_gate_decides_the_same(drops, churn, images, attempt):
+    lost, gained = flips(np.random.default_rng(1), drops, churn, images, nights=4)
+    expected = decide(lost, gained, images, STRICT, {1: 0.04, 2: 0.005}[attempt])
+    told = [STRICT.judge(night(minus, plus, images), attempt) for minus, plus in zip(lost, gained, strict=True)]
+    assert [v.decision == "accept" for v in told] == expected.accepted.tolist()
+    assert [v.decision == "refuse" for v in told] == expected.refused.tolist()
 
 
-@pytest.mark.parametrize("images", [100, 500])
-@pytest.mark.parametrize("past", [1, 10, 30])
-def test_one_experience_at_its_limit_is_accepted_in_at_most_5_of_100_nights(images, past):
-    gate = LIMITS.model_copy(update={"forgotten_mean": 0.5, "together": 1})  # so that the one experience decides
-    rates = []
-    for churn in (0.0, 0.01, 0.04):
-        drops = [gate.forgotten_each] + [0.0] * (past - 1)
-        lost, gained = flips(np.random.default_rng(past), drops, churn, images)
-        rates.append(float(decide(lost, gained, images, gate).accepted.mean()))
-    print(f"\none of {past} at its limit, {images} images, churn 0/1/4%: accepted {_list(rates)}")
-    assert max(rates) <= 0.05
+def test_the_guard_of_each_class_decides_the_same():
+    rng = np.random.default_rng(0)
+    right = rng.binomial(12, 0.9, (20, 6))
+    kept = rng.binomial(right, rng.choice([0.0, 0.2, 1.0], (20, 6), p=[0.1, 0.2, 0.7]))
+    expected = guard(right, kept, 12)
+    for night_, (before, after) in enumerate(zip(right, kept, strict=True)):
+        labels = np.repeat([f"c{i}" for i in range(6)], 12)
+        reference, now = (
+            np.concatenate([np.arange(12) < n for n in counts]).astype(float) for counts in (before, after)
+        )
+        gate = SHIPPED.model_copy(update=dict.fromkeys(("forgotten_mean", "forgotten_each"), 1.0))
+        told = gate.judge([Outcomes("a", False, now, now, reference, labels)])
+        assert (told.decision == "accept") == expected.accepted[night_]
+    assert 0 < expected.accepted.sum() < 20
 
 
-SMALL, GROUP = 30, 7
-"""Images of a small experience, and how many of these have 200 together."""
+@pytest.mark.parametrize(("past", "images"), [(1, 100), (10, 500), (30, 100)])
+def test_one_experience_at_its_limit_is_accepted_in_at_most_5_of_100_nights(past, images):
+    assert max(verdict.one_at_its_limit(past, images, NIGHTS)) <= 0.05
 
 
-@pytest.mark.parametrize("past", [7, 20])
 @pytest.mark.parametrize("hit", [1, 2, 7])
-def test_a_group_at_its_limit_is_accepted_in_at_most_5_of_100_nights(past, hit):
+def test_a_group_at_its_limit_is_accepted_in_at_most_5_of_100_nights(hit):
     """The loss is the same in all seven of the first group, or all of it is in two or in one of them."""
-    gate = LIMITS.model_copy(update={"forgotten_mean": 0.5})  # so that the group decides
-    rates = []
-    for churn in (0.0, 0.01, 0.04):
-        drops = [gate.forgotten_each * GROUP / hit] * hit + [0.0] * (past - hit)
-        lost, gained = flips(np.random.default_rng(past), drops, churn, SMALL)
-        rates.append(float(decide(lost, gained, SMALL, gate).accepted.mean()))
-    print(f"\ngroup at its limit, {hit} of {GROUP} small ones hit, {past} past, churn 0/1/4%: accepted {_list(rates)}")
-    assert max(rates) <= 0.05
+    assert max(verdict.group_at_its_limit(20, hit, NIGHTS)) <= 0.05
+
+
+@pytest.mark.parametrize(("past", "images"), [(1, 100), (10, 30), (30, 500)])
+def test_a_mean_at_its_limit_is_accepted_in_at_most_5_of_100_nights(past, images):
+    assert max(verdict.mean_at_its_limit(past, images, NIGHTS)) <= 0.05
+
+
+@pytest.mark.parametrize(("past", "images"), [(1, 100), (10, 30), (30, 500)])
+def test_an_update_within_its_limits_is_refused_in_at_most_5_of_100_nights(past, images):
+    assert max(verdict.within_limits(past, images, NIGHTS)) <= 0.05
 
 
 def test_what_is_given_up_by_judging_small_experiences_together():
     """One of 20 experiences of 30 images loses much, the others nothing: without limits for means, is it accepted?"""
-    rates, drops = {}, (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 0.98)
-    for least in (1, 200):
-        gate = LIMITS.model_copy(update={"forgotten_mean": 0.5, "together": least})
-        for drop in drops:
-            lost, gained = flips(np.random.default_rng(0), [drop] + [0.0] * 19, 0.01, SMALL)
-            rates[least, drop] = float(decide(lost, gained, SMALL, gate).accepted.mean())
-        print(f"\n20 x 30 images, together {least}, one loses {_list(drops)}: {_list(rates[least, d] for d in drops)}")
-    assert max(rates[1, drop] for drop in drops) == 0  # alone, the harmless update is not accepted either
-    assert rates[200, 0.0] >= 0.99
-    assert rates[200, 0.8] <= 0.05
+    alone = [verdict.hidden(drop, 1, NIGHTS) for drop in (0.0, 0.5)]
+    together = [verdict.hidden(drop, 200, NIGHTS) for drop in (0.0, 0.4, 0.8)]
+    assert alone == [0, 0]  # alone, the harmless update is not accepted either
+    assert together[0] >= 0.99
+    assert 0.4 < together[1] < 0.7
+    assert together[2] <= 0.05
+    # The limit for each does not hold for what is too small to be judged alone, and the page says so.
+    assert verdict.small_one_at_its_limit(10, 100, NIGHTS) > 0.5
 
 
-@pytest.mark.parametrize("images", [30, 100, 500])
-@pytest.mark.parametrize("past", [1, 10, 30])
-def test_a_mean_at_its_limit_is_accepted_in_at_most_5_of_100_nights(images, past):
-    spread = np.zeros(past)
-    spread[::3] = LIMITS.forgotten_mean * past / len(spread[::3])
-    rates = []
-    for drops in ([LIMITS.forgotten_mean] * past, spread):
-        for churn in (0.0, 0.01, 0.04):
-            lost, gained = flips(np.random.default_rng(past), drops, churn, images)
-            gate = LIMITS.model_copy(update={"forgotten_each": 1.0})  # so that the mean decides
-            rates.append(float(decide(lost, gained, images, gate).accepted.mean()))
-    print(f"\nmean of {past} at its limit, {images} images: accepted {_list(rates)} (the same drop in all; in a third)")
-    assert max(rates) <= 0.05
+@pytest.mark.parametrize("past", [10, 30])
+def test_a_harmless_update_is_accepted(past):
+    accepted, refused = verdict.rates([0.0] * past, 500, STRICT, 0.04, NIGHTS)
+    assert refused <= 0.05
+    assert accepted >= 0.99
+    assert verdict.harmless(past, 200, 0.03, nights=NIGHTS) > 0.99
 
 
-@pytest.mark.parametrize(("past", "naive"), [(10, 0.40), (30, 0.79)])
-def test_a_harmless_update_is_accepted(past, naive):
-    lost, gained = flips(np.random.default_rng(0), [0.0] * past, 0.04, 500)
-    ours, point = decide(lost, gained, 500), ((lost - gained) / 500 > 0.02).any(-1).mean()
-    print(
-        f"\nharmless, {past} experiences x 500 images: refused {ours.refused.mean():.1%}, accepted "
-        f"{ours.accepted.mean():.1%}; 'largest drop > 2%' refuses {point:.0%}"
-    )
-    assert ours.refused.mean() <= 0.05
-    assert ours.accepted.mean() >= 0.99
-    assert point == pytest.approx(naive, abs=0.04)
+@pytest.mark.parametrize(("past", "images"), [(1, 70), (1, 200), (5, 100), (10, 100)])
+def test_a_harmful_candidate_is_not_accepted_by_being_tried_often_enough(past, images):
+    """Truly 6% where 5% are allowed, another candidate each of 30 nights, on the same test images."""
+    within = verdict.tried_again(past, images, 0.06, spent=True, lineages=NIGHTS)[-1]
+    assert within <= 0.05
+    if images > 70:  # there, one night in four is enough for a harmless one, and never the later ones
+        assert verdict.tried_again(past, images, 0.0, spent=True, lineages=NIGHTS)[-1] > 0.98
 
 
-@pytest.mark.parametrize("images", [30, 100, 500])
-@pytest.mark.parametrize("past", [1, 10, 30])
-def test_an_update_within_its_limits_is_refused_in_at_most_5_of_100_nights(images, past):
-    """The hardest cases that are still within: every experience exactly at its limit, then the mean exactly at its."""
-    rates = []
-    for drop, other in ((LIMITS.forgotten_each, {"forgotten_mean": 0.5}), (LIMITS.forgotten_mean, {})):
-        for churn in (0.0, 0.01, 0.04):
-            lost, gained = flips(np.random.default_rng(past), [drop] * past, churn, images)
-            rates.append(float(decide(lost, gained, images, LIMITS.model_copy(update=other)).refused.mean()))
-    print(f"\nall of {past} at the limit, {images} images: refused {_list(rates)} (each at its limit; mean at its)")
-    assert max(rates) <= 0.05
+def test_each_night_anew_one_in_three_harmful_candidates_would_get_in():
+    assert verdict.tried_again(1, 70, 0.06, spent=False, lineages=NIGHTS)[-1] > 0.3
 
 
-@pytest.mark.parametrize("limit", [0.03, 0.05])
-@pytest.mark.parametrize("least", [1, 200])
-def test_how_many_images_a_harmless_update_needs(limit, least):
-    sizes = (30, 50, 100, 200, 300, 500)
-    gate = LIMITS.model_copy(update={"forgotten_mean": limit, "together": least})
-    for past in (1, 10, 30):
-        powers = []
-        for images in sizes:
-            lost, gained = flips(np.random.default_rng(0), [0.0] * past, 0.02, images)
-            powers.append(float(decide(lost, gained, images, gate).accepted.mean()))
-        print(
-            f"\nharmless, churn 2%, mean limit {limit:.0%}, together {least}, {past} past, {sizes} images each: "
-            f"accepted {_list(powers)}"
-        )
-        assert powers[-1] > 0.9
+@pytest.mark.parametrize(
+    ("experiences", "images", "share", "everywhere"), [(10, 500, 0.04, True), (10, 100, 0.1, False)]
+)
+def test_a_class_wholly_lost_is_not_accepted(experiences, images, share, everywhere):
+    without, guarded = verdict.class_lost(experiences, images, share, everywhere, nights=NIGHTS)
+    assert without > 0.8
+    assert guarded == 0
 
 
-def lineages(gate, nights, drop=0.0, churn=0.02, choose=None, past=10, images=500, start=0.9, count=40):
-    """True scores [nights + 1, count] of lineages, and how their last candidate was decided.
-
-    Each night's candidate loses `drop` of the images its parent knows and flips `churn` both ways. One that is not
-    accepted leaves the parent where it is, and the next night tries again. `gate` decides on arrays of answers
-    [count, past, images] of the reference, the parent and the candidate; `choose` says where the champion becomes the
-    reference.
-    """
-    rng = np.random.default_rng(0)
-    champion = rng.random((count, past, images)) < start
-    reference, true, history = champion.copy(), np.full(count, start), [np.full(count, start)]
-    for look in range(1, nights + 1):
-        chance = rng.random(champion.shape)
-        lose, win = (churn + drop) / true, churn / (1 - true)
-        candidate = np.where(champion, chance >= lose[:, None, None], chance < win[:, None, None])
-        decisions = gate(reference, champion, candidate)
-        champion = np.where(decisions.accepted[:, None, None], candidate, champion)
-        true = true - drop * decisions.accepted
-        history.append(true)
-        if look < nights:
-            better = (choose or by_evidence)(champion, reference, look)
-            reference = np.where(better[..., None], champion, reference)
-    return np.array(history), decisions, float(reference.mean()) - start
+def test_the_guard_lets_harmless_updates_through_with_many_classes():
+    assert max(verdict.class_harmless(100, images, 0.1, nights=300) for images in (6, 10, 20, 200)) <= 0.02
+    assert max(verdict.class_harmless(1000, images, 0.05, nights=100) for images in (6, 10, 20, 200)) <= 0.02
 
 
-def counts(before, after):
-    return (before & ~after).sum(-1), (~before & after).sum(-1)
+def test_a_class_wholly_lost_is_not_accepted_by_being_tried_often_enough():
+    assert max(verdict.class_over_attempts(images, 1.0, lineages=NIGHTS) for images in (10, 20, 200)) <= 0.01
+    assert max(verdict.class_over_attempts(images, 0.95, lineages=NIGHTS) for images in (15, 20, 200)) <= 0.01
 
 
-def by_evidence(candidate, reference, look, spread=True):
-    """`certainly_better` at confidence 0.95 for arrays of answers, its error spread over all looks or not."""
-    worse, better = counts(reference, candidate)
-    return tango_lower(better, worse, candidate.shape[-1], 0.05 / (look * (look + 1)) if spread else 0.05) > 0
+def test_a_new_batch_is_judged_alone():
+    shown, few, refused = verdict.learned_alone(40, 0.5, NIGHTS)
+    assert (shown < 0.01, few < 0.2, refused < 0.2) == (
+        True,
+        True,
+        True,
+    )  # labels at random of two classes: mostly held up
+    assert verdict.learned_alone(200, 0.6, NIGHTS)[0] <= 0.05
+    assert verdict.learned_alone(500, 0.5, NIGHTS)[2] > 0.9
+    shown, few, _ = verdict.learned_alone(20, 0.8, NIGHTS)
+    assert shown + few > 0.97
 
 
-def every_look_at_5_percent(candidate, reference, look):
-    return by_evidence(candidate, reference, look, spread=False)
-
-
-def the_highest(candidate, reference, look):
-    return candidate.sum(-1) > reference.sum(-1)
-
-
-def against_reference(reference, champion, candidate):
-    return decide(*counts(reference, candidate), candidate.shape[-1])
-
-
-def against_parent(reference, champion, candidate):
-    return decide(*counts(champion, candidate), candidate.shape[-1])
-
-
-def mean_drop_of_2_percent(reference, champion, candidate):
-    accepted = (champion.mean((-2, -1)) - candidate.mean((-2, -1))) <= 0.02
-    return Decisions(accepted, ~accepted)
-
-
-def always(reference, champion, candidate):
-    """Whatever comes becomes the champion; what the gate would have said is kept as refused."""
-    would = against_reference(reference, champion, candidate)
-    return Decisions(np.ones(len(candidate), dtype=bool), ~would.accepted)
+def test_images_that_depend_on_each_other_make_the_bounds_too_narrow():
+    """The weakness that remains: measured, so that the page can say how much."""
+    told = [verdict.in_clusters(10, 200, correlation, NIGHTS) for correlation in (0.0, 0.2, 1.0)]
+    assert told[0] <= 0.05 < told[1] < told[2]
 
 
 def test_choosing_reference_versions_in_arrays_is_choosing_them_one_by_one():
@@ -279,48 +174,29 @@ def test_choosing_reference_versions_in_arrays_is_choosing_them_one_by_one():
         certainly_better(c.astype(np.float64), r.astype(np.float64), 0.95, look=3)
         for c, r in zip(candidate[0], reference[0], strict=True)
     ]
-    assert by_evidence(candidate, reference, 3)[0].tolist() == one_by_one
+    assert by_evidence(candidate, reference, np.array([[3]]))[0].tolist() == one_by_one
     assert 0 < sum(one_by_one) < 30
 
 
 def test_slow_decay_is_stopped_before_the_limit_is_passed_by_much():
     """0.3% lost a night, from 90%, limit 3%: the parent alone looks harmless every night."""
-    ours, _, _ = lineages(against_reference, nights=30, drop=0.003)
-    parent, _, _ = lineages(against_parent, nights=30, drop=0.003)
-    point, _, _ = lineages(mean_drop_of_2_percent, nights=30, drop=0.003)
+    stream = Stream(drop=0.003, nights=30, lineages=12)
+    ours = play(stream, against_reference(STRICT)).true.mean(-1)
     first = np.argmax(np.diff(ours, axis=0) == 0, axis=0) + 1
-    print(f"\nslow decay, first stopped in night {np.median(first):.0f} (5-95%: {np.quantile(first, [0.05, 0.95])})")
-    for name, history in (("reference", ours), ("parent, with confidence", parent), ("parent, mean drop > 2%", point)):
-        print(f"  against {name}: true score after 30 nights {history[-1].mean():.1%}, lowest {history[-1].min():.1%}")
     assert np.quantile(first, 0.95) <= 12
-    assert ours[-1].mean() >= 0.9 - LIMITS.forgotten_mean - 0.003
-    assert parent[-1].mean() < 0.815
-    assert point[-1].mean() < 0.815
-
-
-def test_the_weakness_that_remains_many_looks_at_the_same_images():
-    """Every refused night is a new draw of a harmful candidate, and in the long run one in many is lucky."""
-    history, _, _ = lineages(against_reference, nights=120, drop=0.003)
-    for night_number in (30, 60, 120):
-        print(
-            f"\nslow decay, limit 3%: truly lost after {night_number} nights {0.9 - history[night_number].mean():.1%}"
-        )
-    assert 0.9 - history[120].mean() < 2 * LIMITS.forgotten_mean
+    assert ours[-1].mean() >= 0.9 - STRICT.forgotten_mean - 0.003
+    assert play(stream, verdict.against_parent).true[-1].mean() < 0.815
+    assert play(stream, verdict.point_scores).true[-1].mean() < 0.815
 
 
 def test_the_best_by_evidence_is_not_the_luckiest():
-    """Harmless updates for 30 and 100 nights: how far above the truth the reference is, and what that does."""
-    bias, accepted = {}, {}
-    for nights in (30, 100):
-        for choose in (the_highest, every_look_at_5_percent, by_evidence):
-            _, last, above = lineages(always, nights, churn=0.04, choose=choose)
-            key = choose.__name__, nights
-            bias[key], accepted[key] = above, 1 - float(last.refused.mean())
-            print(f"\nreference {key[0]}, {nights} nights: {above:.2%} too high, harmless accepted {accepted[key]:.0%}")
-    assert bias["by_evidence", 100] < 0.005 < 0.015 < bias["every_look_at_5_percent", 100] < bias["the_highest", 100]
-    assert accepted["by_evidence", 100] >= 0.95
-    assert accepted["the_highest", 100] <= 0.05
+    """Harmless updates for 60 nights: how far above the truth the reference is, and what that does."""
 
+    def last(choose) -> tuple[float, Decisions]:
+        told = play(Stream(churn=0.04, nights=60, lineages=15), verdict.always, choose)
+        return told.above, told.last
 
-def _list(rates):
-    return ", ".join(f"{rate:.1%}" for rate in rates)
+    (highest, anew, ours) = (last(choose) for choose in verdict.CHOICES.values())
+    assert ours[0] < 0.005 < 0.015 < anew[0] < highest[0]
+    assert ours[1].refused.mean() <= 0.1
+    assert highest[1].refused.mean() >= 0.8

@@ -143,4 +143,4 @@ def test_what_is_too_small_to_say_is_named():
 def test_an_attempt_after_the_first_says_so():
     findings = [finding("forgotten", "mean", 0.021, 0.009, 0.034, 0.03, "inconclusive", 1388)]
     told = reason("inconclusive", findings, attempt=3)
-    assert told.startswith("Inconclusive at attempt 3, each of which asks for more certainty: forgot 2.1% on average")
+    assert told.startswith("Inconclusive at attempt 3, which must be surer than a first: forgot 2.1% on average")
