@@ -369,7 +369,6 @@ def test_a_night_that_is_killed_anywhere_ends_as_if_it_never_was(
     assert learned_as(workspace, 1) == learned_as(week.workspace, 1)
 
     deliver(workspace.inbox / "others", OTHERS, 1)
-    kill(workspace, 3, "adapters.runs._log_files")
     kill(workspace, 3, "tasks.stages.run_keep")
     assert workspace.verdict.exists(), "judged,"
     assert len(registry.runs()) == 1, "but nobody was told"

@@ -83,13 +83,13 @@ class Interface:
 
     def start(self) -> None:
         """Start a night as the form does."""
-        with connected(PREFECT_API_URL=self.api) as client:
+        with connected(PREFECT_API_URL=self.api, PREFECT_CLIENT_MAX_RETRIES="5") as client:
             deployment = client.read_deployment_by_name("night/manual")
             client.create_flow_run_from_deployment(deployment.id, parameters={"request": LONG, "arrived": "2026-03-02"})
 
     def cancel(self) -> None:
         """Cancel the nights at work as the page does."""
-        with connected(PREFECT_API_URL=self.api) as client:
+        with connected(PREFECT_API_URL=self.api, PREFECT_CLIENT_MAX_RETRIES="5") as client:
             which = FlowRunFilter.model_validate({"state": {"type": {"any_": ["RUNNING"]}}})
             for run in client.read_flow_runs(flow_run_filter=which):
                 client.set_flow_run_state(run.id, Cancelling())

@@ -9,6 +9,7 @@ from flows import night as nights
 from flows.failures import SENTENCES, tell_in_sentences
 from flows.steps import PAUSES, may_pass
 from records.errors import Unavailable, WrongParameters
+from records.snapshot import Snapshot
 
 LOGS = ("prefect.flow_runs", "prefect.task_runs", "prefect.engine")
 
@@ -76,6 +77,21 @@ def test_a_registry_that_stays_away_is_one_sentence(tmp_path, new_workspace, run
     (error,) = (record for record in told if record.levelno >= logging.ERROR)
     assert (error.getMessage(), error.exc_info) == (str(raised.value), None)
     assert [record for record in told if nobody in record.getMessage()] == [error]
+
+
+def test_a_night_first_takes_back_what_a_killed_one_began_to_log(tmp_path, new_workspace):
+    from mlflow import MlflowClient
+
+    workspace = new_workspace(tmp_path / "workspace")
+    Snapshot(identity="aa", parent=0, classes=(), experiences=(), spec=None).write(
+        workspace.candidate / "snapshot.json"
+    )
+    assert nights.champion_step.fn(workspace) == (0, ())
+    client = MlflowClient(workspace.mlflow_address, workspace.mlflow_address)
+    experiment = client.create_experiment("retain")
+    run = client.create_run(experiment, tags={"identity": "aa"}).info.run_id
+    assert nights.champion_step.fn(workspace) == (0, ())
+    assert (client.get_run(run).info.status, client.search_runs([experiment])) == ("KILLED", [])
 
 
 def error_record(error: Exception) -> logging.LogRecord:
