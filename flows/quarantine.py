@@ -19,16 +19,18 @@ Entry = Annotated[
 
 @app.callback(invoke_without_command=True)
 def quarantine(context: typer.Context) -> None:
-    """Look at what did not pass the data gate; release it, corrected or not, or drop it.
+    """Look at what did not pass the data gate; release it, corrected or not, or drop it; hold a batch that is pending.
 
-    Two kinds of entries are here: batches that were held back as a whole, and
-    the refused images of batches that were admitted without them. Nothing of
-    either is lost: all images are in the archive, under their batch.
+    Three kinds of entries are here: batches that a check stopped as a whole;
+    batches that are held, by a person or because the gate could not look at
+    them; and the refused images of batches that were admitted without them.
+    Nothing is lost: all images are in the archive, under their batch.
 
     See what is there:    retain quarantine list
     Why, and what to do:  retain quarantine show 2026-03-02-3f
     Learn it after all:   retain quarantine release 2026-03-02-3f
     Give it up:           retain quarantine drop 2026-03-02-3f
+    Let a batch wait:     retain quarantine hold 2026-03-02-3f
     """
     if context.invoked_subcommand is None:
         print(context.get_help())
@@ -38,7 +40,7 @@ def quarantine(context: typer.Context) -> None:
 def list_entries(workspace: Where = Path(), as_json: AsJson = False) -> None:
     """One row an entry: batch, what it was delivered as, images, refused, age, why.
 
-    Batches that are held back as a whole are in colour; of the others only the
+    Batches that wait as a whole are in colour; of the others only the
     refused images are here. Below stands of which batches files were not taken,
     such as links or what came late, and where they lie.
 
@@ -170,30 +172,59 @@ def release(
 
 
 @app.command()
+def hold(
+    batch: Entry,
+    workspace: Where = Path(),
+    by: Annotated[str, typer.Option(help="Who holds it.", envvar="USER", metavar="NAME")] = "somebody",
+    note: Annotated[str, typer.Option(help="Why; kept with the batch.", metavar="TEXT")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Let a pending batch wait: no night learns it until it is released, and no other batch waits for it.
+
+    For a batch that passed the data gate and does harm, or that somebody wants
+    to look at first. Nothing of it moves. `retain quarantine release` lets it
+    go on, and `retain quarantine drop` gives it up.
+
+    Examples:
+      retain quarantine hold 2026-03-02-3f -w shop
+      retain quarantine hold 2026-03-02-3f -w shop --by ada --note "labels of camera 4"
+    """
+    from tasks.quarantine import release
+    from tasks.workspace import Workspace, alone
+
+    place = Workspace.open(workspace)
+    with screen.at_work(f"holding {batch}"), alone(place, "`retain quarantine hold`"):
+        told = release.hold(place, batch, by, note)
+    screen.print_json(told) if as_json else views.show_hold(told, place.root)
+
+
+@app.command()
 def drop(
     batch: Entry,
     workspace: Where = Path(),
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask, for scripts.", metavar=" ")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Give an entry up, after a question.
+    """Give an entry up, or a pending batch, after a question.
 
-    A batch that was held back leaves the archive; its history keeps it, and
-    the answer says how to get it back. Of a batch that was admitted only the
-    entry goes: the refused images stay in it, unlearned. To drop a correction
-    is to go back to what it corrected. Files of the delivery that were not
-    taken, such as links, stay in quarantine/BATCH/files.
+    A batch that was stopped, that is held, or that is pending without an entry
+    leaves the archive; its history keeps it, and the answer says how to get it
+    back. Of a batch that was admitted without some images only the entry goes:
+    they stay in it, unlearned; to drop it all, hold it first. To drop a
+    correction is to go back to what it corrected. Files of the delivery that
+    were not taken, such as links, stay in quarantine/BATCH/files.
 
     Examples:
       retain quarantine drop 2026-03-02-3f -w shop
       retain quarantine drop 2026-03-02-3f -w shop --yes
     """
-    from tasks.quarantine import holding, release
+    from tasks.quarantine import release
     from tasks.workspace import Workspace, alone
 
     place = Workspace.open(workspace)
-    report = holding.find(place, batch)
-    what = "what is known of its refused images" if report.admitted else screen.count(report.images, "image")
+    report = release.to_drop(place, batch)
+    images = screen.count(report.images, "image")
+    what = "what is known of its refused images" if report.admitted and report.checks else images
     if not yes and not _agreed(f"Drop {report.batch} ({screen.visible(report.source)}), {what}?"):
         screen.say("Nothing was dropped.")
         return

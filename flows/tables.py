@@ -180,7 +180,7 @@ def show_entries(entries: "Sequence[Entry]", today: date) -> None:
     table = _table(names, left=("batch", "delivered as", "why"))
     table.columns[1].no_wrap = table.columns[-1].no_wrap = False
     for entry in entries:
-        name = Text(entry.batch, style="" if entry.admitted else COLOURS["quarantined"])
+        name = Text(entry.batch, style="" if entry.admitted else COLOURS["held" if entry.held else "quarantined"])
         age = screen.count((today - entry.arrived).days, "day")
         source, why = Text(screen.visible(entry.source)), Text(screen.visible(entry.summary))
         table.add_row(name, source, f"{entry.images:,}", f"{entry.refused:,}", age, why)

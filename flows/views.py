@@ -105,7 +105,7 @@ def show_night(night: Night, workspace: Path) -> None:
     for name, sentence in night.waiting.items():
         screen.tell("waits", f"{name} {sentence}", "yellow")
     for report in night.quarantined:
-        _tell_quarantine("quarantined", report, workspace)
+        _tell_quarantine("held" if report.held else "quarantined", report, workspace)
     for report in night.refusals:
         _tell_quarantine("refused", report, workspace)
     for batch in night.learned:
@@ -122,7 +122,8 @@ def show_night(night: Night, workspace: Path) -> None:
 
 def _tell_quarantine(label: str, report: Report, workspace: Path) -> None:
     part = f": {_images(report)} of {report.images:,}" if report.admitted else ""
-    screen.tell(label, f"{report.batch} ({report.source}){part}", "" if report.admitted else COLOURS["quarantined"])
+    colour = "" if report.admitted else COLOURS["held" if report.held else "quarantined"]
+    screen.tell(label, f"{report.batch} ({report.source}){part}", colour)
     screen.tell("", report.summary)
     screen.tell("", screen.place(workspace / "quarantine" / report.batch / "report.html"))
 
@@ -174,10 +175,12 @@ def show_status(told: "Status", workspace: Path) -> None:
         screen.tell("quarantine", "nothing")
     for number, report in enumerate(told.quarantine):
         _tell_quarantine("" if number else "quarantine", report, workspace)
+    for number, report in enumerate(told.held):
+        _tell_quarantine("" if number else "held", report, workspace)
     for number, report in enumerate(told.refused):
         _tell_quarantine("" if number else "refused", report, workspace)
     screen.say()
-    if told.quarantine or told.refused:
+    if told.quarantine or told.held or told.refused:
         screen.say(f"To look at what was refused, and decide: {screen.command('quarantine list', workspace)}")
     if told.last is not None and told.last.version is None and word(told.last) in ("held", "inconclusive"):
         say_approve(told.last.run, workspace)
@@ -280,9 +283,17 @@ def show_release(told: "Released", workspace: Path) -> None:
         screen.say(f"Released: the next night learns {told.batch}{without}.", "green")
         screen.say(told.report.summary)
         return
-    screen.say(f"{told.batch} {'is in' if corrected else 'stays in'} quarantine.", COLOURS["quarantined"])
+    where = "held" if told.report.held else "in quarantine"
+    screen.say(f"{told.batch} {'is' if corrected else 'stays'} {where}.", COLOURS["quarantined"])
     screen.say(told.report.summary)
     screen.say(f"Why: {screen.command(f'quarantine show {told.batch}', workspace)}")
+
+
+def show_hold(report: Report, workspace: Path) -> None:
+    """What waits from now on, and how it goes on."""
+    screen.say(f"{report.batch} ({report.source}) waits, and no other batch waits for it. {report.summary}", "yellow")
+    screen.say(f"To let it go on: {screen.command(f'quarantine release {report.batch}', workspace)}")
+    screen.say(f"To give it up: {screen.command(f'quarantine drop {report.batch}', workspace)}")
 
 
 def show_drop(told: "Dropped", workspace: Path) -> None:

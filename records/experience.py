@@ -57,6 +57,20 @@ class Check(Record):
     """For checks of drift: the two distributions."""
 
 
+class Hold(Record):
+    """A batch waits although no check refused it. It delays no other, and is learned once it is released."""
+
+    by: str
+    """Who says so; `retain` itself, if the gate could not be asked."""
+    why: str
+    """In words, on one line."""
+
+    def sentence(self) -> str:
+        """For the report's summary."""
+        why = f": {self.why}" if self.why else ""
+        return f"Held by {self.by}{why}" if why.endswith((".", "!", "?")) else f"Held by {self.by}{why}."
+
+
 class Report(Record):
     """What the data gate says of one batch."""
 
@@ -67,6 +81,8 @@ class Report(Record):
     summary: str
     """One sentence: admitted or not, and why."""
     checks: tuple[Check, ...]
+    held: Hold | None = None
+    """If it is not admitted although no check stops it."""
 
     def refused_rows(self) -> tuple[int, ...]:
         """Rows that are not learned, sorted, each once."""

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import pandas as pd
 import pyarrow.parquet as parquet
 
+from records.errors import WrongInput
 from records.experience import Report
 from records.record import Record
 from records.registration import Registration
@@ -13,6 +14,7 @@ from records.runs import RunFacts, VersionFacts
 from tasks.evaluate import OUTCOMES
 from tasks.intake.deliveries import printable
 from tasks.intake.inbox import named_beside, waiting
+from tasks.intake.ingest import list_batches
 from tasks.intake.readiness import unready
 from tasks.quarantine.holding import pending, reports
 from tasks.register import approve
@@ -36,7 +38,9 @@ class Status(Record):
     waiting: dict[str, str] = {}
     """Those of them that are not ready yet, with what was seen and what they wait for."""
     quarantine: tuple[Report, ...]
-    """Of batches that are held back."""
+    """Of batches that a check stops."""
+    held: tuple[Report, ...] = ()
+    """Of batches that no check stops: a person does, or the data gate could not look at them."""
     refused: tuple[Report, ...]
     """Of admitted batches, of which images were refused that wait for a person."""
     last: RunFacts | None
@@ -90,7 +94,8 @@ def status_of(workspace: Workspace) -> Status:
         pending=pending(workspace, learned),
         inbox=tuple(printable(delivery.name) for delivery in deliveries),
         waiting={printable(delivery.name): sentence for delivery, sentence in left.items()},
-        quarantine=tuple(report for report in kept if not report.admitted),
+        quarantine=tuple(report for report in kept if not report.admitted and report.held is None),
+        held=tuple(report for report in kept if report.held is not None),
         refused=tuple(report for report in kept if report.admitted),
         last=runs[0] if runs else None,
     )
@@ -140,11 +145,24 @@ def outcomes_of(workspace: Workspace, version: int) -> pd.DataFrame:
 def approve_run(workspace: Workspace, run: str, by: str, note: str, overrule: bool) -> Registration:
     """Make the candidate of `run` the champion on a person's word.
 
-    Raises `WrongInput` if there is no such run, or if it was refused and `overrule` is not set.
+    Raises `WrongInput` if there is no such run, if it was refused and `overrule` is not set, or if what it learned is
+    held or was dropped since.
     """
-    return approve(
-        run, by, note, archive_of(workspace), registry_of(workspace), params_of(workspace).register_, overrule
-    )
+    registry = registry_of(workspace)
+    _refuse_what_is_away(workspace, registry.run(run).batches)
+    return approve(run, by, note, archive_of(workspace), registry, params_of(workspace).register_, overrule)
+
+
+def _refuse_what_is_away(workspace: Workspace, batches: Sequence[str]) -> None:
+    held = {report.batch: report.held for report in reports(workspace) if report.held is not None}
+    for batch in batches:
+        if batch in held:
+            raise WrongInput(
+                f"The run learned {batch}, which waits. {held[batch].sentence()} "
+                f"Release it first: `retain quarantine release {batch}`."
+            )
+        if batch not in list_batches(workspace.batches):
+            raise WrongInput(f"The run learned {batch}, which was dropped since, so it cannot be let in any more.")
 
 
 def _changes(rows: pd.DataFrame, by: str, tables: Sequence[pd.DataFrame]) -> tuple[Change, ...]:

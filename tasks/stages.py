@@ -6,16 +6,20 @@ same files give the same verdict whoever runs them.
 
 import contextlib
 import json
+import logging
 import math
 import os
 import shutil
 import sqlite3
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import date
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import pandas as pd
 import pyarrow.parquet as parquet
@@ -36,8 +40,9 @@ from records.verdict import Verdict
 from tasks import identity as identities
 from tasks import launch
 from tasks.evaluate import evaluate, read_pairs
+from tasks.gate import alone
 from tasks.gate.champion import Champion, Model, Thumbnails
-from tasks.gate.earlier import LOOKED_UP, earlier_images, is_damaged, remove_index
+from tasks.gate.earlier import LOOKED_UP, EarlierImages, earlier_images, is_damaged, remove_index
 from tasks.gate.validate import validate
 from tasks.intake.ingest import read_batch
 from tasks.judge import judge
@@ -45,6 +50,10 @@ from tasks.params import Params, read_params
 from tasks.register import night_facts, register
 from tasks.update import update
 from tasks.workspace import Workspace
+
+log = logging.getLogger("retain")
+
+Asked = TypeVar("Asked")
 
 FACTS = [
     "image", "path", "label", "split", "sha256", "bytes", "problem", "detail", "format", "mode", "width", "height",
@@ -138,14 +147,9 @@ def run_validate(
     If none passes, the experiences of the run before stay: run.json still names them. Without `keep` nothing is
     written below `night/`: somebody only asks.
     """
-    run = run or workspace.run_file()
-    try:
-        experiences, reports = _asked(workspace, run)
-    except sqlite3.DatabaseError as error:
-        if not is_damaged(error):
-            raise Unavailable(f"The index of earlier images, {workspace.index}, cannot be used: {error}.") from error
-        remove_index(workspace.index)
-        experiences, reports = _asked(workspace, run)
+    answers = _answers(workspace, run or workspace.run_file())
+    reports = [answer.report for answer in answers]
+    experiences = [answer.experience for answer in answers if answer.experience is not None]
     if keep:
         _write_all(workspace.reports, reports)
     if keep and experiences:
@@ -153,31 +157,101 @@ def run_validate(
     return tuple(experiences), tuple(reports)
 
 
-def _asked(workspace: Workspace, run: RunFile) -> tuple[list[Experience], list[Report]]:
+def _answers(workspace: Workspace, run: RunFile) -> list[alone.Answer]:
     """Each batch of a run, asked on its own, with those before it counting as earlier."""
-    params = read_params(workspace.params, run.overrides)
+    fetch_data(workspace, run.batches)
+    before = alone.left_by_another(workspace.asking)
+    if not before:
+        return _with_index(workspace, partial(_answers_here, workspace, run))
+    log.warning("A process ended while it looked at %s; each batch is looked at in a process of its own.", before)
+    answers: list[alone.Answer] = []
+    for question in _questions(workspace, run, answers):
+        answers.append(alone.ask_alone(question, read_batch(workspace.batches, question.batch)))
+    workspace.asking.unlink(missing_ok=True)
+    return answers
+
+
+def _answers_here(workspace: Workspace, run: RunFile) -> list[alone.Answer]:
+    answers: list[alone.Answer] = []
+    with gate_of(workspace, run) as gate:
+        for question in _questions(workspace, run, answers):
+            with alone.noted(workspace.asking, question.batch):
+                answers.append(gate.answer(question))
+    return answers
+
+
+def _questions(workspace: Workspace, run: RunFile, answers: Sequence[alone.Answer]) -> Iterator[alone.Question]:
+    """One batch after the other; `answers` has those to the questions before."""
+    for name in run.batches:
+        tonight = tuple(answer.experience for answer in answers if answer.experience is not None)
+        yield alone.Question(root=workspace.root, batch=name, run=run, tonight=tonight)
+
+
+def answer(question: alone.Question) -> alone.Answer:
+    """What the data gate says of one batch, in a process that looks at nothing else."""
+    workspace = Workspace(question.root)
+    return _with_index(workspace, partial(_answer_here, workspace, question))
+
+
+def _answer_here(workspace: Workspace, question: alone.Question) -> alone.Answer:
+    with gate_of(workspace, question.run) as gate:
+        for experience in question.tonight:
+            gate.earlier.add(experience, partial(facts_of, workspace, experience.batch, LOOKED_UP))
+        return gate.answer(question)
+
+
+def _with_index(workspace: Workspace, ask: Callable[[], Asked]) -> Asked:
+    """Ask; should the index of earlier images be none any more, once more with a new one."""
+    try:
+        return ask()
+    except sqlite3.DatabaseError as error:
+        if not is_damaged(error):
+            raise Unavailable(f"The index of earlier images, {workspace.index}, cannot be used: {error}.") from error
+        remove_index(workspace.index)
+        return ask()
+
+
+@dataclass(frozen=True)
+class Gate:
+    """The data gate of a run: all that a batch is held against."""
+
+    workspace: Workspace
+    params: Params
+    parent: Snapshot
+    champion: Champion
+    earlier: EarlierImages
+
+    def answer(self, question: alone.Question) -> alone.Answer:
+        """Ask about a batch; if it is admitted, its images count as earlier ones. One that cannot be looked at is held
+        back, whatever was raised."""
+        batch = read_batch(self.workspace.batches, question.batch)
+        named = tuple(sorted({name for experience in question.tonight for name in experience.classes}))
+        try:
+            facts = facts_of(self.workspace, batch.id)
+            experience, report = validate(
+                facts, batch, self.earlier, self.parent.classes, self.params.validation, self.champion, named
+            )
+            self.earlier.add(experience, facts)
+        except RejectedBatch as rejected:
+            return alone.Answer(report=rejected.report)
+        except Exception as error:
+            if not alone.is_its_own(error):
+                raise
+            log.warning("%s is held: %s", batch.id, alone.clause(error))
+            return alone.unanswered(batch, alone.clause(error))
+        return alone.Answer(report=report, experience=experience)
+
+
+@contextmanager
+def gate_of(workspace: Workspace, run: RunFile) -> Iterator[Gate]:
+    """The data gate for a run, with what its parent has learned."""
     parent = snapshot_of(workspace, run.parent)
-    fetch_data(workspace, (*run.batches, *(e.batch for e in parent.experiences)))
-    champion = champion_of(workspace, run.parent)
-    experiences: list[Experience] = []
-    reports: list[Report] = []
+    fetch_data(workspace, [experience.batch for experience in parent.experiences])
+    params, champion = read_params(workspace.params, run.overrides), champion_of(workspace, run.parent)
     with earlier_images(
         workspace.index, parent.experiences, lambda e: facts_of(workspace, e.batch, LOOKED_UP)
     ) as earlier:
-        for name in run.batches:
-            batch, facts = read_batch(workspace.batches, name), facts_of(workspace, name)
-            try:
-                tonight = tuple(sorted({name for e in experiences for name in e.classes}))
-                experience, report = validate(
-                    facts, batch, earlier, parent.classes, params.validation, champion, tonight
-                )
-            except RejectedBatch as rejected:
-                report = rejected.report
-            else:
-                experiences.append(experience)
-                earlier.add(experience, facts)
-            reports.append(report)
-    return experiences, reports
+        yield Gate(workspace, params, parent, champion, earlier)
 
 
 def champion_of(workspace: Workspace, version: int) -> Champion:

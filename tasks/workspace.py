@@ -137,6 +137,11 @@ class Workspace:
         return self.state / "earlier.sqlite"
 
     @property
+    def asking(self) -> Path:
+        """Which batch the data gate looks at; there only meanwhile, and after a process that ended over it."""
+        return self.state / "asking"
+
+    @property
     def unfinished(self) -> Path:
         """What an update that is at work has reached, for the case that it is interrupted."""
         return self.state / "unfinished.safetensors"

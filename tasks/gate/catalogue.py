@@ -6,6 +6,7 @@ A new check is a family in a file of its own below `checks/` and a line here; do
 from collections.abc import Mapping
 
 from tasks.gate.checks.base import BatchCheck, Check, Family, ImageCheck
+from tasks.gate.checks.classes import CLASSES
 from tasks.gate.checks.drift import DRIFT
 from tasks.gate.checks.files import FILES
 from tasks.gate.checks.identity import IDENTITY
@@ -13,7 +14,7 @@ from tasks.gate.checks.labels import LABELS
 from tasks.gate.checks.quality import QUALITY
 from tasks.gate.checks.whole import WHOLE
 
-FAMILIES: tuple[Family, ...] = (WHOLE, FILES, LABELS, QUALITY, IDENTITY, DRIFT)
+FAMILIES: tuple[Family, ...] = (WHOLE, FILES, LABELS, QUALITY, IDENTITY, CLASSES, DRIFT)
 
 CHECKS: tuple[Check, ...] = tuple(check for family in FAMILIES for check in family.checks)
 IMAGE_CHECKS = tuple(check for check in CHECKS if isinstance(check, ImageCheck))

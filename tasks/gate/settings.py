@@ -49,6 +49,8 @@ class ValidateParams(Record):
     new_classes: Literal["allow", "ask", "refuse"] = "allow"
     """What happens to labels that the current model does not know: they are learned; a person is asked, and the batch
     waits in quarantine; or their images are refused. While it knows none, all are learned."""
+    min_train_new_class: int = Field(default=1, ge=0)
+    """Fewest different images for training with which a class may begin; the images of a class with fewer wait."""
     min_train_per_class: int = Field(default=5, ge=0)
     """Fewest images for training that a class should have; fewer are reported."""
     min_test_per_class: int = Field(default=5, ge=0)

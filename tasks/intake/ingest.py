@@ -28,7 +28,7 @@ from records.errors import UnreadableBatch, WrongInput
 from records.record import Record
 from tasks.gate.words import plain
 from tasks.intake.allowance import USUAL, Caps
-from tasks.intake.deliveries import Delivery, Item, label_problem, read_delivery
+from tasks.intake.deliveries import LONGEST_LABEL, Delivery, Item, label_problem, read_delivery
 from tasks.intake.handles import Root
 from tasks.intake.processes import Limits, affordable, guarded, in_order, one_by_one
 from tasks.intake.reading import Reader, close_kept
@@ -50,6 +50,9 @@ LISTING_SECONDS, MOST_LISTING_SECONDS = 120, 3600
 """Processor time for that, least and most."""
 LISTED_BYTES = 16 * 2**20
 """For so many bytes directly in a delivery it may take a second more."""
+
+LONGEST_PATH = 4096
+"""Characters; no file has a longer one, so a row with a longer one names none."""
 
 
 class Examined(NamedTuple):
@@ -258,10 +261,16 @@ def _batch(delivery: Delivery, arrived: date, digest: str, shards: tuple[Shard, 
         arrived=arrived,
         source=delivery.name,
         images=len(delivery.items),
-        classes=tuple(sorted({item.label for item in delivery.items if item.label})),
+        classes=tuple(sorted({cut(item.label, LONGEST_LABEL) for item in delivery.items if item.label})),
         columns=delivery.columns,
         shards=shards,
     )
+
+
+def cut(text: str, most: int) -> str:
+    """A text that is kept: if it is longer than `most` characters, so many of them and an ellipsis. So it stays too
+    long for whoever asks again."""
+    return text if len(text) <= most else f"{text[:most]}…"
 
 
 def _identity(item: Item, found: Facts) -> bytes:
@@ -381,7 +390,13 @@ def _examined_part(
     values: dict[str, Sequence[object]] = dict(zip(Facts._fields, zip(*found, strict=True), strict=True))
     further = zip(*(item.columns for item in items), strict=True)
     values |= {f"user.{name}": column for name, column in zip(columns, further, strict=True)}
-    values |= {"path": [item.path for item in items], "label": [item.label for item in items], "encoded": encoded}
+    # What is longer names no class and no file. A table compresses it to nothing, and whoever reads the batch would
+    # hold it once a row.
+    values |= {
+        "path": [cut(item.path, LONGEST_PATH) for item in items],
+        "label": [cut(item.label, LONGEST_LABEL) for item in items],
+        "encoded": encoded,
+    }
     schema = shard_schema(columns).remove(SPLIT)
     arrays = [column(values[field.name], field.type) for field in schema]
     identity = b"".join(map(_identity, items, found))

@@ -10,6 +10,7 @@ are not seen. Unlike there, the members of a sample need not follow each other, 
 """
 
 import json
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -210,6 +211,8 @@ def _label_of(known: Mapping[str, Any]) -> str | None:
         return None
     if not _is_scalar(label):
         raise _BadText("label in its .json is neither text nor a number")
+    if isinstance(label, bool) or (isinstance(label, float) and not math.isfinite(label)):
+        raise _BadText(f"label in its .json is {json.dumps(label)}, which names no class; write a name in quotes")
     return _text(label).strip()
 
 

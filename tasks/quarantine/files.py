@@ -1,13 +1,15 @@
 """Images of a quarantine entry as files, for a person to look at and correct, and the way back.
 
 The folder holds `images/<row>.<format>`, names that are made here, and `manifest.csv`. In a copy of it a person deletes
-lines and changes labels. In a cell, a leading `=`, `+`, `-`, `@`, tab or line break would be a formula to a spreadsheet
-program (OWASP, "CSV Injection"), so an apostrophe is put in front, and another one in front of a leading apostrophe;
-one is taken away again when the manifest comes back.
+lines and changes labels. To a spreadsheet program a cell that begins with `=`, `+`, `-`, `@`, in full width too, a tab
+or a line break is a formula (OWASP, "CSV Injection"), and where numbers have a comma, a semicolon ends a cell. So an
+apostrophe is put in front of each of these, at the beginning and behind whatever may separate cells, and another one in
+front of an apostrophe that stands there; one is taken away again when the manifest comes back.
 """
 
 import csv
 import shutil
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -28,7 +30,11 @@ COLUMNS = ("path", "label", "row", "reason", "original", "batch", "lists")
 REFUSED, ALL = "refused", "all"
 """What a manifest lists, in each of its lines: the refused images of a batch, or all that are not learned."""
 ENDINGS = {"PNG": "png", "JPEG": "jpg", "WEBP": "webp", "BMP": "bmp", "TIFF": "tif", "GIF": "gif"}
-FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "'")
+FORMULA = "=+-@\u2212\t\r\n"
+"""What a formula may begin with, the sign for minus included; full width forms are what Unicode says that they are."""
+SEPARATORS = ";,|\t\r\n"
+SKIPPED = ' "\u00a0'
+"""May stand between the beginning of a cell and its formula."""
 
 
 @dataclass(frozen=True)
@@ -165,8 +171,32 @@ def _reasons(report: Report) -> dict[int, str]:
 
 
 def _protected(text: str) -> str:
-    return f"'{text}" if text.startswith(FORMULA) else text
+    out, begins = [], True
+    for letter in text:
+        out.append(f"'{letter}" if begins and _dangerous(letter) else letter)
+        begins = _plain(letter) in SEPARATORS or (begins and letter in SKIPPED)
+    return "".join(out)
 
 
 def _restored(text: str) -> str:
-    return text[1:] if text.startswith("'") and text[1:].startswith(FORMULA) else text
+    """What `_protected` was given, and text that nobody protected as it is."""
+    out, begins, letters = [], True, iter(text)
+    for letter in letters:
+        if begins and letter == "'":
+            following = next(letters, "")
+            out.append(following if following and _dangerous(following) else letter + following)
+            letter = following or letter
+        else:
+            out.append(letter)
+        begins = _plain(letter) in SEPARATORS or (begins and letter in SKIPPED)
+    return "".join(out)
+
+
+def _dangerous(letter: str) -> bool:
+    return letter == "'" or _plain(letter) in FORMULA
+
+
+def _plain(letter: str) -> str:
+    """Of a letter in full width the usual one."""
+    usual = unicodedata.normalize("NFKC", letter)
+    return usual if len(usual) == 1 else letter

@@ -1,8 +1,9 @@
 """Quarantine: what did not pass keeps its place in the archive and gets a report that a person can act on.
 
-An entry is a report in `quarantine/<batch>/`, of one of two kinds. A batch that was not admitted is held back as long
-as its entry is there. Of an admitted batch, the images that were refused have an entry; it holds nothing back. Where
-the images are never depends on this: each lies in its batch, and nowhere else.
+An entry is a report in `quarantine/<batch>/`, of one of three kinds. A batch that was not admitted is held back as long
+as its entry is there. So is one that is held: no check stops it, but a person does, or the gate could not look at it.
+Of an admitted batch, the images that were refused have an entry; it holds nothing back. Where the images are never
+depends on this: each lies in its batch, and nowhere else.
 
 An entry goes when a person releases or drops it. What still waits is read from the archive: a batch that a correction
 replaces has no entry, and of an admitted one only those refused images wait that no correction holds.
@@ -19,11 +20,12 @@ from records.batch import Batch
 from records.errors import WrongInput
 from records.experience import Report
 from records.record import Record
+from tasks.gate.words import plain
 from tasks.intake.inbox import kept_aside
 from tasks.intake.ingest import list_batches, read_batch
 from tasks.intake.rows import read_rows
 from tasks.quarantine.exhibits import exhibits
-from tasks.quarantine.report import report_html
+from tasks.quarantine.report import NOTHING, report_html
 from tasks.workspace import Workspace
 
 
@@ -42,6 +44,8 @@ class Entry(Record):
     summary: str
     page: str
     """Path of the report for people."""
+    held: bool = False
+    """True if it waits although no check stops it."""
     not_taken: int = 0
     """Files of the delivery that are in no batch: links, files that came late. They lie beside the report."""
 
@@ -63,10 +67,13 @@ def set_aside(workspace: Workspace, report: Report) -> Path:
     """Write the report as a page and as JSON, and commit both to Git; gives the page's path."""
     page, record = files_of(workspace, report.batch)
     page.parent.mkdir(parents=True, exist_ok=True)
-    page.write_text(report_html(report, exhibits(workspace, report)), encoding="utf-8")
+    # What no check has looked at is not opened here either: it may be what the gate did not survive.
+    shown = exhibits(workspace, report) if report.checks else NOTHING
+    page.write_text(report_html(report, shown), encoding="utf-8")
     # Last, since the entry is there from the moment that its record is.
     report.write(record)
     what = f"Set aside images of {report.batch}" if report.admitted else f"Quarantine {report.batch}"
+    what = f"Hold {report.batch} by {report.held.by}" if report.held else what
     DataStore(workspace.root).commit_files([page, record], what)
     return page
 
@@ -120,31 +127,38 @@ def entries(workspace: Workspace) -> tuple[Entry, ...]:
             admitted=report.admitted,
             summary=report.summary,
             page=str(files_of(workspace, report.batch)[0]),
+            held=report.held is not None,
             not_taken=not_taken(workspace, report.batch),
         )
         for report in reports(workspace)
     )
 
 
-def find(workspace: Workspace, beginning: str) -> Report:
-    """The report of the entry whose batch's id begins so.
+def find(workspace: Workspace, beginning: str, beside: Sequence[str] = ()) -> Report:
+    """The report of the entry whose batch's id begins so; of a batch `beside` the quarantine a report without checks.
 
     Raises `WrongInput` if there is none or more than one, and says what became of a batch that was corrected.
     """
-    known = reports(workspace)
-    fitting = [report for report in known if report.batch.startswith(beginning)] if beginning else []
-    exact = [report for report in fitting if report.batch == beginning]
-    if len(exact or fitting) == 1:
-        return (exact or fitting)[0]
+    known = {report.batch: report for report in reports(workspace)}
+    names = sorted({*known, *beside})
+    fitting = [name for name in names if name.startswith(beginning)] if beginning else []
+    fitting = [name for name in fitting if name == beginning] or fitting
+    if len(fitting) == 1:
+        return known.get(fitting[0]) or _unasked(read_batch(workspace.batches, fitting[0]))
     if fitting:
-        raise WrongInput(f"'{beginning}' fits {_listed([r.batch for r in fitting])}. Write more of the id.")
+        raise WrongInput(f"'{beginning}' fits {_listed(fitting)}. Write more of the id.")
     for batch in _batches(workspace) if beginning else ():
         if batch.corrects.startswith(beginning):
             raise WrongInput(f"{batch.corrects} is not in quarantine any more: it was corrected as {batch.id}.")
-    there = (
-        f"there {'is' if len(known) == 1 else 'are'} {_listed([r.batch for r in known])}" if known else "it is empty"
+    there = f"there {'is' if len(names) == 1 else 'are'} {_listed(names)}" if names else "it is empty"
+    where = "quarantine or pending" if beside else "quarantine"
+    raise WrongInput(f"Nothing in {where} begins with '{beginning}'; {there}.")
+
+
+def _unasked(batch: Batch) -> Report:
+    return Report(
+        batch=batch.id, source=plain(batch.source), images=batch.images, admitted=True, summary="Pending.", checks=()
     )
-    raise WrongInput(f"Nothing in quarantine begins with '{beginning}'; {there}.")
 
 
 def pending(workspace: Workspace, learned: Sequence[str]) -> tuple[str, ...]:

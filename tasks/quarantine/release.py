@@ -1,4 +1,4 @@
-"""What a person decides about an entry of the quarantine: ask again, correct, give up.
+"""What a person decides about an entry of the quarantine: ask again, correct, give up. A pending batch can wait or go.
 
 Whatever a command was doing when it was killed: either the entry is still there, or the correction is in the archive
 and `finish` commits it. So the same command again, or the next night, goes on.
@@ -12,7 +12,7 @@ from pathlib import Path
 from adapters.datastore import DataStore
 from records.batch import Batch
 from records.errors import WrongInput
-from records.experience import Check, Report
+from records.experience import Check, Hold, Report
 from records.record import Record
 from records.registration import RunFile
 from tasks.gate.checks.files import FAULTS
@@ -105,19 +105,55 @@ def release(workspace: Workspace, beginning: str, wish: Wish, day: date) -> Rele
     return Released(entry=report.batch, batch=asked, report=told, waiting=waiting)
 
 
-def drop(workspace: Workspace, beginning: str) -> Dropped:
-    """Give an entry up. A batch that was held back leaves the archive's head; history keeps it.
+def hold(workspace: Workspace, beginning: str, by: str, note: str) -> Report:
+    """Let a pending batch wait until somebody releases it; no other waits for it. Gives what its entry says.
 
-    If it was itself a correction, what it corrected is in quarantine again, as before. Raises `WrongInput` if there is
-    no such entry.
+    Raises `WrongInput` if there is no such batch, or if it waits already or is learned.
+    """
+    holding.finish(workspace)
+    report = holding.find(workspace, beginning, _pending(workspace))
+    if report.held is not None:
+        raise WrongInput(f"{report.batch} waits already. {report.held.sentence()}")
+    if not report.admitted:
+        raise WrongInput(f"{report.batch} is in quarantine, and no night learns it until it is released.")
+    if report.batch not in _pending(workspace):
+        raise WrongInput(f"{report.batch} is learned. `retain rollback` goes back to a version that does not know it.")
+    told = Hold(by=plain(by), why=plain(note))
+    held = report.model_copy(update={"admitted": False, "held": told, "summary": told.sentence()})
+    holding.set_aside(workspace, held)
+    return held
+
+
+def to_drop(workspace: Workspace, beginning: str) -> Report:
+    """What `drop` would give up: an entry of the quarantine, or a pending batch, whose report then has no checks.
+
+    Raises `WrongInput` if there is no such batch, or if a version that a person may go back to has learned it.
+    """
+    known = beginning in {report.batch for report in holding.reports(workspace)}
+    report = holding.find(workspace, beginning, () if known else _pending(workspace))
+    if report.held is not None or not report.checks:
+        for version in registry_of(workspace).versions():
+            if report.batch in version.run.batches:
+                raise WrongInput(
+                    f"v{version.number} has learned {report.batch}, and somebody may go back to that version, so the "
+                    f"batch stays. To let it wait: `retain quarantine hold {report.batch}`."
+                )
+    return report
+
+
+def drop(workspace: Workspace, beginning: str) -> Dropped:
+    """Give an entry up, or a pending batch. What was not admitted, or is pending, leaves the archive's head; history
+    keeps it.
+
+    If it was itself a correction, what it corrected is in quarantine again, as before. Raises what `to_drop` does.
     """
     store = DataStore(workspace.root)
     store.restore_missing()
     holding.finish(workspace)
-    report = holding.find(workspace, beginning)
+    report = to_drop(workspace, beginning)
     head, files = store.head(), holding.files_of(workspace, report.batch)
     aside = holding.not_taken(workspace, report.batch)
-    if report.admitted:
+    if report.admitted and files[1].exists():
         holding.take_away(workspace, report.batch, f"Drop what {report.batch} may not teach")
         return Dropped(batch=report.batch, left=False, commit=head, not_taken=aside)
     folder = workspace.batches / report.batch
@@ -128,6 +164,11 @@ def drop(workspace: Workspace, beginning: str) -> Dropped:
     holding.clear(workspace, report.batch)
     there = before if before and holding.waits(workspace, before) else ""
     return Dropped(batch=report.batch, left=True, commit=head, back=there, not_taken=aside)
+
+
+def _pending(workspace: Workspace) -> tuple[str, ...]:
+    learned = snapshot_of(workspace, registry_of(workspace).champion()).experiences
+    return holding.pending(workspace, [experience.batch for experience in learned])
 
 
 def _bring_back(workspace: Workspace, batch_id: str, correction: str) -> tuple[Path, ...]:
@@ -239,7 +280,8 @@ def _acceptable(report: Report, name: str) -> str:
 def _failed(report: Report, name: str) -> Check:
     failed = {check.name: check for check in report.checks if not check.passed}
     if name not in failed:
-        raise WrongInput(f"`{name}` is no check that complains of {report.batch}; those are: {_listed([*failed])}.")
+        those = f"those are: {_listed([*failed])}" if failed else "none does"
+        raise WrongInput(f"`{name}` is no check that complains of {report.batch}; {those}.")
     return failed[name]
 
 

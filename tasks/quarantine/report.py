@@ -76,7 +76,7 @@ NOTHING = Exhibits()
 
 def report_html(report: Report, exhibits: Exhibits = NOTHING) -> str:
     """The report as one HTML page."""
-    verdict = "Admitted" if report.admitted else "Quarantined"
+    verdict = "Admitted" if report.admitted else "Held" if report.held else "Quarantined"
     failed = sorted((check for check in report.checks if not check.passed), key=_rank)
     grave = [check for check in failed if check.severity != "warn"]
     mild = [check for check in failed if check.severity == "warn"]
@@ -177,6 +177,9 @@ def _advice(report: Report) -> tuple[str, tuple[tuple[str, str], ...]]:
             ),
         )
     drop = (f"drop {name}", "take the whole batch out of the archive; its history keeps it")
+    if report.held and not faulty:
+        again = (f"release {name}", "ask the data gate, and let it go on if it passes")
+        return "Look at the batch and release it, or drop it; no other batch waits for it.", (again, drop)
     if not faulty:
         again = (f"release {name}", "ask again, after params.yaml or the model has changed")
         return "Mend what stopped the batch and release it, or drop it.", (again, drop)

@@ -101,7 +101,7 @@ def paths_of(shop: Workspace, batch: Batch) -> list[str]:
 # Looking
 
 
-@pytest.mark.parametrize("command", ["list", "show", "release", "drop"])
+@pytest.mark.parametrize("command", ["list", "show", "release", "drop", "hold"])
 def test_each_command_teaches(retain, command):
     told = retain("quarantine", command, "--help")
     assert told.code == 0
@@ -473,6 +473,90 @@ def test_a_release_that_was_killed_before_it_made_anything_left_the_entry(decide
     assert held in [entry.batch for entry in holding.entries(shop)]
     decide("release", held, "--leave-out", "refused")
     assert correction_of(shop, held).images == 40
+
+
+# Holding
+
+
+@pytest.fixture
+def good(shop) -> str:
+    return list_batches(shop.batches)[2]
+
+
+def test_a_pending_batch_waits_until_it_is_released(decide, retain, shop, partly, good, git):
+    told = decide("hold", good, "--by", "ada", "--note", "labels of\ncamera 4")
+    assert (told.code, told.out.splitlines()[0]) == (
+        0, f"{good} (good) waits, and no other batch waits for it. Held by ada: labels of\\ncamera 4.",
+    )  # fmt: skip
+    assert holding.pending(shop, ()) == (partly,)
+    assert git("log", "-1", "--format=%s") == f"Hold {good} by ada\n"
+    assert git("status", "--porcelain") == ""
+    document = json.loads(retain("status", "-w", shop.root, "--json").out)
+    assert [report["batch"] for report in document["held"]] == [good]
+    assert good not in [report["batch"] for report in document["quarantine"]]
+    assert f"held         {good} (good)" in retain("status", "-w", shop.root).out
+    assert [(e.batch, e.held) for e in holding.entries(shop)][-1] == (good, True)
+    assert f"retain quarantine release {good}" in decide("show", good).out
+    assert "<h1>Held</h1>" in (shop.quarantine / good / "report.html").read_text()
+    again = decide("hold", good)
+    assert (again.code, again.sentence) == (2, f"{good} waits already. Held by ada: labels of\\ncamera 4.")
+    assert decide("release", good).out.splitlines()[0] == f"Released: the next night learns {good}."
+    assert holding.pending(shop, ()) == (partly, good)
+    assert git("status", "--porcelain") == ""
+
+
+def test_refused_images_of_a_batch_that_is_held_are_not_lost(decide, shop, partly):
+    before = holding.find(shop, partly)
+    assert decide("hold", partly, "--by", "ada").code == 0
+    held_back = holding.find(shop, partly)
+    assert (held_back.admitted, held_back.held.by, held_back.checks) == (False, "ada", before.checks)
+    assert decide("release", partly).out.startswith(f"Released: the next night learns {partly}, without 3 images")
+    assert holding.find(shop, partly) == before
+
+
+def test_a_held_batch_can_be_corrected(decide, shop, good):
+    decide("hold", good, "--by", "ada")
+    assert "none does" in decide("release", good, "--accept", "blurry").sentence
+    told = decide("release", good, "--relabel", "bar=column", "--arrived", "2026-03-09")
+    made = correction_of(shop, good)
+    assert (made.images, made.replaces, made.classes) == (60, True, ("column",))
+    assert f"the next night learns {made.id}." in told.out
+    assert good not in holding.pending(shop, ())
+
+
+def test_what_waits_or_is_unknown_cannot_be_held(decide, held):
+    assert decide("hold", held).sentence == (
+        f"{held} is in quarantine, and no night learns it until it is released."
+    )  # fmt: skip
+    assert decide("hold", "2027").sentence.startswith("Nothing in quarantine or pending begins with '2027'; there are")
+
+
+@pytest.mark.parametrize("first", ["pending", "held"])
+def test_a_pending_batch_can_be_dropped(decide, shop, good, git, first):
+    if first == "held":
+        decide("hold", good)
+    told = decide("drop", good, "--yes")
+    assert told.out.splitlines()[0] == f"Dropped {good}."
+    assert good not in list_batches(shop.batches)
+    assert good not in holding.pending(shop, ())
+    assert not (shop.quarantine / good).exists()
+    assert git("status", "--porcelain") == ""
+
+
+def test_a_batch_that_the_gate_did_not_survive_is_not_opened_by_its_entry(decide, shop, good, git):
+    (shard,) = (shop.batches / good).glob("*.parquet")
+    whole = shard.read_bytes()
+    shard.unlink()
+    shard.write_bytes(b"no table")
+    _, reports = run_validate(shop, RunFile(batches=(good,)), keep=False)
+    holding.file(shop, reports)
+    assert good not in holding.pending(shop, ())
+    assert git("log", "-1", "--format=%s") == f"Hold {good} by retain\n"
+    assert "could not look at it" in decide("show", good).out
+    assert f"{good} stays held." in decide("release", good).out
+    shard.write_bytes(whole)
+    assert f"the next night learns {good}." in decide("release", good).out
+    assert holding.find(shop, list_batches(shop.batches)[0])
 
 
 # Dropping

@@ -1,6 +1,7 @@
 """What a step takes from a run before it, and what it does not."""
 
 import os
+import sys
 import time
 from datetime import date
 
@@ -34,6 +35,65 @@ def validated(deliver, tmp_path) -> Workspace:
     RunFile(parent=0, batches=(arrived.batch.id,)).write(workspace.run)
     run_validate(workspace)
     return workspace
+
+
+@pytest.fixture
+def three(validated, deliver, tmp_path) -> tuple[str, ...]:
+    """Two more batches beside the one that was validated; all three are pending."""
+    names = [validated.run_file().batches[0]]
+    for day in (3, 4):
+        folder = deliver(tmp_path / f"day-{day}", {"bar": 40, "column": 40}, seed=day)
+        taken = ingest(validated.batches, tmp_path / "staging", folder, date(2026, 3, day), IngestParams())
+        names.append(taken.batch.id)
+    return tuple(names)
+
+
+def told_by(answered) -> tuple[list[str], list[bool]]:
+    experiences, reports = answered
+    return [e.batch for e in experiences], [report.admitted for report in reports]
+
+
+def test_a_batch_that_cannot_be_looked_at_is_held_and_the_others_are_learned(validated, three, caplog):
+    (shard,) = (validated.batches / three[1]).glob("*.parquet")
+    shard.write_bytes(b"PAR1 is no table PAR1")
+    answered = run_validate(validated, RunFile(batches=three))
+    assert told_by(answered) == ([three[0], three[2]], [True, False, True])
+    held = answered[1][1]
+    assert held.held.by == "retain"
+    assert held.summary.startswith("Held by retain: the data gate could not look at it: ArrowInvalid: ")
+    assert f"{three[1]} is held: " in caplog.text
+    assert not validated.asking.exists()
+    assert told_by(run_validate(validated, RunFile(batches=(three[0], three[2])))) == ([three[0], three[2]], [True] * 2)
+
+
+def test_what_is_wrong_with_the_index_is_no_batchs_fault(validated, three):
+    validated.index.write_bytes(b"no index" * 1000)
+    assert told_by(run_validate(validated, RunFile(batches=three)))[1] == [True] * 3
+
+
+@pytest.mark.slow
+def test_batches_that_end_the_process_are_found_and_the_nights_go_on(validated, three, monkeypatch):
+    """Two such batches, and a third that came with them."""
+    killer = ("import json, os, sys", "asked = json.load(sys.stdin)",
+              f"asked['batch'] in {three[:2]} and os.kill(os.getpid(), 9)",
+              "from pathlib import Path", "from tasks import stages", "from tasks.gate import alone",
+              "stages.answer(alone.Question.model_validate(asked)).write(Path(sys.argv[1]))")  # fmt: skip
+    monkeypatch.setattr("tasks.gate.alone.COMMAND", (sys.executable, "-c", "\n".join(killer)))
+    validated.asking.write_text(three[0])  # as a process leaves it that was ended
+    answered = run_validate(validated, RunFile(batches=three))
+    assert told_by(answered) == ([three[2]], [False, False, True])
+    assert "SIGKILL" in answered[1][0].summary
+    assert not validated.asking.exists()
+    monkeypatch.setattr("tasks.gate.alone.COMMAND", (sys.executable, "-c", "raise SystemExit(9)"))
+    assert told_by(run_validate(validated, RunFile(batches=three[2:]))) == ([three[2]], [True]), "at once, and here"
+
+
+@pytest.mark.slow
+def test_a_batch_alone_in_a_process_gets_the_answer_that_it_gets_among_others(validated, three):
+    here = run_validate(validated, RunFile(batches=three[:2]))
+    validated.asking.write_text(three[0])
+    assert run_validate(validated, RunFile(batches=three[:2])) == here
+    assert told_by(here)[1] == [True, True]
 
 
 def refuse(done: int, total: int) -> None:

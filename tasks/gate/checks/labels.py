@@ -91,6 +91,11 @@ class _Name(NamedTuple):
         return edit_distance(self.plain, other.plain, allowed) <= allowed
 
 
+def spelling(label: str) -> tuple[str, tuple[str, ...]]:
+    """Equal for labels that are one label in two spellings."""
+    return _Name.of(label).key
+
+
 def plain_name(label: str) -> str:
     """A label without what people vary by accident: case, encoding of accents, width of letters, spaces, hyphens."""
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKD", label).casefold())

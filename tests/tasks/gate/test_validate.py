@@ -12,7 +12,9 @@ from tasks.gate.earlier import EarlierImages
 from tasks.gate.settings import ValidateParams
 from tasks.gate.validate import validate
 
-LENIENT = ValidateParams(refused_share=1, min_train=1, min_test=1, min_train_per_class=0, min_test_per_class=0)
+LENIENT = ValidateParams(
+    refused_share=1, min_train=1, min_test=1, min_train_new_class=0, min_train_per_class=0, min_test_per_class=0
+)
 
 
 NOTHING_EARLIER = EarlierImages.of([])
@@ -139,6 +141,19 @@ CASES = {
         {
             "label-not-allowed": {0: "labelled cow", 7: "labelled c\\nw"},
             "least-test-per-class": {2: "1 of the 2 test images wanted for emu"},
+        },
+    ),
+    "new classes": (
+        table_of(label={0: "owl", 2: "ca\u200bt"}),
+        NOTHING_EARLIER,
+        {"min_train_new_class": 2},
+        {
+            "class-disguised": {2: "labelled ca\\u200bt with U+200B ZERO WIDTH SPACE, which cannot be seen"},
+            "class-lookalike": {2: "labelled ca\\u200bt with U+200B ZERO WIDTH SPACE, which looks like the class cat"},
+            "class-scarce": {
+                0: "labelled owl, a new class with 1 of the 2 images for training that it needs",
+                2: "labelled ca\\u200bt, a new class with 1 of the 2 images for training that it needs",
+            },
         },
     ),
     "the same pixels in a batch": (

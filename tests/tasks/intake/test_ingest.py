@@ -390,6 +390,23 @@ def test_labels_are_kept_as_they_are(tmp_path, take, label, problem):
     assert batch.classes == ((label,) if label else ())
 
 
+def test_what_is_too_long_for_a_class_or_a_file_is_kept_in_short(tmp_path, take):
+    """A table compresses a text that stands in every row; whoever reads the batch would hold it once a row."""
+    source = lay_out(tmp_path / "source", {"1.png": png(1)})
+    rows = [("1.png", "x" * 2**16), ("1.png", "y" * 2**16), ("z" * 2**16, "cat"), ("1.png", "c" * 255)]
+    batch = take(manifest(source, rows)).batch
+    found = sorted((row["label"], row["path"], row["problem"]) for row in rows_of(take.batches, batch))
+    assert found == [
+        ("cat", "z" * 4096 + "…", "missing"),
+        ("c" * 255, "1.png", ""),
+        ("x" * 255 + "…", "1.png", "label-long"),
+        ("y" * 255 + "…", "1.png", "label-long"),
+    ]
+    assert batch.classes == ("cat", "c" * 255, "x" * 255 + "…", "y" * 255 + "…")
+    longer = [*rows[:3], ("1.png", "c" * 255), ("1.png", "x" * (2**16 + 1))]
+    assert take(manifest(source, longer)).batch.digest != batch.digest
+
+
 def test_names_that_are_no_utf8_are_kept_readable(tmp_path, take):
     folder = os.fsencode(tmp_path / "delivery" / "cat")
     Path(os.fsdecode(folder)).mkdir(parents=True)

@@ -2,23 +2,26 @@
 
 import csv
 import errno
+import re
 import shutil
 import unicodedata
 from datetime import date
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from records.errors import WrongInput
 from records.experience import Check, Complaint, Report
 from tasks.creation import create
 from tasks.intake import inbox
 from tasks.intake.ingest import IngestParams
-from tasks.quarantine.files import read_files, rows_of, write_files
+from tasks.quarantine.files import _protected, _restored, read_files, rows_of, write_files
 from tasks.stages import facts_of
 from tasks.workspace import Workspace
 
-LABELS = ("=1+1", "+a", "-a", "@a", "'a", "'=a", "a=b", "a,b", 'a"b')
+LABELS = ("=1+1", "+a", "-a", "@a", "'a", "'=a", "a=b", "a,b", 'a"b', "x;=run|' '!A0", "x; =1", "＝1+1", "a;'b", "−1")
 
 
 @pytest.fixture(scope="module")
@@ -78,6 +81,21 @@ def test_no_cell_is_a_formula_and_every_label_comes_back(place, report, tmp_path
     assert not listed.every
     assert dict(listed.labels) == {row: facts["label"][row] for row in listed.labels}
     assert set(listed.labels.values()) == {"bar", *LABELS}
+
+
+CELLS = st.text(st.sampled_from("=+-@＝＋－＠−'\";,|\t\r\n a1；é"), max_size=12)
+
+
+@given(CELLS)
+def test_no_part_of_a_cell_begins_as_a_formula_and_all_come_back(text):
+    protected = _protected(text)
+    assert _restored(protected) == text
+    for part in re.split(r"[;,|\t\r\n；]", protected):
+        assert unicodedata.normalize("NFKC", part.lstrip(' "\u00a0'))[:1] not in ("=", "+", "-", "@", "−")
+
+
+def test_what_nobody_protected_is_taken_as_it_is():
+    assert [_restored(text) for text in ("=a", "x;=a", "'b", "", "'")] == ["=a", "x;=a", "'b", "", "'"]
 
 
 def test_all_images_are_written_if_wanted(place, report, tmp_path):
