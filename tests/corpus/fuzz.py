@@ -1,28 +1,26 @@
 """Random damage to good image files, put through the decoder: `python -m tests.corpus.fuzz --seconds 60 --seed 0`.
 
-Whatever a file holds, `models.images.facts` must give a problem or facts that the decoded pixels confirm, within
-bounded memory and time. An input follows from the seed and its number alone, so every finding can be made again.
-Inputs are examined in a process of their own: it is ended by the system if one takes too long, and a crash of a decoder
-is a finding like any other. Findings go into a folder, with seed and number in their names; then the exit code is 1.
+Whatever a file holds, `models.images.facts` must give a problem or facts that the decoded pixels confirm. An input
+follows from the seed and its number alone, so every finding can be made again. Inputs are examined as nights do it, in
+the same processes with the same limits: that one takes too long or too much memory is found by these and is no finding,
+a crash of a decoder is one. Findings go into a folder, with seed and number in their names; then the exit code is 1.
 """
 
 import argparse
-import multiprocessing
 import os
 import random
-import resource
-import signal
 import struct
 import sys
 import time
 import zlib
-from collections.abc import Callable
-from functools import cache
+from collections.abc import Callable, Iterator
+from functools import cache, partial
 from pathlib import Path
-from typing import Any
 
 from models.codecs import STARTS, BadImage
 from models.images import Facts, ImageLimits, content_id, decode, facts
+from tasks.intake.ingest import IngestParams
+from tasks.intake.processes import Limits, in_order
 from tests.corpus.files import (
     FORMATS,
     chunks,
@@ -36,15 +34,15 @@ from tests.corpus.files import (
     whole,
 )
 
-LIMITS = ImageLimits(max_pixels=1_000_000)
-CPU_SECONDS = 5.0
-"""Of processor time, for one input; other processes on the machine do not count."""
-MEMORY = 400 * 2**20
-"""Bytes by which one input may raise the most memory that was ever in use. A million pixels take 3 MB."""
+PARAMS = IngestParams()
+"""Those that ship."""
+LIMITS = ImageLimits(max_pixels=PARAMS.max_pixels)
 PROBLEMS = ("empty", "not-an-image", "format", "too-many-pixels", "truncated", "unreadable")
 TELLING = (0, 1, 2, 0x7F, 0x80, 0xFF, 0x100, 0x7FFF, 0x8000, 0xFFFF, 0x10000, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF)
 """Numbers at whose borders lengths and sizes go wrong."""
 MOST_FINDINGS = 20
+TOLD = 10_000
+"""After so many inputs the command says how far it is."""
 
 Mutation = Callable[[bytes, random.Random], bytes]
 
@@ -169,17 +167,16 @@ MUTATIONS: tuple[Mutation, ...] = (
 
 
 def fault(encoded: bytes) -> str:
-    """What is wrong with how a file is examined; empty if nothing is."""
-    before = _most_memory()
+    """What is wrong with how a file is examined; empty if nothing is. Raises `MemoryError` as decoders do."""
     try:
         found = facts(encoded, LIMITS)
         if found != facts(encoded, LIMITS):
             return "the same bytes give different facts"
-        told = told_of(encoded, found)
+        return told_of(encoded, found)
+    except MemoryError:
+        raise
     except Exception as error:  # it is for this that one looks
         return f"raised {type(error).__name__}: {error}"
-    more = _most_memory() - before
-    return told or (f"took {more / 2**20:.0f} MB of memory" if more > MEMORY else "")
 
 
 def told_of(encoded: bytes, found: Facts) -> str:
@@ -214,29 +211,22 @@ def _usable(encoded: bytes, found: Facts) -> str:
     return "" if len(found.phash) == 16 and not found.detail else f"hash {found.phash!r}, detail {found.detail!r}"
 
 
-def _most_memory() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
-
-def examine(seed: int, number: Any, findings: Any, last: int, until: float, folder: Path) -> None:
-    """Examine inputs from `number.value` on, in a process of its own; `number` always says which one is at work."""
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+def fault_of(seed: int, number: int) -> str:
+    """`fault` of the input with that number; called in a process of its own."""
     _silence_decoders()
-    while number.value < last and findings.value < MOST_FINDINGS and time.monotonic() < until:
-        # The clock counts processor time, and without a handler its signal ends the process, inside a decoder too.
-        signal.setitimer(signal.ITIMER_PROF, CPU_SECONDS)
-        encoded = input_of(seed, number.value)
-        told = fault(encoded)
-        if told:
-            keep(folder, seed, number.value, encoded, told)
-            findings.value += 1
-        number.value += 1
+    return fault(input_of(seed, number))
 
 
+@cache
 def _silence_decoders() -> None:
     """The TIFF library writes what it thinks of each damaged file to standard error, past Python."""
     with Path(os.devnull).open("wb") as nowhere:
         os.dup2(nowhere.fileno(), sys.stderr.fileno())
+
+
+def unless_limited(number: int, why: str) -> str:
+    """What to say of an input at which its process failed: nothing if a limit ended it, as it would in a night."""
+    return "" if why.startswith("took more ") else f"its decoder {why}"
 
 
 def keep(folder: Path, seed: int, number: int, encoded: bytes, told: str) -> None:
@@ -249,33 +239,29 @@ def keep(folder: Path, seed: int, number: int, encoded: bytes, told: str) -> Non
 
 def fuzz(seed: int, seconds: float, inputs: int, folder: Path) -> int:
     """Examine inputs until time or number is up; gives the number of findings."""
-    context = multiprocessing.get_context("fork")
-    number, findings = context.Value("q", 0), context.Value("q", 0)
-    start = time.monotonic()
-    ended = 1
-    while ended:
-        worker = context.Process(target=examine, args=(seed, number, findings, inputs, start + seconds, folder))
-        worker.start()
-        _tell_until_it_ends(worker, number, start)
-        ended = worker.exitcode or 0
-        if ended:
-            long = f"took more than {CPU_SECONDS:g} seconds of processor time"
-            told = long if -ended == signal.SIGPROF else f"ended the process with {ended}"
-            keep(folder, seed, number.value, input_of(seed, number.value), told)
-            findings.value += 1
-            number.value += 1
+    start, done, findings = time.monotonic(), 0, 0
+    limits = Limits(PARAMS.image_memory, PARAMS.image_seconds)
+    numbers = _numbers(inputs, start + seconds)
+    for told in in_order(partial(fault_of, seed), numbers, os.cpu_count() or 1, unless_limited, limits):
+        if told:
+            keep(folder, seed, done, input_of(seed, done), told)
+            findings += 1
+        done += 1
+        if findings == MOST_FINDINGS:
+            break
+        if done % TOLD == 0:
+            print(f"{done:,} inputs, {done / (time.monotonic() - start):,.0f} a second", flush=True)
     spent = time.monotonic() - start
-    pace = number.value / max(spent, 1e-9)
-    print(f"{number.value:,} inputs of seed {seed} in {spent:.0f} s, {pace:,.0f} a second: {findings.value} findings.")
-    return int(findings.value)
+    pace = done / max(spent, 1e-9)
+    print(f"{done:,} inputs of seed {seed} in {spent:.0f} s, {pace:,.0f} a second: {findings} findings.")
+    return findings
 
 
-def _tell_until_it_ends(worker: Any, number: Any, start: float) -> None:
-    """Say every ten seconds how far it is."""
-    worker.join(10)
-    while worker.is_alive():
-        print(f"{number.value:,} inputs, {number.value / (time.monotonic() - start):,.0f} a second", flush=True)
-        worker.join(10)
+def _numbers(inputs: int, until: float) -> Iterator[int]:
+    for number in range(inputs):
+        if time.monotonic() > until:
+            return
+        yield number
 
 
 def main() -> int:

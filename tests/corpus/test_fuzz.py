@@ -6,7 +6,7 @@ import pytest
 
 from models.images import facts
 from tests.corpus.files import whole
-from tests.corpus.fuzz import LIMITS, fault, good_files, input_of, keep, told_of
+from tests.corpus.fuzz import LIMITS, fault, good_files, input_of, keep, told_of, unless_limited
 
 ROOT = Path(__file__).parents[2]
 
@@ -49,6 +49,12 @@ def test_a_finding_is_kept_with_seed_and_number(tmp_path, capsys):
     keep(tmp_path / "findings", 3, 14, b"bad", "took too long")
     assert (tmp_path / "findings" / "seed-3-input-14").read_bytes() == b"bad"
     assert "Input 14 of seed 3 (3 bytes): took too long." in capsys.readouterr().out
+
+
+def test_what_a_limit_of_the_product_ends_is_no_finding():
+    assert unless_limited(7, "took more memory than 1,024 MiB") == ""
+    assert unless_limited(7, "took more than 10 s of processor time") == ""
+    assert unless_limited(7, "crashed (SIGSEGV)") == "its decoder crashed (SIGSEGV)"
 
 
 def test_the_command_examines_as_many_inputs_as_it_is_told(tmp_path):
