@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from flows import aftermath, artifacts, failures
 from flows.steps import step
 from records.batch import Arrival
-from records.errors import UnreadableBatch
+from records.errors import Unavailable, UnreadableBatch
 from records.experience import Experience, Report
 from records.registration import Night, Registration, RunFile
 from records.scores import ScoreMatrix
@@ -171,6 +171,11 @@ def take_all(
         except UnreadableBatch as reason:
             log.warning("%s stays in the inbox: %s", printable(delivery.name), printable(str(reason)))
             unreadable[printable(delivery.name)] = printable(str(reason))
+        except Unavailable as error:
+            if not arrivals:
+                raise
+            before = ", ".join(arrival.delivery for arrival in arrivals)
+            raise Unavailable(f"{error} Taken before it, and pending: {before}.") from error
     unreadable |= inbox.finish_taking(place)
     return tuple(arrivals), unreadable, waiting
 

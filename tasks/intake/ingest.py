@@ -24,7 +24,7 @@ from pydantic import Field, model_validator
 from models.codecs import BadImage
 from models.images import SHARD_SCHEMA, Facts, ImageLimits, facts_of, split_of
 from records.batch import Arrival, Batch, Shard
-from records.errors import UnreadableBatch, WrongInput
+from records.errors import Unavailable, UnreadableBatch, WrongInput
 from records.record import Record
 from tasks.gate.words import plain
 from tasks.intake.allowance import USUAL, Caps
@@ -144,8 +144,39 @@ def ingest(
     if another process has been ingesting for an hour. Nothing is left behind in any of these cases.
     """
     delivery = listed(source, params.caps) if workers else read_delivery(source, params.caps)
+    return ingest_delivery(batches, staging, delivery, arrived, params, workers, progress, key, held)
+
+
+def ingest_delivery(
+    batches: Path,
+    staging: Path,
+    delivery: Delivery,
+    arrived: date,
+    params: IngestParams,
+    workers: int = 0,
+    progress: Progress | None = None,
+    key: str = "",
+    held: int | None = None,
+) -> Arrival:
+    """The same of a delivery that was listed already."""
     if held is not None:
         params = params.model_copy(update={"test_share": params.share_of_tests(len(delivery.items), held)})
+    try:
+        return _ingest(batches, staging, delivery, arrived, params, workers, progress, key)
+    except Unavailable as error:
+        raise Unavailable(f"{error} Nothing of {plain(delivery.name)} was taken.") from error
+
+
+def _ingest(
+    batches: Path,
+    staging: Path,
+    delivery: Delivery,
+    arrived: date,
+    params: IngestParams,
+    workers: int,
+    progress: Progress | None,
+    key: str,
+) -> Arrival:
     with staged(staging) as folder:
         batch = _write(delivery, folder, arrived, params, workers, progress or (lambda done, total: None), key)
         known = _find(batches, batch.digest)

@@ -14,6 +14,7 @@ A night waits a little for a delivery that may settle, and leaves one that goes 
 
 import os
 import re
+import stat
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -21,12 +22,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tasks.intake.deliveries import READY, printable
+from tasks.intake.handles import Tree
 
 UNFINISHED = (".part", ".tmp", ".partial", ".crdownload", ".filepart")
 RSYNC = re.compile(r"\.(?!_).+\.[A-Za-z0-9]{6}")
 WINDOWS = 3
 """A night waits at most so many times `settle_seconds`."""
 LEAST_PAUSE = 0.1
+DEEPEST = 64
+"""Folders within folders that are looked at: what lies deeper is in no batch."""
 
 
 @dataclass(frozen=True)
@@ -85,15 +89,16 @@ def unready(delivery: Path, settle: float, now: float, watched: Watched | None =
     `watched` is what earlier calls saw, and is kept up to date; without it what lies ahead is never still.
     """
     mark = marker(delivery)
-    if settle == 0 or os.path.lexists(mark) or not os.path.lexists(delivery):
+    if settle == 0 or _is_mark(mark) or not os.path.lexists(delivery):
         return None
     hint = f"an empty file {READY} in it" if _is_folder(delivery) else f"an empty file {printable(mark.name)} beside it"
     hint += " says it is whole"
     newest, ahead = 0.0, Ahead()
-    for path in _everything(delivery):
-        if path.name.lower().endswith(UNFINISHED) or RSYNC.fullmatch(path.name):
-            return Unready(f"holds '{printable(path.name)}', as while it is copied", "that is gone", hint, settle)
-        changed, written = _times(path, now)
+    for name, status in _everything(delivery):
+        if name.lower().endswith(UNFINISHED) or RSYNC.fullmatch(name):
+            return Unready(f"holds '{printable(name)}', as while it is copied", "that is gone", hint, settle)
+        # When its name, size or owner changed, and when its content did. None: it was there a moment ago.
+        changed, written = (now, now) if status is None else (status.st_ctime, status.st_mtime)
         if changed > now:
             ahead = Ahead(ahead.entries + 1, max(ahead.newest, changed))
         newest = max(newest, *(time for time in (changed, written) if time <= now), 0.0)
@@ -139,21 +144,40 @@ def settle(
         clock.sleep(pause)
 
 
-def _everything(delivery: Path) -> Iterator[Path]:
-    yield delivery
-    if _is_folder(delivery):
-        for place, folders, files in os.walk(delivery):
-            yield from (Path(place, name) for name in (*folders, *files))
+def _everything(delivery: Path) -> Iterator[tuple[str, os.stat_result | None]]:
+    """A delivery and all that lies in it: the name, and what is known of it."""
+    yield delivery.name, _status(delivery)
+    try:
+        tree = Tree.at(delivery)
+    except OSError:
+        return
+    with tree:
+        folders = [""]
+        while folders:
+            folder = folders.pop()
+            try:
+                entries = tree.entries(folder)
+            except OSError:
+                yield folder.rpartition("/")[2], tree.status(folder) if tree.holds(folder) else None
+                continue
+            for entry in entries:
+                yield entry.name, entry.status
+                if entry.is_folder and folder.count("/") < DEEPEST:
+                    folders.append(f"{folder}/{entry.name}" if folder else entry.name)
+
+
+def _status(path: Path) -> os.stat_result | None:
+    try:
+        return path.lstat()
+    except OSError:
+        return None
+
+
+def _is_mark(path: Path) -> bool:
+    """An ordinary file: a folder or a link of that name says nothing."""
+    status = _status(path)
+    return status is not None and stat.S_ISREG(status.st_mode)
 
 
 def _is_folder(delivery: Path) -> bool:
     return delivery.is_dir() and not delivery.is_symlink()
-
-
-def _times(path: Path, now: float) -> tuple[float, float]:
-    """When its name, size or owner changed, and when its content did."""
-    try:
-        status = path.lstat()
-    except OSError:
-        return now, now  # It was there a moment ago.
-    return status.st_ctime, status.st_mtime

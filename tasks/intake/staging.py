@@ -37,8 +37,7 @@ def staged(staging: Path) -> Iterator[Path]:
 def _unwritable(staging: Path, error: OSError) -> Unavailable:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return Unavailable(
-            f"The disk that holds {staging} is full. Free about twice the size of the delivery and try again. "
-            "Nothing was taken."
+            f"The disk that holds {staging} is full. Free about twice the size of the delivery and try again."
         )
     return Unavailable(f"The batch could not be written below {staging.parent}: {error.strerror or error}.")
 
@@ -56,7 +55,12 @@ def put_into_place(folder: Path, target: Path) -> None:
                 f"{target} exists but is no such batch. Look at what it holds and move it away."
             ) from None
         raise
-    _sync(target.parent)
+    try:
+        _sync(target.parent)
+    except OSError:
+        # Out again, or what is told would not be true.
+        target.replace(folder)
+        raise
 
 
 def _sync(path: Path) -> None:

@@ -21,7 +21,7 @@ from records.errors import WrongInput
 from records.experience import Report
 from records.record import Record
 from tasks.gate.words import plain
-from tasks.intake.inbox import kept_aside
+from tasks.intake.apart import kept_aside
 from tasks.intake.ingest import list_batches, read_batch
 from tasks.intake.rows import read_rows
 from tasks.quarantine.exhibits import exhibits

@@ -1,12 +1,16 @@
 """The inbox is emptied only of what is safe in the archive, and nothing that arrived is ever lost."""
 
+import contextlib
 import errno
+import hashlib
 import io
 import os
 import re
 import shutil
 import subprocess
 import tarfile
+import tempfile
+import threading
 from collections import Counter
 from datetime import date
 from pathlib import Path
@@ -21,7 +25,8 @@ from records.addresses import WorkspaceFile
 from records.errors import Unavailable, UnreadableBatch, WrongInput
 from records.experience import Report
 from tasks.creation import create
-from tasks.intake import inbox
+from tasks.intake import apart, inbox, taking
+from tasks.intake.deliveries import read_delivery
 from tasks.intake.ingest import IngestParams, list_batches
 from tasks.intake.readiness import mark
 from tasks.workspace import Workspace
@@ -111,7 +116,7 @@ def test_what_is_held_back_does_not_count_as_a_beginning(workspace, deliver):
 def test_a_delivery_that_was_not_committed_stays_and_is_taken_the_next_time(workspace, deliver):
     delivery = deliver(workspace.inbox / "monday", {"bar": 2})
     lock = stop_git(workspace)
-    with pytest.raises(Unavailable, match="`git add` failed"):
+    with pytest.raises(Unavailable, match="`git add` failed.* monday is written as .* but not committed; it stays"):
         inbox.take(workspace, delivery, DAY, PARAMS)
     assert len(list(delivery.rglob("*.png"))) == 2
     lock.unlink()
@@ -131,7 +136,7 @@ def test_the_same_delivery_again_adds_nothing_and_leaves_the_inbox(workspace, de
 
 def kept(workspace: Workspace, batch_id: str) -> list[str]:
     """What lies in quarantine of what was delivered with a batch."""
-    folder = inbox.kept_aside(workspace, batch_id)
+    folder = apart.kept_aside(workspace, batch_id)
     return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_symlink() or not p.is_dir())
 
 
@@ -147,11 +152,18 @@ def during(change):
     return tell
 
 
+def moved(workspace: Workspace, name: str = "monday") -> Path:
+    """Where a delivery lies that is being taken: a sender may hold a handle of it."""
+    (place,) = (workspace.state / "taking").glob("*/delivery")
+    return place / name
+
+
 def test_what_changed_after_it_was_read_is_kept(workspace, deliver):
     delivery = deliver(workspace.inbox / "monday", {"bar": 6})
     content = [(delivery / "bar" / f"{n:04d}.png").read_bytes() for n in range(6)]
 
     def change():
+        delivery = moved(workspace)
         (delivery / "bar" / "0000.png").write_bytes(content[1])
         (delivery / "bar" / "0001.png").write_bytes(b"longer" + content[1])
         same = bytearray(content[2])
@@ -225,10 +237,14 @@ def test_a_shard_goes_once_all_of_its_images_are_in_the_batch(workspace, picture
         delivery = workspace.inbox / ("monday.tar" if kind == "tar" else "monday.parquet")
         shard = write_tar(delivery, members) if kind == "tar" else write_table(delivery, contents)
     mark(delivery)
-    progress = during(lambda: os.utime(shard, (1, 1))) if case == "changed" else during(lambda: None)
+    inside = "" if shard == delivery else shard.name
+    touch = during(lambda: os.utime(moved(workspace, delivery.name) / inside, (1, 1)))
+    progress = touch if case == "changed" else during(lambda: None)
     arrival = inbox.take(workspace, delivery, DAY, IngestParams(max_bytes=4000), progress)
     assert arrival.batch.images == len(contents) + (kind in ("tars", "tables"))
-    assert kept(workspace, arrival.batch.id) == ([] if case == "whole" else [shard.name])
+    # A number in a tar means nothing without the names beside it.
+    beside = ["classes.txt"] if kind == "tars" else []
+    assert kept(workspace, arrival.batch.id) == ([] if case == "whole" else [shard.name, *beside])
     assert not list(workspace.inbox.iterdir())
 
 
@@ -246,29 +262,74 @@ class Killed(BaseException):
     """As by a power cut: nothing that follows is done."""
 
 
-def kill_at(patch, folder: Path, number: int) -> Counter:
-    """The `number`-th change that is made below a folder is not made any more, nor any that follows."""
+def kill_at(patch, number: int) -> Counter:
+    """The `number`-th change of a name, made by handles of folders, is not made any more, nor any that follows."""
     done: Counter = Counter()
 
     def fatal(name, function):
-        def called(path, *args, **kwargs):
-            if isinstance(path, str | Path) and Path(path).is_relative_to(folder):
+        def called(*args, **kwargs):
+            if any(word.endswith("dir_fd") for word in kwargs):
                 done["calls"] += 1
                 if done["calls"] >= number:
-                    raise Killed(f"{name} {path}")
-            return function(path, *args, **kwargs)
+                    raise Killed(f"{name} {args}")
+            return function(*args, **kwargs)
 
         return called
 
-    for name in ("rename", "replace", "unlink", "rmdir", "mkdir"):
+    for name in ("rename", "link", "unlink", "rmdir", "mkdir"):
         patch.setattr(os, name, fatal(name, getattr(os, name)))
     return done
 
 
+def lying(workspace: Workspace) -> list[str]:
+    """Names of all files in the inbox and where deliveries are taken, hidden ones included."""
+    found = [*workspace.inbox.rglob("*"), *(workspace.state / "taking").rglob("*/delivery/**/*")]
+    found += (workspace.state / "taking").rglob("*/marker/*")
+    found += (workspace.state / "taking").rglob("*/apart/*")
+    return sorted(path.name for path in found if path.is_symlink() or not path.is_dir())
+
+
 def places(workspace: Workspace, batch_id: str) -> Counter:
-    """How often each delivered file lies in the inbox or in quarantine, by its name."""
-    found = [path for path in workspace.inbox.rglob("*") if path.is_symlink() or path.is_file()]
-    return Counter([Path(name).name for name in (*map(str, found), *kept(workspace, batch_id))])
+    """How often each delivered file lies in the inbox, on its way, or in quarantine, by its name."""
+    return Counter([*lying(workspace), *(Path(name).name for name in kept(workspace, batch_id))])
+
+
+def is_empty(workspace: Workspace) -> bool:
+    """Nothing is in the inbox, and nothing is on its way."""
+    return not [*workspace.inbox.iterdir(), *(workspace.state / "taking").glob("*")]
+
+
+def test_a_kill_before_the_batch_is_committed_takes_nothing(workspace, deliver):
+    """Wherever it is killed on its way out of the inbox and back, the delivery is there once, with what marks it."""
+    for name in ("monday", "monday.tar"):
+        killed = 0
+        for number in range(1, 50):
+            delivery = workspace.inbox / name
+            if name == "monday":
+                deliver(delivery, {"bar": 2})
+            else:
+                delivery.write_bytes(b"tar")
+            mark(delivery)
+            before = lying(workspace)
+            with pytest.MonkeyPatch.context() as patch:
+                kill_at(patch, number)
+                try:
+                    with taking.moved_out(workspace, delivery):
+                        pass
+                except Killed:
+                    killed += 1
+                else:
+                    break
+            assert [path.name for path in inbox.waiting(workspace)] == [name], "who looks finds it, wherever it is"
+            inbox.finish_taking(workspace)
+            assert lying(workspace) == before
+            assert [path.name for path in inbox.waiting(workspace)] == [name]
+            shutil.rmtree(workspace.inbox)
+            workspace.inbox.mkdir()
+        assert killed >= 10
+        assert not list((workspace.state / "taking").iterdir())
+        shutil.rmtree(workspace.inbox)
+        workspace.inbox.mkdir()
 
 
 def test_a_kill_at_any_point_leaves_each_file_in_one_place(workspace, deliver):
@@ -280,23 +341,17 @@ def test_a_kill_at_any_point_leaves_each_file_in_one_place(workspace, deliver):
 
     odd = Counter({"large.png": 1, "link.png": 1})
     delivery = send(workspace.inbox / "monday")
-    with pytest.MonkeyPatch.context() as patch:
-        kill_at(patch, delivery, 1)
-        with pytest.raises(Killed, match="rename .*monday"):
-            inbox.take(workspace, delivery, DAY, IngestParams(max_bytes=4000))
-    (batch,) = list_batches(workspace.batches)
-    assert last_commit(workspace).startswith(f"Ingest {batch}"), "it is committed,"
-    assert places(workspace, batch) == Counter({"0000.png": 2, "0001.png": 1}) + odd, "and still there,"
-    inbox.take(workspace, delivery, DAY, IngestParams(max_bytes=4000))
-    assert places(workspace, batch) == odd, "until the next night"
+    batch = inbox.take(workspace, delivery, DAY, IngestParams(max_bytes=4000)).batch.id
+    assert places(workspace, batch) == odd
     killed = 0
     for number in range(1, 100):
         shutil.rmtree(workspace.quarantine)
-        send(workspace.inbox / f"{inbox.TAKEN}{batch}")
-        with pytest.MonkeyPatch.context() as patch:
-            kill_at(patch, workspace.root, number)
+        moved = taking.moved_out(workspace, send(workspace.inbox / "monday"))
+        with moved, pytest.MonkeyPatch.context() as patch:
+            moved.committed(batch, read_delivery(moved.delivery))
+            kill_at(patch, number)
             try:
-                inbox.finish_taking(workspace)
+                moved.take_apart()
             except Killed:
                 killed += 1
             else:
@@ -305,8 +360,8 @@ def test_a_kill_at_any_point_leaves_each_file_in_one_place(workspace, deliver):
         assert Counter({name: found[name] for name in odd}) == odd, "what is in no batch is never in two places"
         inbox.finish_taking(workspace)
         assert places(workspace, batch) == odd
-        assert not list(workspace.inbox.iterdir())
-    assert killed >= 8, "three images, two moves, three folders, at least"
+        assert is_empty(workspace)
+    assert killed >= 12, "each file is moved, then removed or kept, and the folders go"
 
 
 def test_files_that_are_in_no_batch_are_set_aside(workspace, deliver):
@@ -345,7 +400,8 @@ def test_a_manifest_beside_the_folder_that_it_names_is_refused_and_the_folder_wa
         parquet.write_table(pa.table({"path": paths, "label": ["cat"] * 2}), manifest)
     kind = manifest.suffix
     assert inbox.named_beside(workspace) == {
-        photos: f"is named by {name} beside it; it is taken once that lies in it as manifest{kind}, or is taken away."
+        photos: f"is named by {name} beside it; it is taken once that lies in it as manifest{kind}, or "
+        "is taken away, or after a day, as it is."
     }
     with pytest.raises(UnreadableBatch, match=f"^{name} names files beside it, .*put .* as manifest{kind}, with paths"):
         inbox.take(workspace, manifest, DAY, PARAMS)
@@ -363,31 +419,39 @@ def test_what_cannot_become_a_batch_stays(workspace):
     assert list_batches(workspace.batches) == ()
 
 
-def test_what_an_interrupted_night_left_half_taken_is_ended(workspace, deliver):
+def test_what_an_earlier_retain_left_half_taken_is_ended(workspace, deliver):
+    """It took deliveries apart in the inbox itself, under a hidden name."""
     delivery = deliver(workspace.inbox / "monday", {"bar": 3})
     (delivery / "bar" / "odd.png").symlink_to("/etc/hostname")
     copy = shutil.copytree(delivery, workspace.state / "copy", symlinks=True)
     batch = inbox.take(workspace, delivery, DAY, PARAMS).batch.id
     shutil.rmtree(workspace.quarantine)
     (copy / "bar" / "0000.png").unlink()
-    copy.rename(workspace.inbox / f"{inbox.TAKEN}{batch}")
+    copy.rename(workspace.inbox / f".taken-{batch}-1700000000")
+    stranger = workspace.inbox / ".taken-..-1700000000"
+    stranger.mkdir()
     assert inbox.waiting(workspace) == ()
     assert not workspace.quarantine.exists(), "who only looks changes nothing"
     inbox.finish_taking(workspace)
-    assert not list(workspace.inbox.iterdir())
+    assert list(workspace.inbox.iterdir()) == [stranger]
     assert (workspace.quarantine / batch / "files" / "bar" / "odd.png").is_symlink()
 
 
 def deny(patch, name: str, refuses) -> None:
-    """As the system does for all but its administrator."""
+    """As the system does for all but its administrator; `refuses` is asked about a name and the handle it is in."""
     real = getattr(os, name)
 
     def denied(path, *args, **kwargs):
-        if refuses(Path(path)):
+        handles = [handle for word, handle in kwargs.items() if word in ("dir_fd", "src_dir_fd")]
+        if handles and refuses(str(path), handles[0]):
             raise PermissionError(errno.EACCES, "Permission denied", str(path))
         return real(path, *args, **kwargs)
 
     patch.setattr(os, name, denied)
+
+
+def is_writable(handle: int) -> bool:
+    return bool(os.fstat(handle).st_mode & 0o200)
 
 
 def test_a_copy_of_a_read_only_folder_is_removed(workspace, deliver, monkeypatch):
@@ -397,25 +461,44 @@ def test_a_copy_of_a_read_only_folder_is_removed(workspace, deliver, monkeypatch
     for folder in (delivery / "bar" / "deep", delivery / "bar", delivery):
         folder.chmod(0o555)
     for name in ("unlink", "rmdir", "rename"):
-        deny(monkeypatch, name, lambda path: path.name != "monday" and not path.parent.stat().st_mode & 0o200)
+        deny(monkeypatch, name, lambda _, handle: not is_writable(handle))
+    # A folder that moves gets another one above it, which is written into it.
+    deny(
+        monkeypatch,
+        "rename",
+        lambda name, handle: name == "monday" and not os.stat(name, dir_fd=handle).st_mode & 0o200,
+    )
     batch = inbox.take(workspace, delivery, DAY, PARAMS).batch.id
-    assert (kept(workspace, batch), list(workspace.inbox.iterdir())) == (["bar/deep/link.png"], [])
+    assert (kept(workspace, batch), is_empty(workspace)) == (["bar/deep/link.png"], True)
 
 
 def test_what_cannot_be_removed_is_told_and_stops_nothing_else(workspace, deliver, monkeypatch):
     first = deliver(workspace.inbox / "a", {"bar": 2})
     with monkeypatch.context() as patch:
-        deny(patch, "unlink", lambda path: path.name == "0001.png")
+        deny(patch, "rename", lambda name, _: name == "0001.png")
         batch = inbox.take(workspace, first, DAY, PARAMS).batch.id
-        second = workspace.inbox / f"{inbox.TAKEN}{batch}-9"
-        (second / "bar").mkdir(parents=True)
+        second = taking.moved_out(workspace, deliver(workspace.inbox / "b", {"bar": 2}))
+        with second:
+            second.committed(batch, read_delivery(second.delivery))
+        (second.delivery / "bar" / "0001.png").unlink()
         ((name, sentence),) = inbox.finish_taking(workspace).items()
-    assert name.startswith(f"{inbox.TAKEN}{batch}-")
-    assert not second.exists()
+    assert name == "a"
+    assert lying(workspace) == ["0001.png"]
     assert sentence.startswith("it is in the archive, but ")
-    assert sentence.endswith(f"{name}/bar/0001.png cannot be removed: Permission denied. Remove it by hand.")
+    assert sentence.endswith("/delivery/a/bar/0001.png cannot be removed: Permission denied. Remove it by hand.")
     assert inbox.finish_taking(workspace) == {}
-    assert not list(workspace.inbox.iterdir())
+    assert is_empty(workspace)
+
+
+def test_a_delivery_that_cannot_be_moved_is_taken_where_it_lies(workspace, deliver, monkeypatch, caplog):
+    delivery = deliver(workspace.inbox / "monday", {"bar": 2})
+    with monkeypatch.context() as patch:
+        deny(patch, "rename", lambda name, _: name == "monday")
+        batch = inbox.take(workspace, delivery, DAY, PARAMS).batch
+    assert "monday stays in the inbox: it cannot be moved out of it (Permission denied)" in caplog.text
+    assert lying(workspace) == ["0000.png", "0001.png"]
+    again = inbox.take(workspace, delivery, DAY, PARAMS)
+    assert (again.known, again.batch, is_empty(workspace)) == (True, batch, True)
 
 
 def test_what_is_a_file_in_one_delivery_may_be_a_folder_in_the_next(workspace, deliver, tmp_path):
@@ -441,11 +524,14 @@ def test_what_is_a_file_in_one_delivery_may_be_a_folder_in_the_next(workspace, d
 def test_a_file_that_is_replaced_before_it_goes_is_kept(workspace, picture, monkeypatch):
     delivery = write_tar(workspace.inbox / "monday.tar", {"1.png": picture(1), "1.cls": b"a"})
     later = write_tar(workspace.state / "later.tar", {"2.png": picture(2), "2.cls": b"a"})
-    rename = os.rename
+    rename, times = os.rename, []
 
     def replace_first(path, *args, **kwargs):
-        if Path(path) == delivery:
-            later.replace(delivery)
+        if path == "monday.tar":
+            times.append(path)
+            if len(times) == 2:  # The first time it is moved out of the inbox; now it has been looked at, and goes.
+                (place,) = (workspace.state / "taking").rglob("delivery")
+                later.replace(place / "monday.tar")
         rename(path, *args, **kwargs)
 
     monkeypatch.setattr(os, "rename", replace_first)
@@ -457,25 +543,24 @@ def test_a_file_that_is_replaced_before_it_goes_is_kept(workspace, picture, monk
 @pytest.mark.parametrize("max_bytes", [4000, 10])
 def test_a_kill_while_a_file_goes_is_made_good(workspace, picture, max_bytes):
     params = IngestParams(max_bytes=max_bytes)
+    content = {"1.png": picture(1), "1.cls": b"a"}
+    batch = inbox.take(workspace, write_tar(workspace.inbox / "monday.tar", content), DAY, params).batch.id
     for number in range(1, 100):
         shutil.rmtree(workspace.quarantine, ignore_errors=True)
-        delivery = write_tar(workspace.inbox / "monday.tar", {"1.png": picture(1), "1.cls": b"a"})
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(inbox, "_time_of_disk", lambda folder: 2**62)
-            kill_at(patch, workspace.inbox, number)
+        moved = taking.moved_out(workspace, write_tar(workspace.inbox / "monday.tar", content))
+        with moved, pytest.MonkeyPatch.context() as patch:
+            moved.committed(batch, read_delivery(moved.delivery))
+            kill_at(patch, number)
             try:
-                inbox.take(workspace, delivery, DAY, params)
+                moved.take_apart()
             except Killed:
                 pass
             else:
                 break
         inbox.finish_taking(workspace)
-        for left in inbox.waiting(workspace):
-            inbox.take(workspace, left, DAY, params)
-        (batch,) = list_batches(workspace.batches)
         assert kept(workspace, batch) == ([] if max_bytes == 4000 else ["monday.tar"])
-        assert not list(workspace.inbox.iterdir())
-    assert number >= 4, "a folder is made, the file moves there, both go"
+        assert is_empty(workspace)
+    assert number >= 6, "the file moves, is removed or kept, and the folders go"
 
 
 def test_what_is_only_named_as_what_a_macintosh_leaves_is_kept(workspace, deliver, picture):
@@ -503,3 +588,215 @@ def test_the_workspace_is_no_delivery(workspace, deliver, where, sentence):
     with pytest.raises(WrongInput, match=re.escape(sentence)):
         inbox.take(workspace, workspace.root / where, DAY, PARAMS)
     assert list_batches(workspace.batches) == ()
+
+
+# A sender who means harm
+
+
+class Hostile(threading.Thread):
+    """Exchanges a folder of a delivery for a link that leads out of it, and back, as long as the block lasts.
+
+    It holds a handle of the delivery's folder, so that moving that away does not stop it.
+    """
+
+    def __init__(self, delivery: Path, outside: Path) -> None:
+        super().__init__(daemon=True)
+        self.handle = os.open(delivery, os.O_RDONLY | os.O_DIRECTORY)
+        self.outside, self.times, self.over = outside, 0, threading.Event()
+
+    def __enter__(self) -> "Hostile":
+        return self
+
+    def __exit__(self, *error) -> None:
+        self.over.set()
+        self.join()
+        os.close(self.handle)
+
+    def run(self) -> None:
+        at = self.handle
+        while not self.over.is_set():
+            for change in (
+                lambda: os.rename("bar", ".bar", src_dir_fd=at, dst_dir_fd=at),
+                lambda: os.symlink(self.outside, "bar", dir_fd=at),
+                lambda: os.unlink("bar", dir_fd=at),
+                lambda: os.rename(".bar", "bar", src_dir_fd=at, dst_dir_fd=at),
+            ):
+                with contextlib.suppress(OSError):  # It may be gone by now.
+                    change()
+            self.times += 1
+
+
+@pytest.mark.parametrize("begins", ["before it is listed", "while it is read"])
+def test_a_folder_that_becomes_a_link_leads_nobody_out(workspace, deliver, tmp_path, begins):
+    delivery = deliver(workspace.inbox / "monday", {"bar": 1000})
+    outside = Path(shutil.copytree(delivery / "bar", tmp_path / "outside"))
+    for path in outside.iterdir():  # As large, named alike, and older than the delivery.
+        path.write_bytes(path.read_bytes()[:-1] + b"?")
+    before = {path.name: path.read_bytes() for path in outside.iterdir()}
+    with Hostile(delivery, outside) as hostile, contextlib.suppress(UnreadableBatch):
+        if begins == "before it is listed":
+            hostile.start()
+        inbox.take(workspace, delivery, DAY, PARAMS, during(hostile.start) if not hostile.is_alive() else lambda *_: 0)
+    assert hostile.times > (0 if begins == "before it is listed" else 10)
+    assert {path.name: path.read_bytes() for path in outside.iterdir()} == before, "nothing outside is removed,"
+    batches = list_batches(workspace.batches)
+    rows = [row for batch in batches for row in rows_of(workspace, batch)]
+    digests = {hashlib.sha256(content).hexdigest() for content in before.values()}
+    assert not digests & {row["sha256"] for row in rows}, "nothing outside is read,"
+    assert inbox.finish_taking(workspace) == {}
+    left = {*lying(workspace), *(Path(name).name for batch in batches for name in kept(workspace, batch))}
+    taken = {Path(row["path"]).name for row in rows if row["sha256"]}
+    assert before.keys() <= left | taken, "and nothing is lost"
+
+
+def rows_of(workspace: Workspace, batch: str) -> list[dict]:
+    shards = (workspace.batches / batch).glob("*.parquet")
+    return [row for shard in shards for row in parquet.read_table(shard, columns=["path", "sha256"]).to_pylist()]
+
+
+def test_what_a_manifest_names_removes_nothing_else(workspace, picture):
+    """An image may be called as if it lay in a tar that is there too, and that nobody looked into."""
+    delivery = workspace.inbox / "monday"
+    delivery.mkdir()
+    write_tar(delivery / "data.tar", {"1.png": picture(1), "1.cls": b"a"})
+    (delivery / "classes.txt").write_text("cat\n")
+    (delivery / "data.tar#1.png").write_bytes(picture(2))
+    (delivery / "manifest.csv").write_text("path,label\ndata.tar#1.png,cat\n")
+    batch = inbox.take(workspace, delivery, DAY, PARAMS).batch.id
+    assert kept(workspace, batch) == ["classes.txt", "data.tar"]
+    assert set(apart.reasons_of(workspace, batch).values()) == {"it is no part of the batch"}
+
+
+@pytest.mark.parametrize(
+    ("beside", "told"),
+    [
+        ({"1.cls": b"\xff\xfe"}, "it holds what retain does not understand: .cls"),
+        ({"1.cls": b"a", "1.mask.png": b"mask"}, "it holds what retain does not understand: .mask.png"),
+        ({"1.json": b'{"label": "a", "boxes": [[1, 2]]}'}, "it holds what retain does not understand: boxes in .json"),
+        ({"1.cls": b"a", "1.txt": b"a photo of a"}, "it holds what retain does not understand: .txt"),
+        ({"1.cls": b"a", "1.npy": b"x", ".notes": b"y"}, "it holds what retain does not understand: .notes, .npy"),
+        ({"1.cls": b"a", "1.json": b'{"label": "b"}'}, "it holds what retain does not understand: label in .json"),
+        ({"1.cls": b"a", "1.json": b'{"label": "a", "camera": 3}'}, ""),
+        ({"1.cls": b"a", "._1.png": bytes.fromhex("00051607"), ".DS_Store": b"x"}, ""),
+    ],
+)
+def test_a_tar_of_which_something_is_not_understood_is_kept(workspace, picture, beside, told):
+    delivery = write_tar(workspace.inbox / "monday.tar", {"1.png": picture(1), **beside})
+    batch = inbox.take(workspace, delivery, DAY, PARAMS).batch.id
+    assert apart.reasons_of(workspace, batch) == ({"monday.tar": told} if told else {})
+    assert kept(workspace, batch) == (["monday.tar"] if told else [])
+
+
+def test_columns_that_are_not_understood_keep_their_file(workspace, picture):
+    struct = pa.struct([("bytes", pa.binary()), ("path", pa.string()), ("depth", pa.binary())])
+    image = pa.array([{"bytes": picture(1), "path": "1.png", "depth": b"z"}], struct)
+    columns = {"image": image, "label": ["a"], "boxes": [[[0.0, 1.0]]], "mask": [b"bits"], "camera": ["left"]}
+    parquet.write_table(pa.table(columns), workspace.inbox / "monday.parquet")
+    batch = inbox.take(workspace, workspace.inbox / "monday.parquet", DAY, PARAMS).batch
+    assert batch.columns == ("camera", "image.path")
+    assert apart.reasons_of(workspace, batch.id) == {
+        "monday.parquet": "it holds what retain does not understand: boxes, image.depth, mask"
+    }
+    assert kept(workspace, batch.id) == ["monday.parquet"]
+
+
+@pytest.mark.parametrize("kind", ["dangling link", "folder"])
+def test_nothing_is_written_into_the_inbox(workspace, deliver, tmp_path, kind):
+    delivery = deliver(workspace.inbox / "monday", {"bar": 1})
+    trap, target = workspace.inbox / f".{os.getpid()}", tmp_path / "made"
+    trap.mkdir() if kind == "folder" else trap.symlink_to(target)
+    inbox.take(workspace, delivery, DAY, PARAMS)
+    assert (os.path.lexists(target), list(workspace.inbox.iterdir())) == (False, [trap])
+
+
+def test_a_manifest_holds_up_what_it_names_for_a_day_alone(workspace, deliver):
+    photos = deliver(workspace.inbox / "photos", {"bar": 1})
+    (workspace.inbox / "stranger.csv").write_text("path,label\nphotos/bar/0000.png,cat\nphotos,cat\n,\n")
+    came = photos.stat().st_ctime
+    assert list(inbox.named_beside(workspace, came + 23 * 3600)) == [photos]
+    assert inbox.named_beside(workspace, came + 25 * 3600) == {}
+
+
+def test_a_folder_with_the_name_of_a_marker_is_told(workspace, deliver):
+    folder = deliver(workspace.inbox / "monday._READY", {"bar": 1})
+    assert inbox.waiting(workspace) == (folder,)
+    with pytest.raises(UnreadableBatch, match=r"monday\._READY is a folder, .* Give the folder another name"):
+        inbox.take(workspace, folder, DAY, PARAMS)
+    assert inbox.waiting(workspace) == (folder,)
+
+
+def test_a_name_may_be_as_long_as_a_name_can_be(workspace, picture):
+    for number, name in enumerate(("x" * 246 + ".tar", "y" * 251 + ".tar")):
+        content = {"1.png": picture(number), "1.cls": b"a", "2.png": b"x" * 5000, "2.cls": b"a"}
+        for _ in range(2):
+            delivery = write_tar(workspace.inbox / name, content)
+            os.utime(delivery, (number, number))
+            content["1.cls"] += b" "  # The same images and labels, in another file.
+            batch = inbox.take(workspace, delivery, DAY, IngestParams(max_bytes=4000)).batch.id
+        assert kept(workspace, batch) == sorted([name, name[: 255 - 2] + "~1"])
+        assert is_empty(workspace)
+
+
+def test_an_inbox_on_another_file_system_is_emptied_too(workspace, deliver, tmp_path):
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as other:
+        if Path(other).stat().st_dev == tmp_path.stat().st_dev:
+            pytest.skip("there is no other file system here")
+        workspace.inbox.rmdir()
+        workspace.inbox.symlink_to(other)
+        delivery = deliver(workspace.inbox / "monday", {"bar": 2})
+        (delivery / "bar" / "link.png").symlink_to("/etc/hostname")
+        (delivery / "bar" / "large.png").write_bytes(bytes(5000))
+        batch = inbox.take(workspace, delivery, DAY, IngestParams(max_bytes=4000)).batch.id
+        assert kept(workspace, batch) == ["bar/large.png", "bar/link.png"]
+        assert lying(workspace) == []
+        assert [path.name for path in workspace.inbox.iterdir()] == [".taking"]
+        assert (workspace.inbox / ".taking").stat().st_mode & 0o077 == 0
+        (workspace.inbox / ".taking").rmdir()
+        (workspace.inbox / ".taking").symlink_to(tmp_path)
+        again = inbox.take(workspace, deliver(workspace.inbox / "monday", {"bar": 2}), DAY, PARAMS)
+        assert again.batch.images == 2
+        assert lying(workspace) == [".taking", "0000.png", "0001.png"], "where somebody else could be, nothing is taken"
+
+
+def test_what_a_reader_did_not_expect_concerns_that_delivery_alone(workspace, deliver, monkeypatch):
+    delivery = deliver(workspace.inbox / "monday", {"bar": 1})
+
+    def fail(*_, **__):
+        raise IndexError("list index\nout of range")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(parquet, "read_table", fail)  # The lowest that is asked once the batch is written.
+        with pytest.raises(
+            UnreadableBatch, match=r"monday could not be taken \(IndexError: list index.*out of range\)"
+        ):
+            inbox.take(workspace, delivery, DAY, PARAMS)
+    assert inbox.waiting(workspace) == (delivery,)
+
+
+def test_a_full_disk_is_told_truly(workspace, deliver, monkeypatch):
+    delivery = deliver(workspace.inbox / "monday", {"bar": 1})
+
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    for name in ("mkdir", "fsync"):
+        with monkeypatch.context() as patch:
+            patch.setattr(os, name, full)
+            with pytest.raises(Unavailable, match=r"is full.* Nothing of monday was taken\."):
+                inbox.take(workspace, delivery, DAY, PARAMS)
+        assert (inbox.waiting(workspace), list_batches(workspace.batches)) == ((delivery,), ())
+    assert not inbox.take(workspace, delivery, DAY, PARAMS).known
+
+
+def test_a_delivery_that_comes_back_replaces_no_other(workspace, deliver):
+    first = deliver(workspace.inbox / "monday", {"bar": 1})
+    with taking.moved_out(workspace, first):
+        deliver(workspace.inbox / "monday", {"column": 1})
+    assert [path.name for path in inbox.waiting(workspace)] == ["monday", "monday~1"]
+    tar = write_tar(workspace.inbox / "a.tar", {"1.cls": b"a"})
+    mark(tar)
+    with taking.moved_out(workspace, tar):
+        write_tar(tar, {"2.cls": b"a"})
+    assert sorted(path.name for path in workspace.inbox.iterdir()) == [
+        "a.tar", "a.tar._READY", "a~1.tar", "monday", "monday~1"
+    ]  # fmt: skip

@@ -595,7 +595,9 @@ def test_a_full_disk_leaves_nothing_behind(tmp_path, take, monkeypatch):
     source = shapes(tmp_path)
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", full)
-        with pytest.raises(Unavailable, match=r"The disk that holds .* is full.*Nothing was taken"):
+        with pytest.raises(
+            Unavailable, match=r"The disk that holds .* is full.*try again. Nothing of shapes was taken"
+        ):
             take(source)
     assert list_batches(take.batches) == ()
     assert not (take.batches.parent / "staging" / "batch").exists()
