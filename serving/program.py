@@ -5,6 +5,7 @@ takes these as an input, so they lie in the model once, as the snapshot's safete
 and resize images here: copied, so that a version sees an image for ever as its training did.
 """
 
+import json
 import shutil
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
 from models import codecs, fit, jpeg, png, tiff
+from models.knowledge import sha256
 from models.learner import Learner
 from models.networks.base import Network
 
@@ -23,7 +25,10 @@ PICTURES = (codecs, fit, jpeg, png, tiff)
 
 
 def write_program(snapshot: Path, folder: Path) -> Path:
-    """Write what the learner in a snapshot's folder needs to answer by itself into `folder`, which is made."""
+    """Write what the learner in a snapshot's folder needs to answer by itself into `folder`, which is made.
+
+    `files.json` has the SHA-256 of each file: torch does not look at the checksums in the program.
+    """
     folder.mkdir(parents=True)
     program = program_of(Learner.read(snapshot))
     # What it was traced with; it would be written as a pickle.
@@ -31,6 +36,8 @@ def write_program(snapshot: Path, folder: Path) -> Path:
     torch.export.save(program, folder / "program.pt2")
     for module in PICTURES:
         shutil.copy(str(module.__file__), folder)
+    digests = {path.name: sha256(path) for path in folder.iterdir()}
+    (folder / "files.json").write_text(json.dumps(digests), encoding="utf-8")
     return folder
 
 

@@ -6,7 +6,6 @@ nothing of retain, so a version keeps answering as it was judged: in any applica
 """
 
 import base64
-import binascii
 import hashlib
 import importlib
 import importlib.util
@@ -45,10 +44,12 @@ class Served(PythonModel):
     """Answers with the name of the most probable class."""
 
     def load_context(self, context: PythonModelContext) -> None:
-        """Read the weights and the program. Raises `MlflowException` if the weights are not those of the version."""
+        """Read the weights and the program. Raises `MlflowException` if they are not those of the version."""
         snapshot, program = Path(context.artifacts["snapshot"]), Path(context.artifacts["program"])
-        _refuse_changed(snapshot, ("learner.json", "weights.safetensors"))
-        told = json.loads((snapshot / "learner.json").read_text(encoding="utf-8"))
+        digests = _json(snapshot / "snapshot.json")["files"]
+        _refuse_changed(snapshot, {name: digests[name] for name in ("learner.json", "weights.safetensors")})
+        _refuse_changed(program, _json(program / "files.json"))
+        told = _json(snapshot / "learner.json")
         self.classes = tuple(told["classes"])
         self.shape = tuple(told["spec"][side] for side in ("channels", "height", "width"))
         self.codecs, self.fit = _import_beside_all_others(program, "codecs", "fit")
@@ -183,20 +184,28 @@ def _read(text: str) -> bytes:
             return base64.b64decode("".join(packed.split()), validate=True)
     except OSError as error:
         raise ValueError(f"the file {text} cannot be read ({error.strerror})") from None
-    except binascii.Error:
+    except ValueError:  # no base64
         pass
-    shown = text if len(text) <= 80 else f"{text[:77]}..."
+    shown = repr(text if len(text) <= 80 else f"{text[:77]}...")
     if answers_strangers:
-        raise ValueError(f"`{shown}` is no image in base64, and a server reads no files")
-    raise ValueError(f"there is no file `{shown}`, and it is no image in base64")
+        raise ValueError(f"{shown} is no image in base64, and a server reads no files")
+    raise ValueError(f"there is no file {shown}, and it is no image in base64")
 
 
-def _refuse_changed(snapshot: Path, names: tuple[str, ...]) -> None:
-    digests = json.loads((snapshot / "snapshot.json").read_text(encoding="utf-8"))["files"]
-    for name in names:
-        path = snapshot / name
-        if not path.exists() or hashlib.sha256(path.read_bytes()).hexdigest() != digests[name]:
+def _json(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _refuse_changed(folder: Path, digests: dict[str, str]) -> None:
+    for name, digest in digests.items():
+        path = folder / name
+        if not path.exists() or _sha256(path) != digest:
             raise _unusable(f"{path} is missing or was changed after it was written; fetch the version again")
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _import_beside_all_others(folder: Path, *names: str) -> list[Any]:

@@ -1,5 +1,6 @@
 import base64
 import io
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -171,11 +172,12 @@ def test_an_image_is_seen_bit_for_bit_as_in_training(tmp_path, channels):
         (drawn(7), "Image 1: its shape is [7]; it must be"),
         (drawn(0, 4, 3), "Image 1: its shape is [0, 4, 3]; it must be"),
         (drawn(2, 2, 2, 2, 3), "Image 1: its shape is [2, 2, 2, 2, 3]; it must be"),
-        ("cat.jpg", "Image 1: there is no file `cat.jpg`, and it is no image in base64."),
+        ("cat.jpg", "Image 1: there is no file 'cat.jpg', and it is no image in base64."),
         ("x" * 99 + "/", "Image 1: its first bytes are those of no image format."),
-        ("no base64, " * 20, "Image 1: there is no file `no base64, no base64, "),
-        (".", "Image 1: there is no file `.`, and it is no image in base64."),
-        ("a\0b", "Image 1: there is no file `a\0b`, and it is no image in base64."),
+        ("no base64, " * 20, "Image 1: there is no file 'no base64, no base64, "),
+        (".", "Image 1: there is no file '.', and it is no image in base64."),
+        ("a\0b", "Image 1: there is no file 'a\\x00b', and it is no image in base64."),
+        ("Übungen\n" * 9, "Image 1: there is no file 'Übungen\\nÜbungen"),
         (b"", "Image 1: the file has no bytes."),
         (b"%PDF-1.7", "Image 1: its format is PDF; readable are PNG, JPEG, WEBP, BMP, TIFF, GIF."),
         ([PNG, PNG[:-100]], "Image 2: the PNG file ends before the picture does."),
@@ -212,7 +214,7 @@ def test_a_long_list_goes_through_the_network_in_parts(model):
 def test_a_server_reads_no_files_for_strangers(model, tmp_path, monkeypatch):
     (tmp_path / "photo.jpg").write_bytes(JPEG)
     monkeypatch.setenv("_MLFLOW_IS_IN_SERVING_ENVIRONMENT", "true")
-    with pytest.raises(MlflowException, match=r"photo\.jpg` is no image in base64, and a server reads no files\."):
+    with pytest.raises(MlflowException, match=r"photo\.jpg' is no image in base64, and a server reads no files\."):
         model(str(tmp_path / "photo.jpg"))
     assert len(model(base64.b64encode(JPEG).decode())) == 1
 
@@ -226,11 +228,16 @@ def test_the_device_is_the_one_that_is_named(model, monkeypatch):
         model.load()
 
 
-def test_weights_that_were_changed_are_not_used(model, tmp_path, monkeypatch):
-    write_snapshot(tmp_path / "snapshot")
-    content = bytearray((tmp_path / "snapshot" / "weights.safetensors").read_bytes())
-    content[-1] ^= 0x40
-    (tmp_path / "snapshot" / "weights.safetensors").write_bytes(content)
-    monkeypatch.setitem(model.artifacts, "snapshot", tmp_path / "snapshot")
-    with pytest.raises(MlflowException, match=r"weights\.safetensors is missing or was changed"):
+@pytest.mark.parametrize("name", ["weights.safetensors", "learner.json", "program.pt2", "codecs.py"])
+def test_files_that_were_changed_are_not_used(model, tmp_path, monkeypatch, name):
+    for part, folder in model.artifacts.items():
+        monkeypatch.setitem(model.artifacts, part, shutil.copytree(folder, tmp_path / part))
+    (path,) = tmp_path.rglob(name)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(MlflowException, match=rf"{name} is missing or was changed after it was written"):
+        model.load()
+    path.unlink()
+    with pytest.raises(MlflowException, match=rf"{name} is missing or was changed after it was written"):
         model.load()
