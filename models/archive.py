@@ -160,6 +160,17 @@ class Pool:
             drawn[here] = self.pixels[index][row[here]]
         return torch.from_numpy(drawn)
 
+    def at(self, positions: NDArray[np.int64]) -> "Pool":
+        """Only the images at `positions`, in that order."""
+        return replace(
+            self,
+            batch=self.batch[positions],
+            row=self.row[positions],
+            image=self.image[positions],
+            target=self.target[torch.from_numpy(positions)],
+            outputs=None if self.outputs is None else self.outputs[torch.from_numpy(positions)],
+        )
+
     def loaded(self) -> "Pool":
         """The same pool with its images in one array in working memory: for small pools that are drawn from often."""
         return replace(

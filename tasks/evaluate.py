@@ -4,10 +4,15 @@ Nothing is asked twice: a version's outcomes are stored with it, image by image,
 beside the score matrix: `outcomes.parquet`, the candidate's; and `references.parquet`, what the next night will be
 compared with if this candidate is accepted. The parent is asked once more, about the new images alone: what it knew of
 them before they were learned is forward transfer.
+
+Neither the cost of a night nor what it keeps may grow with the nights before it. So a version answers so many test
+images and no more (`EvaluateParams.images`): of each experience the first by a rank that never changes, fewer of each
+the more experiences there are. What is asked later was therefore asked before, and can be compared.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,12 +22,13 @@ import torch
 from numpy.typing import NDArray
 from pydantic import Field
 
-from models.archive import Archive
+from models.archive import Archive, Pool
 from models.compute import default_device
 from models.gates.base import Outcomes
 from models.knowledge import Knowledge, sha256
 from models.learner import Learner
 from models.measures import calibration_error, macro_f1, negative_flips, per_class, positive_flips
+from models.memory import rank
 from models.problems.base import Answers, Problem
 from models.statistics import certainly_better
 from records.experience import Experience
@@ -42,6 +48,9 @@ class EvaluateParams(Record):
     better: float = Field(default=0.95, gt=0.5, lt=1)
     """Confidence with which a version must beat the best one so far on an experience to take its place. The error is
     spread over all versions that try, see `certainly_better`."""
+    images: int = Field(default=100_000, ge=1)
+    """Test images that a version answers at most. With more in the archive each experience is asked for as many as the
+    others, or for all that it has if it has fewer."""
 
 
 @dataclass(frozen=True)
@@ -55,9 +64,17 @@ class Examined:
 
 
 def evaluate(
-    candidate: Path, parent: Path | None, archive: Archive, problem: Problem, params: EvaluateParams, out: Path
+    candidate: Path,
+    parent: Path | None,
+    archive: Archive,
+    problem: Problem,
+    params: EvaluateParams,
+    out: Path,
+    key: str = "",
 ) -> ScoreMatrix:
     """Score the candidate on every experience and write matrix and tables below `out`.
+
+    `key` is the workspace's, see `models.memory.rank`.
 
     `candidate` is a snapshot's folder; `parent` is the folder of the version it was made from, with `snapshot` and
     `evaluation` in it, None for version 0. The candidate answers every test image once, in large batches, and the
@@ -67,9 +84,10 @@ def evaluate(
     snapshot, learner = known.snapshot, known.learner
     earlier = Earlier.read(parent / "evaluation", snapshot.parent) if parent else Earlier()
     known_at = [max(snapshot.known_at[e.batch], earlier.granted(e.batch)) for e in snapshot.experiences]
-    examined = examine(learner, snapshot.experiences, known_at, archive, problem)
+    asked = partial(choose, most=params.images, before=earlier.right, key=key)
+    examined = examine(learner, snapshot.experiences, known_at, archive, problem, asked)
     new = [e for e in snapshot.experiences if e.batch not in earlier.right]
-    seen = _first_sight(parent / "snapshot", new, archive, problem) if parent and new else {}
+    seen = _first_sight(parent / "snapshot", new, archive, problem, asked) if parent and new else {}
     out.mkdir(parents=True, exist_ok=True)
     _write_outcomes(examined, learner.classes, out / OUTCOMES)
     _write_references(examined, earlier, params, out / REFERENCES)
@@ -87,16 +105,53 @@ def evaluate(
     return matrix
 
 
-def examine(
-    learner: Learner, experiences: Sequence[Experience], known: Sequence[int], archive: Archive, problem: Problem
-) -> tuple[Examined, ...]:
-    """`learner` answers the test images of `experiences`; `known` is how many classes there were when each was learned.
+def choose(pool: Pool, most: int, before: Mapping[str, Collection[str]], key: str = "") -> Pool:
+    """Of test images those that are asked: at most `most`, of each experience the first by rank.
 
-    A forward pass takes images of several experiences, as many as fit. Classes that it does not know come after its
-    own, so no answer to them is right.
+    `before`: experience to the images that were asked of it earlier; others of it have nothing to be compared with.
+    """
+    sizes = np.bincount(pool.batch, minlength=len(pool.batches))
+    at_most = _level(sizes, most)
+    if sizes.max() > at_most:
+        ranks = np.array([rank(0, image, key) for image in pool.image], dtype=np.int64)
+        ordered = np.lexsort((ranks, pool.batch))
+        place = np.arange(len(pool)) - np.repeat(sizes.cumsum() - sizes, sizes)
+        pool = pool.at(np.sort(ordered[place < at_most]))
+    earlier = [(number, before[name]) for number, name in enumerate(pool.batches) if name in before]
+    unknown = [(pool.batch == number) & ~np.isin(pool.image, list(images)) for number, images in earlier]
+    missing = np.logical_or.reduce([np.zeros(len(pool), dtype=bool), *unknown])
+    return pool.at(np.flatnonzero(~missing)) if missing.any() else pool
+
+
+def _level(sizes: NDArray[np.int64], most: int) -> int:
+    """The largest k for which min(size, k), summed over `sizes`, is at most `most`; 1 at the least."""
+    levels = np.arange(1, sizes.max() + 1)
+    ascending = np.sort(sizes)
+    smaller = np.searchsorted(ascending, levels)
+    sums = np.concatenate([[0], ascending.cumsum()])[smaller] + (len(sizes) - smaller) * levels
+    return max(1, int(np.count_nonzero(sums <= most)))
+
+
+def everything(pool: Pool) -> Pool:
+    """Every test image is asked."""
+    return pool
+
+
+def examine(
+    learner: Learner,
+    experiences: Sequence[Experience],
+    known: Sequence[int],
+    archive: Archive,
+    problem: Problem,
+    asked: Callable[[Pool], Pool] = everything,
+) -> tuple[Examined, ...]:
+    """`learner` answers test images of `experiences`; `known` is how many classes there were when each was learned.
+
+    `asked` chooses which. A forward pass takes images of several experiences, as many as fit. Classes that it does not
+    know come after its own, so no answer to them is right.
     """
     strange = {name for e in experiences for name in e.classes}.difference(learner.classes)
-    pool = archive.pool(experiences, "test", (*learner.classes, *sorted(strange)), learner.spec)
+    pool = asked(archive.pool(experiences, "test", (*learner.classes, *sorted(strange)), learner.spec))
     device = default_device()
     outputs = learner.outputs_of_parts((images for images, _ in pool.parts(device)), device)
     sizes = np.bincount(pool.batch, minlength=len(experiences))
@@ -227,14 +282,16 @@ def _right(evaluation: Path) -> dict[str, dict[str, float]]:
     }
 
 
-def _first_sight(parent: Path, new: Sequence[Experience], archive: Archive, problem: Problem) -> dict[str, FirstSight]:
+def _first_sight(
+    parent: Path, new: Sequence[Experience], archive: Archive, problem: Problem, asked: Callable[[Pool], Pool]
+) -> dict[str, FirstSight]:
     learner = Knowledge.read(parent).learner
     known = len(learner.classes)
     return {
         e.experience: FirstSight(
             overall=problem.score(e.answers.overall), untrained=problem.chance(torch.from_numpy(e.target), known)
         )
-        for e in examine(learner, new, [known] * len(new), archive, problem)
+        for e in examine(learner, new, [known] * len(new), archive, problem, asked)
     }
 
 
@@ -262,14 +319,14 @@ def _write_outcomes(examined: Sequence[Examined], classes: Sequence[str], path: 
                 "image": pa.array(e.image.tolist(), pa.string()),
                 "label": pa.array(names[e.target].tolist(), pa.string()),
                 "answer": pa.array(names[e.answers.answer].tolist(), pa.string()),
-                "confidence": pa.array(e.answers.confidence),
+                "confidence": pa.array(e.answers.confidence, pa.float32()),
                 "overall": pa.array(e.answers.overall),
                 "among_known": pa.array(e.answers.among_known),
             }
         )
         for e in examined
     ]
-    parquet.write_table(pa.concat_tables(parts), path, compression="NONE")
+    parquet.write_table(pa.concat_tables(parts), path, compression="ZSTD")
 
 
 def _write_references(examined: Sequence[Examined], earlier: Earlier, params: EvaluateParams, path: Path) -> None:
@@ -291,4 +348,4 @@ def _write_references(examined: Sequence[Examined], earlier: Earlier, params: Ev
             "right": right,
         }
         parts.append(pa.table(columns))
-    parquet.write_table(pa.concat_tables(parts), path, compression="NONE")
+    parquet.write_table(pa.concat_tables(parts), path, compression="ZSTD")

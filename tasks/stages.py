@@ -313,6 +313,7 @@ def run_evaluate(workspace: Workspace) -> ScoreMatrix:
         params.update.problem,
         params.evaluate,
         workspace.evaluation,
+        workspace.split_key,
     )
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from sklearn.metrics import f1_score
 
-from models.archive import Archive
+from models.archive import Archive, Pool
 from models.budget import Budget
 from models.gates.paired_score import PairedScore
 from models.knowledge import Knowledge, sha256
@@ -21,7 +21,7 @@ from models.strategies.finetune import Finetune
 from records.experience import Experience
 from records.registration import APPROVAL, Approval
 from records.scores import FirstSight, Score, ScoreMatrix, ScoreRow
-from tasks.evaluate import EvaluateParams, evaluate, read_pairs, read_references
+from tasks.evaluate import EvaluateParams, choose, evaluate, read_pairs, read_references
 from tasks.intake.ingest import IngestParams, ingest
 from tasks.judge import judge
 from tasks.update import UpdateParams, update
@@ -332,3 +332,68 @@ def test_a_training_that_diverged_scores_nothing_and_is_refused(learn):
     assert diverged.matrix.average() == 0
     verdict = judge(read_pairs(diverged.evaluation, first.evaluation), PairedScore())
     assert verdict.decision == "refuse"
+
+
+def pool_of(**sizes):
+    """Test images of some experiences, without pixels."""
+    total = sum(sizes.values())
+    return Pool(
+        batch=np.repeat(np.arange(len(sizes)), list(sizes.values())),
+        row=np.concatenate([np.arange(size) for size in sizes.values()]),
+        image=np.array([f"{name}{number}" for name, size in sizes.items() for number in range(size)]),
+        target=torch.zeros(total, dtype=torch.int64),
+        batches=tuple(sizes),
+        pixels=(),
+    )
+
+
+def test_few_test_images_are_all_asked():
+    pool = pool_of(a=30, b=50)
+    assert choose(pool, 80, {}) is pool
+
+
+def test_of_many_each_experience_is_asked_for_as_many_or_for_all_that_it_has():
+    chosen = choose(pool_of(a=10, b=50, c=90), 100, {})
+    assert np.bincount(chosen.batch).tolist() == [10, 45, 45]
+    assert sorted(chosen.row[chosen.batch == 1].tolist()) == chosen.row[chosen.batch == 1].tolist()
+    assert np.bincount(choose(pool_of(a=10, b=50, c=90), 1, {}).batch).tolist() == [1, 1, 1]
+
+
+def test_what_is_asked_later_was_asked_before():
+    """However many experiences come, so each answer has one to be compared with, and none was chosen by its answer."""
+    asked = set(choose(pool_of(a=100), 90, {}).image)
+    sizes = {"a": 100}
+    for number in range(20):
+        sizes[f"later{number}-"] = 40
+        now = choose(pool_of(**sizes), 90, {"a": asked})
+        mine = set(now.image[now.batch == 0])
+        assert mine < asked or len(mine) == len(asked)
+        assert len(now) <= 90
+        asked = mine
+    assert len(asked) == 90 // 21
+
+
+def test_a_budget_that_was_raised_asks_no_image_that_has_nothing_to_be_compared_with():
+    asked = set(choose(pool_of(a=100), 30, {}).image)
+    more = choose(pool_of(a=100, b=100), 150, {"a": asked})
+    assert set(more.image[more.batch == 0]) == asked
+    assert np.bincount(more.batch).tolist() == [30, 75]
+
+
+def test_which_images_are_asked_hangs_on_the_key_of_the_workspace():
+    pool = pool_of(a=1000)
+    plain, keyed = (set(choose(pool, 100, {}, key).image) for key in ("", "00" * 16))
+    assert plain != keyed
+    assert len(plain) == len(keyed) == 100
+
+
+def test_an_evaluation_within_a_budget_is_compared_image_by_image(two, archive, tmp_path):
+    first, second = two
+    matrix = evaluate(
+        second.snapshot, first.folder, archive, Classification(), EvaluateParams(images=40), tmp_path / "small"
+    )
+    assert sum(score.images for score in matrix.candidate.scores.values()) == 40
+    whole = table(second.evaluation, "outcomes").set_index("image")["overall"]
+    some = table(tmp_path / "small", "outcomes")
+    assert some["overall"].tolist() == whole[some["image"]].tolist()
+    assert judge(read_pairs(tmp_path / "small", first.evaluation), PairedScore()).findings
