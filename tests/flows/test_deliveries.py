@@ -20,6 +20,7 @@ from tasks.intake import inbox
 from tasks.intake.ingest import IngestParams, list_batches
 from tasks.intake.readiness import Clock
 from tasks.workspace import alone
+from tests.corpus.costly_deliveries import COSTLY_DELIVERIES
 
 
 def write_tar(path, folder):
@@ -145,3 +146,20 @@ def test_what_adds_batches_waits_for_a_night_and_says_so(retain, workspace, deli
     assert (told.code, seen) == (0, [()])
     assert f"waiting for the night of 2026-03-02 (process {os.getpid()}, since 20" in told.err
     assert list_batches(workspace.batches) != ()
+
+
+@pytest.mark.usefixtures("prefect")
+def test_a_file_that_ends_whatever_reads_it_stays_night_after_night_and_all_others_are_taken(workspace, deliver):
+    from flows.night import take_all
+
+    (fatal,) = (case for case in COSTLY_DELIVERIES if case.name == "Parquet that contradicts its levels")
+    fatal.make(workspace.inbox / "fatal")
+    shutil.copy(workspace.inbox / "fatal" / "a.parquet", workspace.inbox / "alone.parquet")
+    for day, name in enumerate(("monday", "tuesday"), 2):
+        deliver(workspace.inbox / name, {"bar": 2}, seed=day)
+        arrivals, unreadable, _ = take_all(workspace, date(2026, 3, day))
+        assert [arrival.delivery for arrival in arrivals] == [name]
+        assert list(unreadable) == ["alone.parquet", "fatal"]
+        assert all("the process that lists it crashed (SIGABRT)" in sentence for sentence in unreadable.values())
+    assert sorted(path.name for path in inbox.waiting(workspace)) == ["alone.parquet", "fatal"]
+    assert (workspace.inbox / "alone.parquet").exists()
