@@ -16,7 +16,7 @@ export DVC_NO_ANALYTICS := 1
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo ui test test-all fuzz lint check format data docs bench bench-quick bench-ingest lock clean
+.PHONY: help setup demo ui test test-all fuzz lint check format data docs bench bench-quick bench-ingest bench-verdict lock clean
 
 help:  ## say what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1	\2/' | expand -t 20
@@ -69,6 +69,9 @@ bench-quick: $(READY)  ## one seed of the cases that matter most, some minutes
 
 bench-ingest: $(READY)  ## how fast images come in: its section of docs/benchmarks.md, some minutes and 5 GB of disk
 	$(BIN)/python -m benchmarks.ingest
+
+bench-verdict: $(READY)  ## how often a verdict errs, simulated: the tables of decision 0002, a minute
+	$(BIN)/python -m benchmarks.verdict
 
 $(AVALANCHE)/.ready: $(READY) benchmarks/avalanche/requirements.txt
 	$(PYTHON) -m venv $(AVALANCHE)

@@ -26,6 +26,7 @@ from benchmarks.verdict_play import (
     flips,
     guard,
     play,
+    stuck,
 )
 from models.gates.paired_score import PairedScore
 from models.statistics import share_lower, share_of_error, share_upper
@@ -203,6 +204,7 @@ def page() -> Iterator[str]:
     yield from _errors()
     yield from _harmless()
     yield from _attempts()
+    yield from _stuck()
     yield from _new()
     yield from _classes()
     yield from _dependence()
@@ -242,6 +244,21 @@ def _attempts() -> Iterator[str]:
         for past, images in ((1, 70), (1, 200), (5, 100), (10, 100)):
             told = tried_again(past, images, drop, spent=True) + tried_again(past, images, drop, spent=False)[2:]
             yield _row(f"truly {drop:.0%}, {past} x {images} images", *map(_of, told))
+
+
+SPENDING: dict[str, Callable[[int], float]] = {
+    "4/5, then 1/10 each": lambda attempt: 0.05 * share_of_error(attempt),
+    "4/5, then 1/5 each": lambda attempt: 0.04 if attempt == 1 else 0.01,
+    "1 / (k (k + 1))": lambda attempt: 0.05 / (attempt * (attempt + 1)),
+    "all of it each night": lambda attempt: 0.05,
+}
+
+
+def _stuck() -> Iterator[str]:
+    sizes = ((1, 100), (1, 200), (2, 100), (5, 100), (10, 200))
+    yield from _table("harmless, but stuck after 40 nights", [f"{past} x {images}" for past, images in sizes])
+    for name, level_of in SPENDING.items():
+        yield _row(name, *[f"{stuck(past, images, level_of):.0%}" for past, images in sizes])
 
 
 def _new() -> Iterator[str]:

@@ -242,3 +242,36 @@ def _play(stream: Stream, judge: Judge, choose: Choose, rng: np.random.Generator
             score, looks = np.append(score, [[stream.start]], axis=1), np.append(looks, [[0]], axis=1)
         true[night, :, : score.shape[1]] = score
     return History(true, told, float(reference.mean()) - stream.start)
+
+
+def stuck(
+    past: int,
+    images: int,
+    level_of: Callable[[int], float],
+    by_chance: float = 0.12,
+    nights: int = 40,
+    lineages: int = 40,
+) -> float:
+    """Share of harmless lineages of which nothing was accepted on the last ten nights; `level_of` gives the error.
+
+    Of the images a share is answered by chance: two of three rightly, and three of ten are answered anew each night. Of
+    the others 82 in 100 of all are always right.
+    """
+    rng = np.random.default_rng(0)
+    kind = rng.random((lineages, past, images))
+    by_luck = kind > 1 - by_chance
+    champion = (kind < 0.82) | (by_luck & (rng.random(kind.shape) < 2 / 3))
+    reference = champion.copy()
+    attempt, looks = np.ones(lineages, dtype=np.int64), np.zeros((lineages, past), dtype=np.int64)
+    waiting = np.zeros(lineages, dtype=np.int64)
+    for _ in range(nights):
+        anew = by_luck & (rng.random(kind.shape) < 0.3)
+        candidate = np.where(anew, rng.random(kind.shape) < 2 / 3, champion)
+        level = np.array([[level_of(int(k))] for k in attempt])
+        accepted = decide(*changes(reference, candidate), images, SHIPPED, level).accepted
+        champion = np.where(accepted[:, None, None], candidate, champion)
+        attempt, looks = np.where(accepted, 1, attempt + 1), looks + accepted[:, None]
+        moved = by_evidence(champion, reference, np.maximum(looks, 1)) & accepted[:, None]
+        reference, looks = np.where(moved[..., None], champion, reference), np.where(moved, 0, looks)
+        waiting = np.where(accepted, 0, waiting + 1)
+    return float((waiting >= 10).mean())
