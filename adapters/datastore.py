@@ -5,6 +5,7 @@ One call of DVC takes a second or two, one of Git a few milliseconds, so DVC is 
 """
 
 import configparser
+import hashlib
 import json
 import os
 import subprocess
@@ -17,7 +18,7 @@ import yaml
 
 from records.errors import DamagedState, NotAWorkspace, RetainError, Unavailable
 
-DATA = "data"
+DATA, DROPPED = "data", "dropped"
 REMOTE = "storage"
 """Name of the DVC remote that `init` adds."""
 
@@ -147,20 +148,52 @@ class DataStore:
 
     def committed_data(self) -> frozenset[str] | None:
         """Files, relative to `data/`, that the committed `data.dvc` names; None if this machine does not know."""
-        done = self._call(*GIT, "show", f"HEAD:./{DATA}.dvc")
-        outputs = (yaml.safe_load(done.stdout) or {}).get("outs", ()) if done.returncode == 0 else ()
-        listed = self._listed(str(outputs[0]["md5"])) if outputs else None
+        revision = self._committed_revision()
+        listed = self._listed(revision) if revision else None
         return None if listed is None else frozenset(listed)
 
-    def _listed(self, revision: str = "") -> list[str] | None:
-        """Files that `data.dvc` names, now or at a `revision` of the data, from DVC's cache; None if that list is not
-        on this machine.
+    def keep_dropped(self, name: str, folder: str) -> Path | None:
+        """Name the files that the committed data have in `folder`, relative to `data/`, in `dropped/<name>.dvc` too.
+
+        As long as that file is there, `dvc gc -w` keeps them after they left `data/`. Gives its path, for a commit;
+        None if this machine has no list of the data, which then are on the remote.
         """
-        revision = revision or self.data_revision()
-        listing = self._cache() / "files" / "md5" / revision[:2] / revision[2:]
+        entries = [
+            {"md5": md5, "relpath": path.removeprefix(f"{folder}/")}
+            for path, md5 in sorted((self._listed(self._committed_revision() or "none") or {}).items())
+            if path.startswith(f"{folder}/")
+        ]
+        if not entries:
+            return None
+        # A folder is to DVC an object of its own: the list of what is in it, called by its digest.
+        content = json.dumps(entries, sort_keys=True).encode()
+        revision = f"{hashlib.md5(content, usedforsecurity=False).hexdigest()}.dir"
+        _write_once(self._object(revision), content)
+        out = {"md5": revision, "nfiles": len(entries), "hash": "md5", "path": name}
+        file = self.root / DROPPED / f"{name}.dvc"
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(yaml.safe_dump({"outs": [out]}, sort_keys=False), encoding="utf-8")
+        if self.has_remote():
+            self._run(*DVC, "push", "--", os.path.relpath(file, self.root))
+        return file
+
+    def _committed_revision(self) -> str:
+        done = self._call(*GIT, "show", f"HEAD:./{DATA}.dvc")
+        outputs = (yaml.safe_load(done.stdout) or {}).get("outs", ()) if done.returncode == 0 else ()
+        return str(outputs[0]["md5"]) if outputs else ""
+
+    def _listed(self, revision: str = "") -> dict[str, str] | None:
+        """Files that `data.dvc` names, now or at a `revision` of the data, with their digests, from DVC's cache; None
+        if that list is not on this machine.
+        """
+        listing = self._object(revision or self.data_revision())
         if not listing.exists():
             return None
-        return [str(entry["relpath"]) for entry in json.loads(listing.read_text(encoding="utf-8"))]
+        entries = json.loads(listing.read_text(encoding="utf-8"))
+        return {str(entry["relpath"]): str(entry["md5"]) for entry in entries}
+
+    def _object(self, digest: str) -> Path:
+        return self._cache() / "files" / "md5" / digest[:2] / digest[2:]
 
     def _cache(self) -> Path:
         config = configparser.ConfigParser(interpolation=None, strict=False)
@@ -238,6 +271,15 @@ class DataStore:
             )
         tool, words = ("dvc", command[len(DVC) :]) if command[: len(DVC)] == DVC else ("git", command[len(GIT) :])
         return Unavailable(f"`{tool} {words[0]}` failed in {self.root}: {_last_words(done)}")
+
+
+def _write_once(path: Path, content: bytes) -> None:
+    """As DVC writes into its cache: whole or not at all, and for reading only."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    unfinished.write_bytes(content)
+    unfinished.chmod(0o444)
+    os.replace(unfinished, path)
 
 
 def _environment() -> dict[str, str]:

@@ -307,7 +307,8 @@ def show_drop(told: "Dropped", workspace: Path) -> None:
         screen.say(f"What it corrected, {told.back}, is in quarantine again.")
     batch = f"data/batches/{told.batch}"
     where = "" if workspace == Path.cwd() else f"cd {shlex.quote(screen.place(workspace))} && "
-    screen.say(f"To get it back: {where}dvc get . {batch} --rev {told.commit[:12]} --out {batch}")
+    source = f"dropped/{told.batch}" if told.kept else f"{batch} --rev {told.commit[:12]}"
+    screen.say(f"To get it back: {where}dvc get . {source} --out {batch}")
     _tell_files(told, workspace)
 
 

@@ -76,6 +76,8 @@ class Dropped(Record):
     """True if the batch left the archive; else its entry alone went, and its other images stay learned."""
     commit: str
     """The commit that still has it."""
+    kept: bool = False
+    """True if DVC's cache keeps its files, whatever is cleared; else the remote has them."""
     back: str = ""
     """If the batch was a correction: what it corrected, whose entry is there again."""
     not_taken: int = 0
@@ -159,11 +161,12 @@ def drop(workspace: Workspace, beginning: str) -> Dropped:
     folder = workspace.batches / report.batch
     before = _corrects(workspace, report.batch) if folder.exists() else ""
     back = _bring_back(workspace, before, report.batch) if before else ()
+    kept = store.keep_dropped(report.batch, f"batches/{report.batch}")
     _remove(folder, workspace.state / "dropped")
-    store.commit_data(f"Drop {report.batch}", gone=files, back=back)
+    store.commit_data(f"Drop {report.batch}", gone=files, back=(*back, *([kept] if kept else [])))
     holding.clear(workspace, report.batch)
     there = before if before and holding.waits(workspace, before) else ""
-    return Dropped(batch=report.batch, left=True, commit=head, back=there, not_taken=aside)
+    return Dropped(batch=report.batch, left=True, commit=head, kept=kept is not None, back=there, not_taken=aside)
 
 
 def _pending(workspace: Workspace) -> tuple[str, ...]:

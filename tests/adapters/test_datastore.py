@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from adapters.datastore import DataStore
+from adapters.datastore import DVC, DataStore
 from records.errors import DamagedState, NotAWorkspace, Unavailable
 
 
@@ -233,3 +233,23 @@ def test_files_leave_with_the_data_and_come_back_as_they_last_were(copy):
     copy.commit_data("Go back", back=(page,))
     assert copy.tracked((page, never)) == (page,)
     assert copy.uncommitted("quarantine") == ()
+
+
+@pytest.mark.parametrize("cleared", ["the cache of what is not in use", "the whole cache"])
+def test_what_is_dropped_is_kept_until_somebody_says_otherwise(copy, cleared):
+    lay_batch(copy, "two")
+    copy.commit_data("Ingest two")
+    assert copy.keep_dropped("none", "batches/none") is None
+    file = copy.keep_dropped("one", "batches/one")
+    assert file == copy.root / "dropped" / "one.dvc"
+    shutil.rmtree(copy.root / "data" / "batches" / "one")
+    copy.commit_data("Drop one", back=(file,))
+    assert shown(copy, "status", "--porcelain") == ""
+    if cleared == "the whole cache":
+        shutil.rmtree(copy.root / ".dvc" / "cache")
+    else:
+        (copy.root / ".dvc" / "config").write_text("")  # no remote: it is the last copy
+        copy._run(*DVC, "gc", "--workspace", "--force")
+        assert copy._listed(), "what is in use is kept as well"
+    copy.pull(["dropped/one.dvc"])
+    assert (copy.root / "dropped" / "one" / "images.parquet").read_text() == "images of one"

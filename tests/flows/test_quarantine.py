@@ -15,15 +15,16 @@ import pytest
 from adapters.datastore import DataStore
 from flows import views
 from records.batch import Batch
-from records.experience import Check, Report
+from records.errors import WrongInput
+from records.experience import Check, Hold, Report
 from records.registration import RunFile
 from tasks.creation import create
 from tasks.intake import inbox
 from tasks.intake.corrections import Correction, correct
 from tasks.intake.ingest import list_batches, read_batch
-from tasks.overview import status_of
+from tasks.overview import approve_run, status_of
 from tasks.quarantine import holding
-from tasks.quarantine.release import Wish, release
+from tasks.quarantine.release import Wish, drop, hold, release
 from tasks.stages import facts_of, params_of, run_validate
 from tasks.workspace import Workspace, alone
 
@@ -562,16 +563,20 @@ def test_a_batch_that_the_gate_did_not_survive_is_not_opened_by_its_entry(decide
 # Dropping
 
 
-def test_a_dropped_batch_leaves_the_archive_and_comes_back_from_history(decide, shop, held, git, shell):
+def test_a_dropped_batch_leaves_the_archive_and_comes_back_even_if_the_cache_was_cleared(
+    decide, shop, held, git, shell
+):
     told = decide("drop", held, "--yes")
     assert told.out.splitlines()[0] == f"Dropped {held}."
     assert held not in list_batches(shop.batches)
     assert not (shop.quarantine / held).exists()
     assert git("status", "--porcelain") == ""
+    shell(shop.root, "dvc", "gc", "--workspace", "--force")
     command = told.out.splitlines()[1].partition(" && ")[2].split()
     shell(shop.root, *command)
     assert held in holding.pending(shop, ())
     assert read_batch(shop.batches, held).images == 48
+    assert facts_of(shop, held)["path"].size == 48
 
 
 def test_of_an_admitted_batch_only_the_entry_is_dropped(decide, shop, partly, git):
@@ -641,3 +646,16 @@ def test_what_a_night_refused_of_a_learned_batch_is_released_as_a_batch_of_its_o
     made = correction_of(workspace, report.batch)
     assert (told.batch, made.images, made.replaces) == (made.id, 6, False)
     assert [report.batch for report in holding.reports(workspace)] == [made.id]
+    # What is learned is neither held nor dropped, and what waits is not let in by another door.
+    with pytest.raises(WrongInput, match=f"{report.batch} is learned"):
+        hold(workspace, report.batch, "ada", "")
+    why = Hold(by="ada", why="it does harm")
+    holding.set_aside(workspace, report.model_copy(update={"admitted": False, "held": why}))
+    with pytest.raises(WrongInput, match=f"v1 has learned {report.batch}, and somebody may go back"):
+        drop(workspace, report.batch)
+    with pytest.raises(WrongInput, match=f"learned {report.batch}, which waits. Held by ada: it does harm. Release it"):
+        approve_run(workspace, night.registration.run, "ada", "", overrule=True)
+    shutil.move(workspace.batches / report.batch, tmp_path / "away")
+    holding.take_away(workspace, report.batch, "Dropped by hand")
+    with pytest.raises(WrongInput, match=f"learned {report.batch}, which was dropped since"):
+        approve_run(workspace, night.registration.run, "ada", "", overrule=True)
