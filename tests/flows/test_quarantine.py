@@ -642,13 +642,13 @@ def test_what_a_night_refused_of_a_learned_batch_is_released_as_a_batch_of_its_o
     views.show_night(night, workspace.root)
     assert f"refused      {report.batch} (monday): 6 images of 123" in capsys.readouterr().out
     assert holding.reports(workspace) == (report,)
+    with pytest.raises(WrongInput, match=f"{report.batch} is learned"):
+        hold(workspace, report.batch, "ada", "")
     told = release(workspace, report.batch, Wish(), DAY)
     made = correction_of(workspace, report.batch)
     assert (told.batch, made.images, made.replaces) == (made.id, 6, False)
     assert [report.batch for report in holding.reports(workspace)] == [made.id]
-    # What is learned is neither held nor dropped, and what waits is not let in by another door.
-    with pytest.raises(WrongInput, match=f"{report.batch} is learned"):
-        hold(workspace, report.batch, "ada", "")
+    # What a version has learned is not dropped, and what waits is not let in by another door.
     why = Hold(by="ada", why="it does harm")
     holding.set_aside(workspace, report.model_copy(update={"admitted": False, "held": why}))
     with pytest.raises(WrongInput, match=f"v1 has learned {report.batch}, and somebody may go back"):
