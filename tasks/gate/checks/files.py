@@ -83,8 +83,10 @@ FAULTS = (
     _fault_check(
         "file-unreadable",
         "unreadable",
-        "The image must be decoded without an error, or nobody knows what would be learned.",
+        "The image must be decoded without an error and within limits of time and memory, or nobody knows what "
+        "would be learned.",
         "Open the image in a viewer and save it again, or leave it out.",
+        ("ingest.image_seconds", "ingest.image_memory"),
     ),
     _fault_check(
         "file-too-large",
