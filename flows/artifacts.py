@@ -14,6 +14,7 @@ from prefect.artifacts import (
     update_progress_artifact,
 )
 
+from records.batch import shortened
 from records.experience import Report
 from records.registration import Night
 from records.scores import ScoreMatrix
@@ -100,7 +101,7 @@ def show_verdict(verdict: Verdict) -> None:
         numbers = " | ".join(f"{value * PERCENT:.1f}%" for value in (c.estimate, c.lower, c.upper, c.limit))
         decision = "too few images to say" if c.decision == "too few" else c.decision
         lines.append(f"| lost | class {_text(c.label)} | {numbers} | {c.images} | {decision} |")
-    create_markdown_artifact("\n".join(lines), key="verdict", description=verdict.reason)
+    create_markdown_artifact(shortened("\n".join(lines)), key="verdict", description=shortened(verdict.reason))
 
 
 def show_night(night: Night) -> None:
@@ -112,7 +113,7 @@ def show_night(night: Night) -> None:
     lines += [f"- {_text(report.source)}: {_text(report.summary)}" for report in kept]
     if kept:
         lines += ["", "`retain quarantine list` shows what waits for a person."]
-    create_markdown_artifact("\n".join(lines), key="night", description=night.sentence())
+    create_markdown_artifact(shortened("\n".join(lines)), key="night", description=shortened(night.sentence()))
 
 
 def _text(given: str) -> str:

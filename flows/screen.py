@@ -18,6 +18,7 @@ from rich.status import Status
 from rich.table import Table
 from rich.text import Text
 
+from records.batch import shortened
 from records.record import Record
 
 LABEL = 12
@@ -36,8 +37,8 @@ def paper(error: bool = False) -> Console:
 
 
 def visible(text: str) -> str:
-    """Text on one line; what cannot be printed stands as in Python (`\\n`, `\\x1b`)."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+    """Text on one line; what cannot be printed stands as in Python (`\\n`, `\\x1b`). Ids of batches are shortened."""
+    return shortened("".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text))
 
 
 def say(sentence: str = "", style: str = "") -> None:

@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from flows import screen
+from records.batch import shortened
 from records.scores import ScoreMatrix, ScoreRow
 
 if TYPE_CHECKING:
@@ -108,9 +109,13 @@ def show_history(runs: "Sequence[RunFacts]", champion: int) -> None:
             percent(run.metrics.get("average")),
             percent(None if forgotten is None else max(forgotten, 0)),
             run.run[:SHORT],
-            Text(run.batches[0] if len(run.batches) == 1 else screen.count(len(run.batches), "batch", "batches")),
+            Text(_one_or_number(run.batches)),
         )
     screen.draw(table)
+
+
+def _one_or_number(batches: Sequence[str]) -> str:
+    return shortened(batches[0]) if len(batches) == 1 else screen.count(len(batches), "batch", "batches")
 
 
 def show_comparison(told: "Comparison") -> None:
@@ -180,7 +185,9 @@ def show_entries(entries: "Sequence[Entry]", today: date) -> None:
     table = _table(names, left=("batch", "delivered as", "why"))
     table.columns[1].no_wrap = table.columns[-1].no_wrap = False
     for entry in entries:
-        name = Text(entry.batch, style="" if entry.admitted else COLOURS["held" if entry.held else "quarantined"])
+        name = Text(
+            shortened(entry.batch), style="" if entry.admitted else COLOURS["held" if entry.held else "quarantined"]
+        )
         age = screen.count((today - entry.arrived).days, "day")
         source, why = Text(screen.visible(entry.source)), Text(screen.visible(entry.summary))
         table.add_row(name, source, f"{entry.images:,}", f"{entry.refused:,}", age, why)

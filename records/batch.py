@@ -1,5 +1,6 @@
 """A batch: images that arrived together, immutable from then on."""
 
+import re
 from datetime import date
 from typing import Literal
 
@@ -8,6 +9,11 @@ from pydantic import Field
 from records.record import Record
 
 Split = Literal["train", "validation", "test"]
+
+ID_DIGITS, FEWEST = 32, 8
+"""Of the digest in an id, and in what a person is shown of it."""
+DAY = len("2026-01-05-")
+LONG_ID = re.compile(rf"(?<![\w/.-])\d{{4}}-\d\d-\d\d-[0-9a-f]{{{ID_DIGITS}}}(?![\w/-])")
 
 
 class Shard(Record):
@@ -24,7 +30,8 @@ class Batch(Record):
     """What `data/batches/<id>/batch.json` says. The shards beside it hold one row an image: its bytes and facts."""
 
     id: str
-    """The day it arrived and the first eight digits of its digest, for example 2026-01-05-3f2a9c1b."""
+    """The day it arrived and the first 32 digits of its digest; eight of batches that an earlier retain wrote. A person
+    reads and writes its beginning, such as 2026-01-05-3f2a9c1b."""
     digest: str
     """SHA-256 over every image's path, label, further columns and bytes, in the order of the paths.
 
@@ -32,6 +39,8 @@ class Batch(Record):
     batch.
     """
     arrived: date
+    number: int = Field(default=0, ge=0)
+    """How many batches of that day there were before it: those of one day are asked and learned as they arrived."""
     source: str
     """Name of the folder or manifest it was delivered as."""
     images: int = Field(ge=1)
@@ -49,6 +58,26 @@ class Batch(Record):
     """Names of checks that a person has looked at and accepted for these images; they only warn."""
     note: str = ""
     """Who released the images from quarantine, and why."""
+
+
+def id_of(arrived: date, digest: str) -> str:
+    """The id of a batch. So long that nobody can make another delivery that gets the same one (2^64 tries)."""
+    return f"{arrived.isoformat()}-{digest[:ID_DIGITS]}"
+
+
+def shortened(text: str) -> str:
+    """A text for people, with ids of batches cut to eight digits, or to as many as tell those in it apart.
+
+    A beginning is all that commands need. In paths, ids stay as they are.
+    """
+    ids = sorted({found[0] for found in LONG_ID.finditer(text)})
+    shown: dict[str, str] = {}
+    for one in ids:
+        digits = FEWEST
+        while any(other != one and other.startswith(one[: DAY + digits]) for other in ids):
+            digits += 1
+        shown[one] = one[: DAY + digits]
+    return LONG_ID.sub(lambda found: shown[found[0]], text)
 
 
 class Arrival(Record):

@@ -13,9 +13,10 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from records.batch import Batch
+from records.batch import Batch, id_of
 from records.errors import WrongInput
 from tasks.intake.deliveries import label_problem
+from tasks.intake.ingest import find_batch, number_of
 from tasks.intake.rows import read_parts
 from tasks.intake.shards import ShardWriter
 from tasks.intake.staging import put_into_place, staged
@@ -46,8 +47,10 @@ def correct(
         raise WrongInput(f"No image of {original.id} would be left. To give all of them up, drop it.")
     with staged(staging) as folder:
         batch = _write(batches, folder, original, correction, arrived, shard_bytes)
-        if not (batches / batch.id / "batch.json").exists():
-            put_into_place(folder, batches / batch.id)
+        known = find_batch(batches, batch.digest)
+        if known is not None and known.arrived == arrived:
+            return known
+        put_into_place(folder, batches / batch.id)
     return batch
 
 
@@ -69,9 +72,10 @@ def _write(
     finally:
         writer.abandon()
     batch = Batch(
-        id=f"{arrived.isoformat()}-{digest.hexdigest()[:8]}",
+        id=id_of(arrived, digest.hexdigest()),
         digest=digest.hexdigest(),
         arrived=arrived,
+        number=number_of(batches, arrived),
         source=original.source,
         images=len(correction.labels),
         classes=tuple(sorted({label for label in correction.labels.values() if label})),

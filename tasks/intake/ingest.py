@@ -9,6 +9,7 @@ found by its digest and nothing is written.
 
 import hashlib
 import re
+from collections import Counter
 from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from contextlib import closing
 from datetime import date
@@ -23,7 +24,7 @@ from pydantic import Field, model_validator
 
 from models.codecs import BadImage
 from models.images import SHARD_SCHEMA, Facts, ImageLimits, facts_of, split_of
-from records.batch import Arrival, Batch, Shard
+from records.batch import DAY, FEWEST, Arrival, Batch, Shard, id_of
 from records.errors import Unavailable, UnreadableBatch, WrongInput
 from records.record import Record
 from tasks.gate.words import plain
@@ -37,7 +38,7 @@ from tasks.intake.staging import put_into_place, staged
 
 Progress = Callable[[int, int], None]
 
-BATCH_ID = re.compile(r"\d{4}-\d{2}-\d{2}-[0-9a-f]{8}")
+BATCH_ID = re.compile(r"\d{4}-\d{2}-\d{2}-[0-9a-f]{8}(?:[0-9a-f]{24})?")
 SPLIT = SHARD_SCHEMA.get_field_index("split")
 PART_ITEMS = 256
 PART_BYTES = 8 * 2**20
@@ -178,8 +179,9 @@ def _ingest(
     key: str,
 ) -> Arrival:
     with staged(staging) as folder:
-        batch = _write(delivery, folder, arrived, params, workers, progress or (lambda done, total: None), key)
-        known = _find(batches, batch.digest)
+        number, tell = number_of(batches, arrived), progress or (lambda done, total: None)
+        batch = _write(delivery, folder, arrived, params, workers, tell, key, number)
+        known = find_batch(batches, batch.digest)
         if known is None:
             put_into_place(folder, batches / batch.id)
     return Arrival(batch=known or batch, known=known is not None, delivery=delivery.name)
@@ -213,12 +215,18 @@ def count_tests(batches: Path, left_out: Collection[str], enough: int) -> int:
 
 
 def list_batches(batches: Path) -> tuple[str, ...]:
-    """Ids of all batches, oldest first."""
-    if not batches.is_dir():
-        return ()
-    return tuple(
-        sorted(p.name for p in batches.iterdir() if BATCH_ID.fullmatch(p.name) and (p / "batch.json").is_file())
-    )
+    """Ids of all batches, oldest first, those of one day as they arrived."""
+    names = sorted(path.name for path in _folders(batches))
+    several = {day for day, number in Counter(name[:DAY] for name in names).items() if number > 1}
+    # Read only where the names do not tell: there may be thousands.
+    numbers = {name: Batch.read(batches / name / "batch.json").number for name in names if name[:DAY] in several}
+    return tuple(sorted(names, key=lambda name: (name[:DAY], numbers.get(name, 0), name)))
+
+
+def _folders(batches: Path, day: str = "") -> list[Path]:
+    """Where batches lie, in no order."""
+    found = batches.glob(f"{day}*") if batches.is_dir() else ()
+    return [path for path in found if BATCH_ID.fullmatch(path.name) and (path / "batch.json").is_file()]
 
 
 def _unlisted(source: Path, why: str) -> Delivery:
@@ -246,6 +254,7 @@ def _write(
     workers: int,
     progress: Progress,
     key: str,
+    number: int,
 ) -> Batch:
     writer = ShardWriter(folder, delivery.columns, params.shard_bytes)
     digest = hashlib.sha256()
@@ -265,7 +274,7 @@ def _write(
     finally:
         writer.abandon()
         close_kept()
-    batch = _batch(delivery, arrived, digest.hexdigest(), shards)
+    batch = _batch(delivery, arrived, digest.hexdigest(), shards, number)
     batch.write(folder / "batch.json")
     return batch
 
@@ -285,11 +294,12 @@ def _split(rows: pa.RecordBatch, params: IngestParams, key: str) -> pa.RecordBat
     return rows.add_column(SPLIT, SHARD_SCHEMA.field(SPLIT), column(splits, pa.string()))
 
 
-def _batch(delivery: Delivery, arrived: date, digest: str, shards: tuple[Shard, ...]) -> Batch:
+def _batch(delivery: Delivery, arrived: date, digest: str, shards: tuple[Shard, ...], number: int) -> Batch:
     return Batch(
-        id=f"{arrived.isoformat()}-{digest[:8]}",
+        id=id_of(arrived, digest),
         digest=digest,
         arrived=arrived,
+        number=number,
         source=delivery.name,
         images=len(delivery.items),
         classes=tuple(sorted({cut(item.label, LONGEST_LABEL) for item in delivery.items if item.label})),
@@ -317,12 +327,19 @@ def _framed(texts: Sequence[str]) -> bytes:
     return b"%d:" % len(texts) + b"".join([b"%d:%b" % (len(text), text) for text in encoded])
 
 
-def _find(batches: Path, digest: str) -> Batch | None:
-    for folder in sorted(batches.glob(f"*-{digest[:8]}")):
+def find_batch(batches: Path, digest: str) -> Batch | None:
+    """The batch of that content, whatever its day and however long its id."""
+    for folder in sorted(batches.glob(f"*-{digest[:FEWEST]}*")):
         batch = Batch.read(folder / "batch.json")
         if batch.digest == digest:
             return batch
     return None
+
+
+def number_of(batches: Path, arrived: date) -> int:
+    """Which of its day a batch is that is written next: one more than the last that is there."""
+    there = [Batch.read(path / "batch.json").number for path in _folders(batches, arrived.isoformat())]
+    return max(there, default=-1) + 1
 
 
 def _examined(delivery: Delivery, params: IngestParams, workers: int) -> Generator[Examined, None, None]:

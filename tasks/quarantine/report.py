@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
 
+from records.batch import shortened
 from records.experience import Check, Complaint, Report
 from tasks.gate.words import count_of, plain
 from tasks.quarantine.chart import chart
@@ -93,7 +94,7 @@ def report_html(report: Report, exhibits: Exhibits = NOTHING) -> str:
     ]
     title = f"{verdict}: {escape(report.batch)}"
     head = _HEAD.replace("STYLE", STYLE).replace("TITLE", title)
-    return f"{head}<main>\n{chr(10).join(body)}\n</main>\n</body>\n</html>\n"
+    return shortened(f"{head}<main>\n{chr(10).join(body)}\n</main>\n</body>\n</html>\n")
 
 
 def shown_complaints(report: Report) -> Iterator[Complaint]:

@@ -20,6 +20,7 @@ import pytest
 from PIL import Image
 
 from flows.cli import main
+from records.batch import shortened
 from records.experience import Report
 from records.registration import RunFile
 from tasks import stages
@@ -164,7 +165,7 @@ def test_status_shows_quarantine_and_its_page(folder, retain):
     page = holding.set_aside(folder.workspace, folder.report)
     told = retain("status", "-w", folder.workspace.root)
     assert told.code == 0
-    assert f"quarantine   {folder.report.batch} (monday)" in told.out
+    assert shortened(f"quarantine   {folder.report.batch} (monday)") in told.out
     assert folder.report.summary in told.out
     assert str(page) in told.out
 

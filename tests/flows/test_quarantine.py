@@ -14,7 +14,7 @@ import pytest
 
 from adapters.datastore import DataStore
 from flows import views
-from records.batch import Batch
+from records.batch import Batch, shortened
 from records.errors import WrongInput
 from records.experience import Check, Hold, Report
 from records.registration import RunFile
@@ -114,8 +114,8 @@ def test_each_command_teaches(retain, command):
 def test_the_list_has_a_row_an_entry(decide, held, partly):
     header, first, second = (line.split() for line in decide("list").out.splitlines())
     assert header == ["batch", "delivered", "as", "images", "refused", "age", "why"]
-    assert first[:4] == [held, "held", "48", "8"]
-    assert second[:4] == [partly, "partly", "73", "3"]
+    assert first[:4] == [shortened(held), "held", "48", "8"]
+    assert second[:4] == [shortened(partly), "partly", "73", "3"]
     document = json.loads(decide("list", "--json").out)
     assert [(e["batch"], e["admitted"], e["arrived"]) for e in document] == [
         (held, False, "2026-03-02"), (partly, True, "2026-03-03"),
@@ -134,8 +134,8 @@ def test_status_knows_both_kinds_and_only_one_holds_back(retain, shop, held, par
     assert [report["batch"] for report in document["refused"]] == [partly]
     assert document["pending"] == list(list_batches(shop.batches)[1:])
     told = retain("status", "-w", shop.root).out
-    assert f"quarantine   {held} (held)" in told
-    assert f"refused      {partly} (partly): 3 images of 73" in told
+    assert shortened(f"quarantine   {held} (held)") in told
+    assert shortened(f"refused      {partly} (partly): 3 images of 73") in told
     assert "To look at what was refused, and decide: retain quarantine list -w" in told
 
 
@@ -144,9 +144,9 @@ def test_show_tells_what_is_wrong_and_what_to_do(decide, shop, held, partly):
     assert "label-not-allowed  refused  6 images" in told
     assert "  - colum?/0000.png: labelled colum?" in told
     assert "    and 3 more" in told
-    assert f"quarantine/{held}/report.html" in told
-    assert f"retain quarantine release {held} --leave-out refused -w " in told
-    assert f"retain quarantine show {partly} --files DIR -w " in decide("show", partly).out
+    assert shortened(f"quarantine/{held}/report.html") in told
+    assert shortened(f"retain quarantine release {held} --leave-out refused -w ") in told
+    assert shortened(f"retain quarantine show {partly} --files DIR -w ") in decide("show", partly).out
     assert Report.model_validate_json(decide("show", held, "--json").out) in holding.reports(shop)
 
 
@@ -156,19 +156,21 @@ def test_files_that_were_not_taken_are_told(decide, shop, held, partly):
     for name in ("bar/link.png", "late.png"):
         (aside / name).symlink_to("/nowhere")
     told = f"2 files were not taken; they lie in {aside}"
-    assert f"Of {held} {told}." in decide("list").out
+    assert shortened(f"Of {held} {told}.") in decide("list").out
     assert told in decide("show", held).out
     assert "not taken" not in decide("show", partly).out
     assert [entry["not_taken"] for entry in json.loads(decide("list", "--json").out)] == [2, 0]
     assert f"{told}, and stay there" in decide("drop", held, "--yes").out
     assert (aside / "late.png").is_symlink()
-    assert f"Of {held} {told}." in decide("list").out, "they are told of a batch without an entry, too"
+    assert shortened(f"Of {held} {told}.") in decide("list").out, "they are told of a batch without an entry, too"
 
 
 def test_show_writes_files_with_the_way_back(decide, shop, held, tmp_path):
     told = decide("show", held, "--files", tmp_path / "look")
     assert f"Wrote 8 images and their manifest.csv to {tmp_path / 'look'}." in told.out
-    assert f"retain quarantine release {held} --manifest {tmp_path / 'look' / 'manifest.csv'} -w " in told.out
+    assert (
+        shortened(f"retain quarantine release {held} --manifest {tmp_path / 'look' / 'manifest.csv'} -w ") in told.out
+    )
     assert len(list((tmp_path / "look" / "images").iterdir())) == 8
     assert decide("show", held, "--files", tmp_path / "look").sentence.endswith("or does not exist yet.")
 
@@ -179,7 +181,7 @@ def test_show_writes_files_with_the_way_back(decide, shop, held, tmp_path):
 def test_without_a_change_nothing_changes(decide, shop, held, git):
     head = git("rev-parse", "HEAD")
     told = decide("release", held)
-    assert (told.code, told.out.splitlines()[0]) == (0, f"{held} stays in quarantine.")
+    assert (told.code, told.out.splitlines()[0]) == (0, shortened(f"{held} stays in quarantine."))
     assert "Quarantined: 8 of 48 images" in told.out
     assert git("rev-parse", "HEAD") == head
 
@@ -187,9 +189,11 @@ def test_without_a_change_nothing_changes(decide, shop, held, git):
 def test_once_the_class_is_allowed_the_batch_is_pending(decide, shop, held, git):
     shop.params.write_text(shop.params.read_text().replace("[bar, column]", '[bar, column, "colum?"]'))
     told = decide("release", held, "--by", "ada", "--note", "a class\nof its own")
-    assert told.out.splitlines()[0] == f"Released: the next night learns {held}, without 2 images that stay here."
+    assert told.out.splitlines()[0] == shortened(
+        f"Released: the next night learns {held}, without 2 images that stay here."
+    )
     assert held in holding.pending(shop, ())
-    assert decide("list").out.count(held) == 1, "two images are still broken"
+    assert decide("list").out.count(shortened(held)) == 1, "two images are still broken"
     assert not shop.night.exists(), "the last night's files are as they were"
     (shop.params).write_text(shop.params.read_text() + "\n")
     assert git("status", "--porcelain").split() == ["M", "params.yaml"]
@@ -215,7 +219,8 @@ def test_labels_are_corrected_and_facts_are_as_they_were(decide, shop, held):
     told = decide("release", held, "--relabel", "colum?=column", "--leave-out", "file-truncated")
     made = correction_of(shop, held)
     assert told.out.splitlines()[:2] == [
-        f"{held} is corrected as {made.id}: 46 images.", f"Released: the next night learns {made.id}.",
+        shortened(f"{held} is corrected as {made.id}: 46 images."),
+        shortened(f"Released: the next night learns {made.id}."),
     ]  # fmt: skip
     assert made.classes == ("bar", "column")
     before, after = facts_of(shop, held), facts_of(shop, made.id)
@@ -279,7 +284,7 @@ def test_of_an_admitted_batch_only_what_was_refused_is_released(decide, shop, pa
     told = decide("release", partly, "--relabel", "cross=bar")
     made = correction_of(shop, partly)
     assert told.code == 0
-    assert f"{made.id} is in quarantine." in told.out, "three images are too few to learn from alone"
+    assert f"{shortened(made.id)} is in quarantine." in told.out, "three images are too few to learn from alone"
     assert sorted(paths_of(shop, made)) == ["bar/half.png", "cross/0000.png", "cross/0001.png"]
     assert not made.replaces
     assert partly in holding.pending(shop, ()), "the admitted batch stays as it is"
@@ -297,7 +302,7 @@ def test_a_night_that_validates_again_makes_no_entry_of_what_was_corrected(decid
 def test_refused_images_that_were_not_corrected_go_on_waiting(decide, shop, partly, git, tmp_path):
     decide("show", partly, "--files", tmp_path / "look")
     told = decide("release", partly, "--leave-out", "file-truncated", "--relabel", "cross=bar")
-    assert f"1 refused image of {partly} is not in it and stays in quarantine." in told.out
+    assert shortened(f"1 refused image of {partly} is not in it and stays in quarantine.") in told.out
     made = correction_of(shop, partly)
     left = holding.find(shop, partly)
     (row,) = left.faulty_rows()
@@ -308,7 +313,7 @@ def test_refused_images_that_were_not_corrected_go_on_waiting(decide, shop, part
     decide("release", partly, "--relabel", "bar=column", "--arrived", "2026-03-20")
     assert partly not in [entry.batch for entry in holding.entries(shop)]
     assert not (shop.quarantine / partly).exists()
-    assert f"What it corrected, {partly}, is in quarantine again." in decide("drop", made.id, "--yes").out
+    assert f"What it corrected, {shortened(partly)}, is in quarantine again." in decide("drop", made.id, "--yes").out
     assert len(holding.find(shop, partly).faulty_rows()) == 2
     assert git("status", "--porcelain") == ""
 
@@ -321,7 +326,7 @@ def test_a_killed_correction_of_some_refused_images_is_finished(decide, shop, pa
     if versioned:
         shell(shop.root, "dvc", "add", "data")
     told = decide("release", partly, "--relabel", "cross=bar")
-    assert f"{partly} is corrected as {made.id}: 2 images." in told.out
+    assert shortened(f"{partly} is corrected as {made.id}: 2 images.") in told.out
     assert len(holding.find(shop, partly).faulty_rows()) == 1
     assert git("status", "--porcelain") == ""
     assert holding.finish(shop) == ()
@@ -346,7 +351,7 @@ def test_a_correction_can_be_corrected(decide, shop, held):
     holding.set_aside(shop, quarantine_report(shop, first.id))
     told = decide("release", first.id, "--leave-out", "refused", "--arrived", "2026-03-10")
     second = correction_of(shop, first.id)
-    assert f"the next night learns {second.id}." in told.out
+    assert shortened(f"the next night learns {second.id}.") in told.out
     assert second.accepted == ("refused-share",)
     assert set(holding.pending(shop, ())) == {*list_batches(shop.batches)} - {held, first.id}
 
@@ -398,7 +403,7 @@ def test_a_wrong_command_gets_a_sentence_and_changes_nothing(
     before = everything_below(shop.root)
     told = decide(*(names.get(word, word) for word in words))
     assert (told.code, told.out) == (2, "")
-    assert sentence.replace("HELD", held).replace("PARTLY", partly) in told.sentence
+    assert shortened(sentence.replace("HELD", held).replace("PARTLY", partly)) in told.sentence
     assert everything_below(shop.root) == before
 
 
@@ -418,7 +423,7 @@ def test_a_corrected_batch_is_not_released_again(decide, held):
     decide("release", held, "--leave-out", "refused")
     told = decide("release", held)
     assert told.code == 2
-    assert told.sentence.startswith(f"{held} is not in quarantine any more: it was corrected as ")
+    assert told.sentence.startswith(shortened(f"{held} is not in quarantine any more: it was corrected as "))
 
 
 # Killed on the way
@@ -495,13 +500,13 @@ def test_a_pending_batch_waits_until_it_is_released(decide, retain, shop, partly
     document = json.loads(retain("status", "-w", shop.root, "--json").out)
     assert [report["batch"] for report in document["held"]] == [good]
     assert good not in [report["batch"] for report in document["quarantine"]]
-    assert f"held         {good} (good)" in retain("status", "-w", shop.root).out
+    assert shortened(f"held         {good} (good)") in retain("status", "-w", shop.root).out
     assert [(e.batch, e.held) for e in holding.entries(shop)][-1] == (good, True)
-    assert f"retain quarantine release {good}" in decide("show", good).out
+    assert shortened(f"retain quarantine release {good}") in decide("show", good).out
     assert "<h1>Held</h1>" in (shop.quarantine / good / "report.html").read_text()
     again = decide("hold", good)
-    assert (again.code, again.sentence) == (2, f"{good} waits already. Held by ada: labels of\\ncamera 4.")
-    assert decide("release", good).out.splitlines()[0] == f"Released: the next night learns {good}."
+    assert (again.code, again.sentence) == (2, shortened(f"{good} waits already. Held by ada: labels of\\ncamera 4."))
+    assert decide("release", good).out.splitlines()[0] == shortened(f"Released: the next night learns {good}.")
     assert holding.pending(shop, ()) == (partly, good)
     assert git("status", "--porcelain") == ""
 
@@ -511,7 +516,8 @@ def test_refused_images_of_a_batch_that_is_held_are_not_lost(decide, shop, partl
     assert decide("hold", partly, "--by", "ada").code == 0
     held_back = holding.find(shop, partly)
     assert (held_back.admitted, held_back.held.by, held_back.checks) == (False, "ada", before.checks)
-    assert decide("release", partly).out.startswith(f"Released: the next night learns {partly}, without 3 images")
+    told = decide("release", partly).out
+    assert told.startswith(f"Released: the next night learns {shortened(partly)}, without 3 images")
     assert holding.find(shop, partly) == before
 
 
@@ -521,12 +527,12 @@ def test_a_held_batch_can_be_corrected(decide, shop, good):
     told = decide("release", good, "--relabel", "bar=column", "--arrived", "2026-03-09")
     made = correction_of(shop, good)
     assert (made.images, made.replaces, made.classes) == (60, True, ("column",))
-    assert f"the next night learns {made.id}." in told.out
+    assert shortened(f"the next night learns {made.id}.") in told.out
     assert good not in holding.pending(shop, ())
 
 
 def test_what_waits_or_is_unknown_cannot_be_held(decide, held):
-    assert decide("hold", held).sentence == (
+    assert decide("hold", held).sentence == shortened(
         f"{held} is in quarantine, and no night learns it until it is released."
     )  # fmt: skip
     assert decide("hold", "2027").sentence.startswith("Nothing in quarantine or pending begins with '2027'; there are")
@@ -537,7 +543,7 @@ def test_a_pending_batch_can_be_dropped(decide, shop, good, git, first):
     if first == "held":
         decide("hold", good)
     told = decide("drop", good, "--yes")
-    assert told.out.splitlines()[0] == f"Dropped {good}."
+    assert told.out.splitlines()[0] == shortened(f"Dropped {good}.")
     assert good not in list_batches(shop.batches)
     assert good not in holding.pending(shop, ())
     assert not (shop.quarantine / good).exists()
@@ -554,7 +560,7 @@ def test_a_batch_that_the_gate_did_not_survive_is_not_opened_by_its_entry(decide
     assert good not in holding.pending(shop, ())
     assert git("log", "-1", "--format=%s") == f"Hold {good} by retain\n"
     assert "could not look at it" in decide("show", good).out
-    assert f"{good} stays held." in decide("release", good).out
+    assert shortened(f"{good} stays held.") in decide("release", good).out
     shard.write_bytes(whole)
     assert f"the next night learns {good}." in decide("release", good).out
     assert holding.find(shop, list_batches(shop.batches)[0])
@@ -567,7 +573,7 @@ def test_a_dropped_batch_leaves_the_archive_and_comes_back_even_if_the_cache_was
     decide, shop, held, git, shell
 ):
     told = decide("drop", held, "--yes")
-    assert told.out.splitlines()[0] == f"Dropped {held}."
+    assert told.out.splitlines()[0] == shortened(f"Dropped {held}.")
     assert held not in list_batches(shop.batches)
     assert not (shop.quarantine / held).exists()
     assert git("status", "--porcelain") == ""
@@ -592,7 +598,7 @@ def test_to_drop_a_correction_is_to_go_back(decide, shop, held, git):
     made = correction_of(shop, held)
     holding.set_aside(shop, quarantine_report(shop, made.id))
     told = decide("drop", made.id, "--yes")
-    assert f"What it corrected, {held}, is in quarantine again." in told.out
+    assert shortened(f"What it corrected, {held}, is in quarantine again.") in told.out
     assert holding.entries(shop)[0].batch == held
     assert held not in holding.pending(shop, ())
     assert git("status", "--porcelain") == ""
@@ -618,9 +624,9 @@ def test_a_person_is_asked(decide, shop, held, monkeypatch, capsys):
     monkeypatch.setattr("sys.stdin", Terminal("n\n"))
     told = decide("drop", held)
     assert told.out == "Nothing was dropped.\n"
-    assert f"Drop {held} (held), 48 images? [y/N]" in told.err
+    assert shortened(f"Drop {held} (held), 48 images? [y/N]") in told.err
     monkeypatch.setattr("sys.stdin", Terminal("y\n"))
-    assert decide("drop", held).out.startswith(f"Dropped {held}.")
+    assert decide("drop", held).out.startswith(shortened(f"Dropped {held}."))
 
 
 # A night
@@ -640,7 +646,7 @@ def test_what_a_night_refused_of_a_learned_batch_is_released_as_a_batch_of_its_o
     assert (report.admitted, len(report.faulty_rows())) == (True, 6)
     capsys.readouterr()
     views.show_night(night, workspace.root)
-    assert f"refused      {report.batch} (monday): 6 images of 123" in capsys.readouterr().out
+    assert shortened(f"refused      {report.batch} (monday): 6 images of 123") in capsys.readouterr().out
     assert holding.reports(workspace) == (report,)
     with pytest.raises(WrongInput, match=f"{report.batch} is learned"):
         hold(workspace, report.batch, "ada", "")

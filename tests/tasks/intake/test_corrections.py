@@ -61,7 +61,7 @@ def test_the_record_fits_the_files(tmp_path, make):
     (shard,) = made.shards
     content = (tmp_path / "data" / made.id / shard.name).read_bytes()
     assert (shard.rows, shard.bytes, shard.sha256) == (2, len(content), hashlib.sha256(content).hexdigest())
-    assert made.id == f"{DAY}-{made.digest[:8]}"
+    assert made.id == f"{DAY}-{made.digest[:32]}"
     assert not (tmp_path / "staging" / "batch").exists()
 
 

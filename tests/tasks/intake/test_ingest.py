@@ -18,6 +18,7 @@ import pytest
 from PIL import Image as Pillow
 
 from models.images import SHARD_SCHEMA, split_of
+from records.batch import Batch
 from records.errors import DamagedState, Unavailable, UnreadableBatch, WrongInput
 from tasks.intake.ingest import IngestParams, count_tests, ingest, list_batches, read_batch
 
@@ -85,7 +86,7 @@ def test_a_folder_becomes_a_batch(tmp_path, take):
     arrival = take(shapes(tmp_path), progress=lambda done, total: told.append((done, total)))
     batch = arrival.batch
     assert not arrival.known
-    assert batch.id == f"2026-01-05-{batch.digest[:8]}"
+    assert batch.id == f"2026-01-05-{batch.digest[:32]}"
     assert (batch.arrived, batch.source, batch.images, batch.classes) == (DAY, "shapes", 3, ("flat", "round"))
     assert told[-1] == (3, 3)
     (shard,) = batch.shards
@@ -681,3 +682,38 @@ def test_a_list_that_takes_too_much_is_no_batch(tmp_path, monkeypatch):
     monkeypatch.setattr("tasks.intake.ingest.LISTING_MEMORY", 2**27)
     with pytest.raises(UnreadableBatch, match="more memory than"):
         ingest(tmp_path / "batches", tmp_path / "staging", tmp_path, DAY, PARAMS, workers=1)
+
+
+# Ids and order
+
+
+def rename(batches: Path, batch: Batch, name: str, **changes: object) -> None:
+    """A batch as it would lie there under another id."""
+    (batches / batch.id).rename(batches / name)
+    batch.model_copy(update={"id": name, **changes}).write(batches / name / "batch.json")
+
+
+def test_a_batch_with_the_short_id_of_an_earlier_retain_is_found(tmp_path, take):
+    batch = take(shapes(tmp_path)).batch
+    rename(take.batches, batch, batch.id[:19])
+    again = take(shapes(tmp_path / "again"), LATER)
+    assert (again.known, again.batch.id) == (True, batch.id[:19])
+    assert list_batches(take.batches) == (batch.id[:19],)
+    assert read_batch(take.batches, batch.id[:19]).digest == batch.digest
+
+
+def test_batches_whose_ids_begin_alike_do_not_meet(tmp_path, take):
+    batch = take(shapes(tmp_path)).batch
+    other = f"{batch.id[:19]}{'f' * 24}"
+    rename(take.batches, batch, other, digest=batch.digest[:8] + "f" * 56)
+    again = take(shapes(tmp_path / "again"))
+    assert (again.known, again.batch.id) == (False, batch.id)
+    assert list_batches(take.batches) == (other, batch.id), "the first of the day is the first"
+
+
+def test_batches_of_one_day_come_in_the_order_of_their_arrival(tmp_path, take):
+    sent = [take(lay_out(tmp_path / str(n), {"a/1.png": png(n)})).batch for n in range(6)]
+    later = take(lay_out(tmp_path / "later", {"a/1.png": png(99)}), LATER).batch
+    assert [batch.number for batch in (*sent, later)] == [0, 1, 2, 3, 4, 5, 0]
+    assert list_batches(take.batches) == tuple(batch.id for batch in (*sent, later))
+    assert sorted(batch.id for batch in sent) != [batch.id for batch in sent], "which their names do not tell"
