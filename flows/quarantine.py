@@ -1,6 +1,7 @@
 """`retain quarantine`: what did not pass the data gate, and what a person does about it."""
 
 import sys
+from itertools import islice
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +10,9 @@ import typer
 from flows import options, screen, tables, views
 from flows.options import Arrived, AsJson, Where
 from records.errors import WrongInput
+
+FEW = 5
+"""Of so many files of a batch that were not taken it is said why."""
 
 app = typer.Typer(rich_markup_mode="rich")
 
@@ -48,6 +52,7 @@ def list_entries(workspace: Where = Path(), as_json: AsJson = False) -> None:
       retain quarantine list -w shop
       retain quarantine list -w shop --json | jq -r '.[].batch'
     """
+    from tasks.intake.apart import reasons_of
     from tasks.quarantine.holding import all_not_taken, entries
     from tasks.workspace import Workspace
 
@@ -59,6 +64,8 @@ def list_entries(workspace: Where = Path(), as_json: AsJson = False) -> None:
     tables.show_entries(told, options.day(None))
     for batch, number in all_not_taken(place).items():
         screen.say(f"Of {batch} {tables.files_not_taken(number, place.quarantine / batch)}.", "dim")
+        for name, why in islice(reasons_of(place, batch).items(), FEW):
+            screen.say(f"  {name}: {why}", "dim")
 
 
 @app.command()
