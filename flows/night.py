@@ -20,7 +20,7 @@ from flows.steps import step
 from records.batch import Arrival
 from records.errors import Unavailable, UnreadableBatch
 from records.experience import Experience, Report
-from records.registration import Night, Registration, RunFile
+from records.registration import Beginning, Night, Registration, RunFile
 from records.scores import ScoreMatrix
 from records.training import TrainingLog
 from records.verdict import Verdict
@@ -91,9 +91,10 @@ def night(request: Request = AS_CONFIGURED, workspace: str = "", arrived: date |
         arrivals, unreadable, waiting = take_all(place, day)
         watch.lap("ingest")
         parent, learned = champion_step(place)
-        experiences, reports = admit(place, parent, learned, request)
+        experiences, reports, beginning = admit(place, parent, learned, request)
         watch.lap("validate")
-        result = learn(place, experiences, request, day, watch) if experiences else Night(outcome="nothing to learn")
+        idle = Night(outcome="nothing to learn", beginning=beginning)
+        result = learn(place, experiences, request, day, watch) if experiences else idle
     told = result.model_copy(
         update={
             "arrivals": arrivals,
@@ -182,16 +183,22 @@ def take_all(
 
 def admit(
     place: Workspace, parent: int, learned: tuple[str, ...], request: Request
-) -> tuple[tuple[Experience, ...], tuple[Report, ...]]:
-    """Validate all that is pending. What passes is named in run.json; what does not goes to quarantine."""
+) -> tuple[tuple[Experience, ...], tuple[Report, ...], Beginning | None]:
+    """Validate all that is pending. What passes is named in run.json, unless it waits for more, as the first version
+    may; what does not pass goes to quarantine.
+    """
     run = RunFile(parent=parent, batches=holding.pending(place, learned), overrides=request.overrides())
     if not run.batches:
-        return (), ()
+        return (), (), None
     experiences, reports = validate_step(place, run)
+    beginning = None if learned or not experiences else stages.beginning(place, experiences)
+    if beginning is not None:
+        log.info(beginning.sentence())
+        return (), reports, beginning
     if experiences:
         attempt = attempt_step(place, run, experiences)
         run.model_copy(update={"batches": tuple(e.batch for e in experiences), "attempt": attempt}).write(place.run)
-    return experiences, reports
+    return experiences, reports, None
 
 
 @step("ingest", run_name="ingest {delivery.name}")

@@ -205,6 +205,9 @@ def _next(told: "Status", workspace: Path) -> str:
     parts = []
     if told.inbox:
         parts.append(f"take {screen.count(len(told.inbox), 'delivery', 'deliveries')}")
+    if told.beginning is not None and not told.inbox:
+        inbox = screen.place(workspace / "inbox")
+        return f"No version yet: {told.beginning.sentence()} Put them below {inbox}/<delivery>/<class>/."
     if told.pending:
         parts.append(f"learn {screen.count(len(told.pending), 'pending batch', 'pending batches')}")
     return f"The next night will {' and '.join(parts)}: {screen.command('night', workspace)}"

@@ -49,6 +49,27 @@ class Registration(Record):
     """True if the alias `champion` points to it."""
 
 
+class Beginning(Record):
+    """What a first version waits for."""
+
+    batches: int
+    """That wait."""
+    tests: int
+    """Test images in them."""
+    wanted: int
+    """Test images that a first version should have."""
+    more: int
+    """Images of all kinds that would do."""
+
+    def sentence(self) -> str:
+        """What it waits for, in one sentence."""
+        held = f"{self.batches} pending batch{' holds' if self.batches == 1 else 'es hold'} {self.tests} test images"
+        return (
+            f"{held}, and a first version waits for {self.wanted}, as later ones are judged by them: about {self.more} "
+            "images more will do (ingest.begin_test)."
+        )
+
+
 class Night(Record):
     """What a night did, for people and programs."""
 
@@ -64,6 +85,8 @@ class Night(Record):
     quarantined: tuple[Report, ...] = ()
     refusals: tuple[Report, ...] = ()
     """Of batches that were admitted, but not with all their images."""
+    beginning: Beginning | None = None
+    """What a first version waits for, if it does."""
     learned: tuple[str, ...] = ()
     """Experiences that the candidate learned."""
     parent: int = 0
@@ -76,6 +99,8 @@ class Night(Record):
         """What happened, in one sentence."""
         if self.verdict is not None:
             return f"{self.verdict.reason} {self._kept()}"
+        if self.beginning is not None:
+            return f"Nothing to learn yet: {self.beginning.sentence()}"
         if self.quarantined:
             return f"Nothing to learn: {len(self.quarantined)} batch(es) went to quarantine."
         if self.waiting:

@@ -9,12 +9,12 @@ import pyarrow.parquet as parquet
 from records.errors import WrongInput
 from records.experience import Report
 from records.record import Record
-from records.registration import Registration
+from records.registration import Beginning, Registration
 from records.runs import RunFacts, VersionFacts
 from tasks.evaluate import OUTCOMES
 from tasks.intake.deliveries import printable
 from tasks.intake.inbox import named_beside, waiting
-from tasks.intake.ingest import list_batches
+from tasks.intake.ingest import count_tests, list_batches
 from tasks.intake.readiness import unready
 from tasks.quarantine.holding import pending, reports
 from tasks.register import approve
@@ -33,6 +33,8 @@ class Status(Record):
     """Batches that the champion's lineage learned, oldest first."""
     pending: tuple[str, ...]
     """Batches that the next night will validate and learn."""
+    beginning: Beginning | None = None
+    """What the first version waits for, if there is none yet and images are pending."""
     inbox: tuple[str, ...]
     """Deliveries that wait."""
     waiting: dict[str, str] = {}
@@ -86,12 +88,14 @@ def status_of(workspace: Workspace) -> Status:
     deliveries, seconds, now = waiting(workspace), params_of(workspace).ingest.settle_seconds, time.time()
     seen = {delivery: unready(delivery, seconds, now) for delivery in deliveries}
     left = {delivery: why.sentence() for delivery, why in seen.items() if why is not None} | named_beside(workspace)
+    left_to_learn = pending(workspace, learned)
     return Status(
         model=registry.model,
         champion=next((v for v in registry.versions() if v.number == champion), None),
         classes=snapshot.classes,
         learned=learned,
-        pending=pending(workspace, learned),
+        pending=left_to_learn,
+        beginning=None if learned or not left_to_learn else _beginning(workspace, left_to_learn),
         inbox=tuple(printable(delivery.name) for delivery in deliveries),
         waiting={printable(delivery.name): sentence for delivery, sentence in left.items()},
         quarantine=tuple(report for report in kept if not report.admitted and report.held is None),
@@ -99,6 +103,13 @@ def status_of(workspace: Workspace) -> Status:
         refused=tuple(report for report in kept if report.admitted),
         last=runs[0] if runs else None,
     )
+
+
+def _beginning(workspace: Workspace, batches: Sequence[str]) -> Beginning | None:
+    """As if every image of the batches were admitted."""
+    params = params_of(workspace).ingest
+    others = set(list_batches(workspace.batches)).difference(batches)
+    return params.beginning(len(batches), count_tests(workspace.batches, others, params.begin_test))
 
 
 def compare_versions(workspace: Workspace, first: int, second: int) -> Comparison:

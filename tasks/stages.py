@@ -32,7 +32,7 @@ from models.training import Progress
 from records.batch import Batch
 from records.errors import DamagedState, Unavailable, UpdateFailed, WrongInput
 from records.experience import Experience, RejectedBatch, Report
-from records.registration import Registration, RunFile
+from records.registration import Beginning, Registration, RunFile
 from records.scores import ScoreMatrix
 from records.snapshot import FRESH, Snapshot
 from records.training import TrainingLog
@@ -252,6 +252,12 @@ def gate_of(workspace: Workspace, run: RunFile) -> Iterator[Gate]:
         workspace.index, parent.experiences, lambda e: facts_of(workspace, e.batch, LOOKED_UP)
     ) as earlier:
         yield Gate(workspace, params, parent, champion, earlier)
+
+
+def beginning(workspace: Workspace, experiences: Sequence[Experience]) -> Beginning | None:
+    """What a first version of these waits for; None if for nothing."""
+    tests = sum(experience.test for experience in experiences)
+    return params_of(workspace).ingest.beginning(len(experiences), tests)
 
 
 def champion_of(workspace: Workspace, version: int) -> Champion:

@@ -27,7 +27,7 @@ os.environ["OMP_NUM_THREADS"] = "1"
 
 DAY = date(2026, 3, 2)
 PARAMS = """
-ingest: {test_share: 0.5, settle_seconds: 0}
+ingest: {test_share: 0.5, settle_seconds: 0, begin_test: 0}
 validate: {}
 update: {network: {name: mlp}, memory: {size: 200}, budget: {least_steps: 60}}
 evaluate: {}

@@ -61,9 +61,7 @@ def test_the_demo_shows_seven_nights(tmp_path: Path) -> None:
 @pytest.mark.servers
 def test_the_five_lines_work_on_ones_own_images(tmp_path: Path, deliver) -> None:
     run("retain", "init", "shop", cwd=tmp_path)
-    params = tmp_path / "shop" / "params.yaml"
-    params.write_text(params.read_text().replace("test_share: 0.2", "test_share: 0.5"))
-    deliver(tmp_path / "shop" / "inbox" / "monday", {"bar": 120, "column": 120}, 1)
+    deliver(tmp_path / "shop" / "inbox" / "monday", {"bar": 225, "column": 225}, 1)
     (tmp_path / "shop" / "inbox" / "monday" / "_READY").touch()
     first = json.loads(run("retain", "night", "--workspace", "shop", "--json", cwd=tmp_path))
     assert first["outcome"] == "accept", first["verdict"]["reason"]

@@ -8,6 +8,7 @@ found by its digest and nothing is written.
 """
 
 import hashlib
+import math
 import re
 from collections import Counter
 from collections.abc import Callable, Collection, Generator, Iterator, Sequence
@@ -27,6 +28,7 @@ from models.images import SHARD_SCHEMA, Facts, ImageLimits, facts_of, split_of
 from records.batch import DAY, FEWEST, Arrival, Batch, Shard, id_of
 from records.errors import Unavailable, UnreadableBatch, WrongInput
 from records.record import Record
+from records.registration import Beginning
 from tasks.gate.words import plain
 from tasks.intake.allowance import USUAL, Caps
 from tasks.intake.deliveries import LONGEST_LABEL, Delivery, Item, label_problem, read_delivery
@@ -75,6 +77,9 @@ class IngestParams(Record):
     enough_test: int = Field(default=300, ge=0)
     """As long as earlier batches hold fewer test images, up to half of a delivery is for tests: a verdict on few is
     none. 0: `test_share` from the beginning."""
+    begin_test: int = Field(default=200, ge=0)
+    """Test images that a first version waits for: with fewer, those that follow could be compared with it only by
+    chance. Until then deliveries wait for each other, and are learned together. 0: it waits for none."""
     validation_share: float = Field(default=0.0, ge=0, lt=1)
     """Share of all images that are kept for choosing settings."""
     max_pixels: int = Field(default=50_000_000, ge=1)
@@ -121,6 +126,14 @@ class IngestParams(Record):
         """The share of a delivery of so many images that is for tests; `held`: test images of earlier batches."""
         most = (1 - self.validation_share) / 2
         return max(self.test_share, min((self.enough_test - held) / images, most))
+
+    def beginning(self, batches: int, tests: int) -> Beginning | None:
+        """What a first version still waits for if so many batches hold so many test images; None if for nothing."""
+        missing = self.begin_test - tests
+        if missing <= 0:
+            return None
+        more = math.ceil(missing / self.share_of_tests(missing, tests))
+        return Beginning(batches=batches, tests=tests, wanted=self.begin_test, more=more)
 
 
 def ingest(

@@ -20,6 +20,7 @@ from PIL import Image as Pillow
 from models.images import SHARD_SCHEMA, split_of
 from records.batch import Batch
 from records.errors import DamagedState, Unavailable, UnreadableBatch, WrongInput
+from records.registration import Night
 from tasks.intake.ingest import IngestParams, count_tests, ingest, list_batches, read_batch
 
 DAY = date(2026, 1, 5)
@@ -160,6 +161,30 @@ def test_of_the_first_deliveries_up_to_half_is_for_tests(tmp_path):
 )
 def test_the_share_for_tests_follows_from_what_is_held(params, images, held, share):
     assert params.share_of_tests(images, held) == pytest.approx(share)
+
+
+@pytest.mark.parametrize(
+    ("params", "tests", "more"),
+    [
+        (IngestParams(), 90, 220),
+        (IngestParams(), 199, 2),
+        (IngestParams(test_share=0.2, enough_test=0), 90, 550),
+        (IngestParams(), 200, None),
+        (IngestParams(begin_test=0), 0, None),
+    ],
+)
+def test_a_first_version_waits_for_test_images(params, tests, more):
+    told = params.beginning(2, tests)
+    assert (told and told.more) == more
+
+
+def test_what_a_first_version_waits_for_is_told():
+    night = Night(outcome="nothing to learn", beginning=IngestParams().beginning(2, 90))
+    assert night.sentence() == (
+        "Nothing to learn yet: 2 pending batches hold 90 test images, and a first version waits for 200, as later ones "
+        "are judged by them: about 220 images more will do (ingest.begin_test)."
+    )
+    assert IngestParams().beginning(1, 90).sentence().startswith("1 pending batch holds 90 test images")
 
 
 def test_the_digest_is_that_of_paths_labels_columns_and_bytes(tmp_path, take):

@@ -1,0 +1,67 @@
+"""A small beginning: the first deliveries wait for each other, and the nights after them are judged as any."""
+
+import pytest
+
+from flows import views
+from records.registration import Night
+from tasks.overview import status_of
+from tasks.workspace import Workspace
+
+PARAMS = """
+ingest: {settle_seconds: 0}
+validate: {}
+update: {network: {name: mlp}, memory: {size: 200}, budget: {least_steps: 60}}
+evaluate: {}
+judge: {name: paired_score}
+"""
+
+
+@pytest.fixture
+def small(tmp_path, new_workspace) -> Workspace:
+    """A workspace with the limits that ship."""
+    workspace: Workspace = new_workspace(tmp_path / "shop")
+    workspace.params.write_text(PARAMS)
+    return workspace
+
+
+@pytest.fixture
+def nights(small, deliver, run_night):
+    """`nights(300, 5)` plays five nights with so many images each."""
+
+    def play(images: int, count: int) -> list[Night]:
+        told = []
+        for day in range(2, 2 + count):
+            deliver(small.inbox / f"day-{day}", {"bar": images // 2, "column": images // 2}, day)
+            told.append(run_night(small, day))
+        return told
+
+    return play
+
+
+@pytest.mark.slow
+def test_a_beginning_of_300_images_ends_by_itself(small, nights):
+    first, *later = nights(300, 5)
+    assert (first.outcome, first.beginning.wanted, first.learned) == ("nothing to learn", 200, ())
+    assert [night.outcome for night in later] == ["accept"] * 4, [night.sentence() for night in later]
+    assert len(later[0].learned) == 2
+    assert status_of(small).pending == ()
+
+
+@pytest.mark.slow
+def test_deliveries_of_60_images_wait_for_each_other_and_are_then_learned_night_by_night(small, nights):
+    told = nights(60, 11)
+    waiting = [night.outcome for night in told].index("accept")
+    assert {night.outcome for night in told[:waiting]} == {"nothing to learn"}
+    assert len(told[waiting].learned) == waiting + 1
+    assert [night.outcome for night in told[waiting:]] == ["accept"] * (11 - waiting), [n.sentence() for n in told]
+
+
+def test_a_workspace_that_waits_says_for_what(small, nights, capsys):
+    (night,) = nights(60, 1)
+    assert night.sentence().startswith("Nothing to learn yet: 1 pending batch holds ")
+    status = status_of(small)
+    assert (status.champion, len(status.pending)) == (None, 1)
+    assert status.beginning == night.beginning
+    views.show_status(status, small.root)
+    assert f"No version yet: {status.beginning.sentence()[:20]}" in capsys.readouterr().out
+    assert not small.run_file().batches
