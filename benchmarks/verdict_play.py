@@ -38,15 +38,18 @@ def decide(
 
     `level` is the error of accepting, of all nights or [nights, 1]; None for that of a first attempt.
     """
-    past, error = lost.shape[-1], 1 - gate.confidence
+    error = 1 - gate.confidence
     accepting = error * share_of_error(1) if level is None else level
-    rates = (lost - gained) / images
     groups = together(lost, gained, images, gate.together)
     each = error / FAMILIES / sum(group[0].shape[-1] for group in groups)
+    # What the last full group is together with the rest stands for it in the mean.
+    parts = [(minus[:, :-1], plus[:, :-1], total) for minus, plus, total in groups[:-1]] + groups[-1:]
+    give = 0.5 / np.sqrt(sum(part[0].shape[-1] for part in parts))
 
     def of_mean(bound: Callable[..., Floats], level: float | Floats, side: int) -> Floats:
-        distances = bounds(bound, lost, gained, images, level, 0.5 / np.sqrt(past)) - rates
-        found: Floats = rates.mean(-1) + side * np.sqrt((distances**2).sum(-1)) / past
+        rates = np.concatenate([(minus - plus) / total for minus, plus, total in parts], axis=-1)
+        ends = np.concatenate([bounds(bound, *part, level, give) for part in parts], axis=-1)
+        found: Floats = rates.mean(-1) + side * np.sqrt(((ends - rates) ** 2).sum(-1)) / rates.shape[-1]
         return found
 
     accepted = of_mean(tango_upper, accepting, 1) < gate.forgotten_mean

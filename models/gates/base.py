@@ -116,7 +116,7 @@ class Claim:
 
     @property
     def estimate(self) -> float:
-        """The mean loss, each experience counted once."""
+        """The mean loss, each of `losses` counted once."""
         return sum(one.mean for one in self.losses) / len(self.losses)
 
     @property
@@ -156,12 +156,12 @@ class Gate(Record):
     """Least probability of not accepting a candidate at or over a limit, and of not refusing one within all limits. If
     the same data are tried again, ten times less error is allowed to each later attempt."""
     forgotten_mean: float = Field(default=0.05, gt=0, le=1)
-    """Limit for the mean over past experiences, each counted once, of the share of test images lost although only the
-    classes known before compete."""
+    """Limit for the mean over past experiences, or groups of small ones, each counted once, of the share of test images
+    lost although only the classes known before compete."""
     forgotten_each: float = Field(default=0.10, gt=0, le=1)
     """Limit for that share in each past experience, or group of small ones."""
     taken_mean: float = Field(default=0.20, gt=0, le=1)
-    """Limit for the mean over past experiences of the share of test images lost to classes that came later."""
+    """Limit for that mean of the share of test images lost to classes that came later."""
     taken_each: float = Field(default=0.30, gt=0, le=1)
     """Limit for that share in each past experience, or group of small ones."""
     learned_at_least: float = Field(default=0.60, ge=0, lt=1)
@@ -171,8 +171,8 @@ class Gate(Record):
     """Where a limit holds for each past experience, those with fewer test images are judged together with their
     neighbours, in groups of at least so many images; 1 judges every one alone. What is given up: a loss in one small
     experience can hide among its neighbours as long as the group stays within the limit. Right nevertheless, because
-    alone such a loss could be ruled out on no night, so none would ever be accepted; in the means each experience keeps
-    its full weight, a class that is lost has its own guard, and the worst of each group is named."""
+    alone such a loss could be ruled out on no night, so none would ever be accepted; a class that is lost has its own
+    guard, and the worst of each group is named. In the means a group counts once, as a large experience does."""
     class_lost: float = Field(default=0.80, gt=0, lt=1)
     """Limit for the share of a class's right answers that may be gone, over the test images of all past experiences,
     forgotten or taken. It guards against a class that is lost altogether; new classes may take much of an old one."""
@@ -230,9 +230,9 @@ class Gate(Record):
                 forgotten.append(Losses.of(one.experience, -1, one.reference - one.among_known))
                 taken.append(Losses.of(one.experience, 0, np.maximum(one.among_known - one.overall, 0)))
         families = [
-            _mean("forgotten", forgotten, self.forgotten_mean),
+            _mean("forgotten", _parts(forgotten, self.together), self.forgotten_mean),
             _each("forgotten", _together(forgotten, self.together), self.forgotten_each),
-            _mean("taken", taken, self.taken_mean),
+            _mean("taken", _parts(taken, self.together), self.taken_mean),
             _each("taken", _together(taken, self.together), self.taken_each),
             _each("learned", missed, 1 - self.learned_at_least),
         ]
@@ -311,6 +311,23 @@ def _together(losses: Sequence[Losses], least: int) -> list[Losses]:
     What is left over joins the last group of small ones, or for want of one the last large experience. That one is
     still judged by itself as well: neither a large experience nor a full group is ever diluted by what comes later.
     """
+    groups, joined = _groups(losses, least)
+    return [_pooled(losses, group) for group in [*groups, *joined]]
+
+
+def _parts(losses: Sequence[Losses], least: int) -> list[Losses]:
+    """The same groups, each experience in one of them: what is left over is part of the group that it joins."""
+    groups, joined = _groups(losses, least)
+    apart = [group for group in groups if not any(set(group) <= set(last) for last in joined)]
+    return [_pooled(losses, group) for group in [*apart, *joined]]
+
+
+def _pooled(losses: Sequence[Losses], group: Sequence[int]) -> Losses:
+    return Losses.pooled([losses[i] for i in group])
+
+
+def _groups(losses: Sequence[Losses], least: int) -> tuple[list[list[int]], list[list[int]]]:
+    """Places of experiences that are judged together, and of those left over with the group that they join, if any."""
     groups: list[list[int]] = []
     waiting: list[int] = []
     for i, one in enumerate(losses):
@@ -321,15 +338,15 @@ def _together(losses: Sequence[Losses], least: int) -> list[Losses]:
         if sum(losses[j].total for j in waiting) >= least:
             groups.append(waiting)
             waiting = []
-    if waiting:
-        full = [group for group in groups if len(group) > 1] or groups
-        groups.append(sorted(full[-1] + waiting) if full else waiting)
-    return [Losses.pooled([losses[i] for i in group]) for group in groups]
+    if not waiting:
+        return groups, []
+    full = [group for group in groups if len(group) > 1] or groups
+    return groups, [sorted(full[-1] + waiting) if full else waiting]
 
 
 def _worst(losses: Sequence[Losses]) -> tuple[str, float]:
-    most = max(losses, key=lambda one: one.mean)
-    return most.experience, most.mean
+    named = [one.worst if one.worst[0] else (one.experience, one.mean) for one in losses]
+    return max(named, key=lambda one: one[1])
 
 
 def _classes(outcomes: Sequence[Outcomes]) -> list[Tally]:

@@ -1,4 +1,4 @@
-"""A small beginning: the first deliveries wait for each other, and the nights after them are judged as any."""
+"""A small beginning: the first deliveries wait for each other, and say so."""
 
 import pytest
 
@@ -38,24 +38,6 @@ def nights(small, deliver, run_night):
     return play
 
 
-@pytest.mark.slow
-def test_a_beginning_of_300_images_ends_by_itself(small, nights):
-    first, *later = nights(300, 5)
-    assert (first.outcome, first.beginning.wanted, first.learned) == ("nothing to learn", 200, ())
-    assert [night.outcome for night in later] == ["accept"] * 4, [night.sentence() for night in later]
-    assert len(later[0].learned) == 2
-    assert status_of(small).pending == ()
-
-
-@pytest.mark.slow
-def test_deliveries_of_60_images_wait_for_each_other_and_are_then_learned_night_by_night(small, nights):
-    told = nights(60, 11)
-    waiting = [night.outcome for night in told].index("accept")
-    assert {night.outcome for night in told[:waiting]} == {"nothing to learn"}
-    assert len(told[waiting].learned) == waiting + 1
-    assert [night.outcome for night in told[waiting:]] == ["accept"] * (11 - waiting), [n.sentence() for n in told]
-
-
 def test_a_workspace_that_waits_says_for_what(small, nights, capsys):
     (night,) = nights(60, 1)
     assert night.sentence().startswith("Nothing to learn yet: 1 pending batch holds ")
@@ -65,3 +47,12 @@ def test_a_workspace_that_waits_says_for_what(small, nights, capsys):
     views.show_status(status, small.root)
     assert f"No version yet: {status.beginning.sentence()[:20]}" in capsys.readouterr().out
     assert not small.run_file().batches
+
+
+@pytest.mark.slow
+def test_deliveries_that_waited_are_learned_together(small, nights, deliver, run_night):
+    (first,) = nights(300, 1)
+    assert (first.outcome, first.beginning.wanted, first.learned) == ("nothing to learn", 200, ())
+    deliver(small.inbox / "more", {"bar": 60, "column": 60}, 3)
+    second = run_night(small, 3)
+    assert (second.outcome, len(second.learned), second.beginning) == ("accept", 2, None), second.sentence()

@@ -215,7 +215,21 @@ def test_nothing_is_accepted_of_which_nothing_can_be_said():
     )
 
 
-def test_the_loss_of_a_group_is_that_of_its_images_and_of_the_mean_that_of_its_experiences():
+def test_a_tiny_experience_does_not_leave_the_mean_open():
+    # Of twelve images none may be lost, and it may still be a fourth: alone it would spoil the mean for ever.
+    history = [past(f"e{i:02}", images) for i, images in enumerate([100, 100, 12, 12])]
+    assert judge(history, PairedScore()).decision == "accept"
+    assert judge(history, PairedScore(together=1)).find("forgotten").decision == "inconclusive"
+
+
+def test_in_the_mean_each_experience_is_part_of_one_group():
+    sizes = [300, 120, 100, 50]
+    found = judge([past(f"e{i}", n, lost=n // 50) for i, n in enumerate(sizes)], SCORE).find("forgotten")
+    assert found.estimate == pytest.approx((6 / 300 + (2 + 2 + 1) / 270) / 2)
+    assert found.images == sum(sizes)
+
+
+def test_the_loss_of_a_group_is_that_of_its_images_also_in_the_mean():
     outcomes = [past("a", 20, lost=10, taken=2), past("b", 60, gained=1), new("c", 40, missed=4), new("d", 80)]
     verdict = judge(outcomes, SCORE)
     group = verdict.find("forgotten", "a to b")
@@ -226,7 +240,7 @@ def test_the_loss_of_a_group_is_that_of_its_images_and_of_the_mean_that_of_its_e
     assert group.images == 80
     assert verdict.find("taken", "a to b").upper == pytest.approx(float(share_upper(2, 80, 0.04)))
     assert verdict.find("learned", "c").lower == pytest.approx(1 - float(share_upper(4, 40, 0.04)))
-    assert verdict.find("forgotten").estimate == pytest.approx((10 / 20 - 1 / 60) / 2)
+    assert verdict.find("forgotten").estimate == pytest.approx((10 - 1) / 80)
 
 
 @pytest.mark.parametrize("gate", [type(gate)() for gate in GATES])
