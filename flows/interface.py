@@ -12,7 +12,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from flows import aftermath, screen
-from flows.servers import LOOPBACK, SILENT, STEADY, Server, free_port, mlflow_server, prefect_server
+from flows.access import Serving, announced, page, token_file, token_of
+from flows.door import LOOPBACK
+from flows.servers import SILENT, STEADY, Server, free_port, mlflow_server, prefect_client, prefect_server
+from records.addresses import shown
 from records.errors import Unavailable, WrongInput
 from tasks.workspace import Workspace
 
@@ -24,8 +27,13 @@ PREFECT = (sys.executable, "-m", "prefect", "--no-prompt")
 def serve(workspace: Workspace, prefect_port: int, mlflow_port: int, with_worker: bool) -> None:
     """Serve until a signal comes. Raises `WrongInput` if a port is taken, `Unavailable` if a server ends by itself."""
     prefect_port, mlflow_port = _free(prefect_port, "--prefect-port"), _free(mlflow_port, "--mlflow-port")
-    servers: list[Server] = []
-    api, began = f"http://{LOOPBACK}:{prefect_port}/api", datetime.now(UTC)
+    artifacts, servers, began = workspace.mlflow_artifacts, list[Server](), datetime.now(UTC)
+    here = Serving(
+        prefect=f"http://{LOOPBACK}:{prefect_port}/api",
+        mlflow=None if artifacts is None else f"http://{LOOPBACK}:{mlflow_port}",
+        token=token_of(workspace),
+        pid=os.getpid(),
+    )
     with _signals() as stop, ExitStack() as running:
 
         def run(server: Server) -> None:
@@ -33,21 +41,23 @@ def serve(workspace: Workspace, prefect_port: int, mlflow_port: int, with_worker
             running.callback(server.stop)
 
         with screen.at_work("starting Prefect and MLflow (half a minute on a first start)"):
-            run(prefect_server(workspace.prefect_home, prefect_port))
-            if workspace.mlflow_artifacts is not None:
-                run(mlflow_server(workspace.state, workspace.mlflow_address, workspace.mlflow_artifacts, mlflow_port))
+            run(prefect_server(workspace.prefect_home, prefect_port, here.token))
+            if artifacts is not None:
+                run(mlflow_server(workspace.state, workspace.mlflow_address, artifacts, mlflow_port, here.token))
             for server in servers:
                 server.wait(stop)
-        client = running.enter_context(aftermath.connected(PREFECT_API_URL=api))
+        if not stop.is_set():
+            running.enter_context(announced(workspace, here))
+        client = running.enter_context(aftermath.connected(**prefect_client(here.prefect, here.token)))
         nights = aftermath.Care(workspace, client, with_worker, began)
         # The last round comes after the worker has ended.
         running.callback(aftermath.Care(workspace, client, worker=False).round)
         if with_worker and not stop.is_set():
             with screen.at_work("deploying"):
-                run(worker(workspace, api))
-        running.callback(aftermath.end_all, workspace, api)
+                run(worker(workspace, here))
+        running.callback(aftermath.end_all, workspace, here.prefect)
         if not stop.is_set():
-            _introduce(workspace, prefect_port, mlflow_port, with_worker)
+            introduce(workspace, here, with_worker)
         while not stop.wait(timeout=1):
             for server in servers:
                 server.check()
@@ -67,9 +77,9 @@ def _signals() -> Iterator[threading.Event]:
             signal.signal(number, handler)
 
 
-def worker(workspace: Workspace, api: str) -> Server:
+def worker(workspace: Workspace, here: Serving) -> Server:
     """Deploy what the workspace's prefect.yaml names and start a worker for it, not waited for."""
-    env = worker_environment(workspace, api)
+    env = worker_environment(workspace, here)
     for command in (["work-pool", "create", "--type", "process", "--overwrite", POOL], ["deploy", "--all"]):
         done = subprocess.run(
             [*PREFECT, *command], cwd=workspace.root, env={**os.environ, **env}, capture_output=True, text=True,
@@ -79,29 +89,39 @@ def worker(workspace: Workspace, api: str) -> Server:
             raise Unavailable(f"`prefect {' '.join(command)}` failed: {(done.stderr or done.stdout).strip()[-500:]}")
     log = workspace.prefect_home / "worker.log"
     return Server(
-        "The worker", [*PREFECT, "worker", "start", "--pool", POOL, "--limit", "1"], f"{api}/health", log, env
+        "The worker", [*PREFECT, "worker", "start", "--pool", POOL, "--limit", "1"], f"{here.prefect}/health", log, env
     )
 
 
-def worker_environment(workspace: Workspace, api: str) -> dict[str, str]:
+def worker_environment(workspace: Workspace, here: Serving) -> dict[str, str]:
     """What a worker's processes must know: the server, the workspace, and where `python` and `retain` are."""
     path = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", "")))
     return {
         **SILENT,
         **STEADY,
-        "PREFECT_API_URL": api,
+        **prefect_client(here.prefect, here.token),
         "PREFECT_HOME": str(workspace.prefect_home),
         "RETAIN_WORKSPACE": str(workspace.root),
         "PATH": path,
     }
 
 
-def _introduce(workspace: Workspace, prefect_port: int, mlflow_port: int, with_worker: bool) -> None:
-    screen.say(f"Prefect  http://{LOOPBACK}:{prefect_port}   flow runs, artifacts, the form for a manual night")
-    screen.say(f"MLflow   {_mlflow_page(workspace, mlflow_port)}   versions, metrics, comparison")
+def introduce(workspace: Workspace, here: Serving, with_worker: bool) -> None:
+    """Say where everything is, and how a browser gets in."""
+    screen.say(f"Prefect  {_link(here.prefect.removesuffix('/api'), here.token)}")
+    screen.say("         flow runs, artifacts, the form for a manual night", "dim")
+    screen.say(f"MLflow   {_link(here.mlflow, here.token) if here.mlflow else shown(workspace.mlflow_address)}")
+    screen.say("         versions, metrics, comparison", "dim")
     if with_worker:
         screen.say("Worker   takes `nightly` at two and whatever is started from the form")
+    token = screen.place(token_file(workspace))
+    screen.say(f"These links let a browser in, once for all; what is after # is your token, kept in {token}.", "dim")
     screen.say("Ctrl-C stops them.", "dim")
+
+
+def _link(server: str, token: str) -> str:
+    # What is printed to no terminal goes into a log, which others may read.
+    return page(server, token if sys.stdout.isatty() else "<token>")
 
 
 def _free(port: int, option: str) -> int:
@@ -114,9 +134,3 @@ def _free(port: int, option: str) -> int:
         except OSError:
             raise WrongInput(f"Port {port} is taken. Name another one with {option}, or 0 for any free one.") from None
     return port
-
-
-def _mlflow_page(workspace: Workspace, port: int) -> str:
-    if workspace.mlflow_artifacts is None:
-        return workspace.mlflow_address
-    return f"http://{LOOPBACK}:{port}/#/models"

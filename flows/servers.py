@@ -20,7 +20,10 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
+from adapters import tracking
 from flows import aftermath, guard
+from flows.access import login, serving, token_of
+from flows.door import LOOPBACK, TOKEN
 from flows.guard import PATIENCE
 from records.addresses import shown
 from records.errors import Unavailable
@@ -43,7 +46,7 @@ STEADY = {
 }
 """A night that talks to Prefect asks again for two minutes, and says twice a minute that it lives."""
 STARTUP_SECONDS = 180
-LOOPBACK = "127.0.0.1"
+DOOR = (sys.executable, "-P", "-m", "flows.door")
 GUARD = Path(guard.__file__)
 
 
@@ -107,31 +110,44 @@ def answers(address: str, seconds: float = 2) -> bool:
         return False
 
 
-def prefect_server(home: Path, port: int) -> Server:
+def prefect_server(home: Path, port: int, token: str) -> Server:
     """A Prefect server that keeps its database below `home`; not waited for."""
-    command = [sys.executable, "-m", "prefect", "server", "start", "--host", LOOPBACK, "--port", str(port)]
-    api = f"http://{LOOPBACK}:{port}/api"
-    # Its pages ask the API that PREFECT_API_URL names, which may be another one in here.
+    address = f"http://{LOOPBACK}:{port}"
     env = {
         **SILENT,
-        "PREFECT_API_URL": api,
+        # Its pages ask the API that PREFECT_API_URL names, which may be another one in here.
+        **prefect_client(f"{address}/api", token),
+        "PREFECT_SERVER_API_AUTH_STRING": login(token),
+        "PREFECT_SERVER_CSRF_PROTECTION_ENABLED": "true",
+        "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": address,
         "PREFECT_HOME": str(home),
         "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",
         # Else who holds which slot is forgotten when the server ends, and the slots stay taken.
         "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
+        TOKEN: token,
     }
-    return Server("The Prefect server", command, f"{api}/health", home / "server.log", env)
+    return Server(
+        "The Prefect server", [*DOOR, "prefect", str(port)], f"{address}/api/health", home / "server.log", env
+    )
 
 
-def mlflow_server(state: Path, address: str, artifacts: str, port: int) -> Server:
+def prefect_client(api: str, token: str) -> dict[str, str]:
+    """Settings with which Prefect's clients are let in."""
+    return {"PREFECT_API_URL": api, "PREFECT_API_AUTH_STRING": login(token)}
+
+
+def mlflow_server(state: Path, address: str, artifacts: str, port: int, token: str) -> Server:
     """An MLflow server over the workspace's own database; not waited for."""
-    command = [
-        sys.executable, "-m", "mlflow", "server", "--host", LOOPBACK, "--port", str(port), "--workers", "1",
-        "--backend-store-uri", address, "--artifacts-destination", artifacts,
-    ]  # fmt: skip
-    # Seven processes of 250 MB for jobs that nothing here submits.
-    env = {**SILENT, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    return Server("The MLflow server", command, f"http://{LOOPBACK}:{port}/health", state / "mlflow-server.log", env)
+    env = {
+        **SILENT,
+        # Seven processes of 250 MB for jobs that nothing here submits.
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        tracking.ADDRESS: address,
+        tracking.ARTIFACTS: artifacts,
+        TOKEN: token,
+    }
+    health = f"http://{LOOPBACK}:{port}/health"
+    return Server("The MLflow server", [*DOOR, "mlflow", str(port)], health, state / "mlflow-server.log", env)
 
 
 def import_libraries() -> None:
@@ -143,7 +159,8 @@ def import_libraries() -> None:
 
 @contextmanager
 def prefect_api(place: Workspace, meanwhile: Callable[[], None] = lambda: None) -> Iterator[str]:
-    """The address of a Prefect API that flows in here talk to; a server of our own is stopped at the end.
+    """The address of a Prefect API that flows in here talk to: the one that is given, that of a running `retain ui`,
+    or that of a server of our own, which is stopped at the end.
 
     `meanwhile` is called while a server starts, which takes longer than importing every library. Raises `Unavailable`
     if an address is given (PREFECT_API_URL, workspace.json) and nobody answers there, or if our own server does not
@@ -156,12 +173,19 @@ def prefect_api(place: Workspace, meanwhile: Callable[[], None] = lambda: None) 
         with _settings(PREFECT_API_URL=given):
             yield given
         return
-    port, began = free_port(), datetime.now(UTC)
+    home = str(place.prefect_home)
+    if running := serving(place):
+        with _settings(PREFECT_HOME=home, **prefect_client(running.prefect, running.token)):
+            meanwhile()
+            yield running.prefect
+            _send_logs()
+        return
+    port, token, began = free_port(), token_of(place), datetime.now(UTC)
     api = f"http://{LOOPBACK}:{port}/api"
     log.info("starting Prefect")
-    server = prefect_server(place.prefect_home, port)
+    server = prefect_server(place.prefect_home, port, token)
     try:
-        with _settings(PREFECT_API_URL=api, PREFECT_HOME=str(place.prefect_home)):
+        with _settings(PREFECT_HOME=home, **prefect_client(api, token)):
             meanwhile()
             server.wait()
             aftermath.tend(place, began)

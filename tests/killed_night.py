@@ -1,7 +1,7 @@
 """A night that is killed, as by a power cut: at the call of a function, before anything of that call is done.
 
-`test_night.py` runs it in a process of its own, with ORDER = (workspace, day, function, number of the call, Prefect's
-address). Nothing of the night is replaced but that one call.
+`test_night.py` runs it in a process of its own, with ORDER = (workspace, day, function, number of the call,
+settings of Prefect). Nothing of the night is replaced but that one call.
 """
 
 import os
@@ -26,10 +26,10 @@ def fatal(function: Any, call: int) -> Any:
     return called
 
 
-def run(workspace: str, day: date, point: str, call: int, api: str) -> None:
-    """A night in `workspace`, up to a call of `point`, with the Prefect server at `api`."""
+def run(workspace: str, day: date, point: str, call: int, settings: dict[str, str]) -> None:
+    """A night in `workspace`, up to a call of `point`, with the Prefect server that `settings` name."""
     # This process has the environment of the one that it was forked from, which may be older than the server.
-    os.environ["PREFECT_API_URL"] = api
+    os.environ |= settings
     from flows.night import Request, night
     from flows.servers import prefect_api
     from tasks.workspace import Workspace

@@ -317,7 +317,8 @@ def kill(prefect):
     context.set_forkserver_preload(["flows.night", "mlflow.pyfunc", "great_expectations", "torch._dynamo"])
 
     def kill(workspace, day: int, point: str, call: int = 1) -> None:
-        order = (str(workspace.root), date(2026, 3, day), point, call, prefect)
+        settings = {name: os.environ[name] for name in ("PREFECT_API_URL", "PREFECT_API_AUTH_STRING")}
+        order = (str(workspace.root), date(2026, 3, day), point, call, settings)
         process = context.Process(target=runpy.run_path, args=(str(KILLED), {"ORDER": order}, "__main__"))
         process.start()
         process.join(120)

@@ -16,6 +16,7 @@ from typing import Any, get_args
 import psutil
 import pytest
 
+from flows.access import header, serving, token_of
 from flows.night import Strategy
 from flows.servers import answers
 from tasks.overview import status_of
@@ -34,13 +35,19 @@ class Interface:
     workspace: Workspace
     prefect: str
     mlflow: str
+    said: str
+    """What it printed; to a pipe, not to a terminal."""
 
     def ask(self, path: str, content: object = None) -> Any:
         """What Prefect's API answers, as its pages ask it."""
         body = None if content is None else json.dumps(content).encode()
-        request = urllib.request.Request(
-            f"{self.prefect}/api/{path}", data=body, headers={"Content-Type": "application/json"}
-        )
+        headers = {"Content-Type": "application/json", **header(token_of(self.workspace))}
+        if body is not None:
+            headers |= {
+                "Prefect-Csrf-Client": "test",
+                "Prefect-Csrf-Token": self.ask("csrf-token?client=test")["token"],
+            }
+        request = urllib.request.Request(f"{self.prefect}/api/{path}", data=body, headers=headers)
         with urllib.request.urlopen(request, timeout=30) as reply:
             return json.load(reply)
 
@@ -73,7 +80,7 @@ def interface(tmp_path_factory, new_workspace, deliver):
             assert line, f"`retain ui` ended: {said}"
             said += line
         addresses = re.findall(r"http://127\.0\.0\.1:\d+", said)
-        yield Interface(process, workspace, *addresses)
+        yield Interface(process, workspace, *addresses, said)
     finally:
         process.kill()
         process.communicate()
@@ -92,6 +99,15 @@ def test_both_servers_answer_at_the_addresses_that_were_printed(interface):
     assert answers(f"{interface.mlflow}/health")
     with urllib.request.urlopen(f"{interface.prefect}/ui-settings") as reply:
         assert json.load(reply)["api_url"] == f"{interface.prefect}/api"
+
+
+def test_other_commands_find_the_servers_and_nobody_else_the_token(interface):
+    found = serving(interface.workspace)
+    assert (found.prefect, found.mlflow) == (f"{interface.prefect}/api", interface.mlflow)
+    assert found.token == token_of(interface.workspace)
+    state = interface.workspace.state
+    assert [(state / name).stat().st_mode & 0o777 for name in ("token", "server.json")] == [0o600, 0o600]
+    assert found.token not in interface.said
 
 
 def test_the_schedule_of_nightly_makes_runs(interface, until):
@@ -139,7 +155,8 @@ def test_a_night_from_the_form_registers_a_version(interface, manual):
     assert (status.champion.number, status.champion.aliases) == (1, ("champion",))
     assert (status.inbox, status.pending) == ((), ())
     model = f"{interface.mlflow}/api/2.0/mlflow/registered-models/alias?name=retain&alias=champion"
-    with urllib.request.urlopen(model, timeout=30) as reply:
+    request = urllib.request.Request(model, headers=header(token_of(interface.workspace)))
+    with urllib.request.urlopen(request, timeout=30) as reply:
         version = json.load(reply)["model_version"]
     assert (version["version"], version["run_id"]) == ("1", status.champion.run.run)
     run = registry_of(interface.workspace).run(status.champion.run.run)
@@ -192,3 +209,5 @@ def test_ctrl_c_stops_everything_cleanly_a_night_at_work_too(interface, manual, 
     assert (said.splitlines()[-1], interface.process.returncode) == ("Stopped.", 0)
     assert not psutil.wait_procs(processes, timeout=5)[1]
     assert not answers(f"{interface.prefect}/api/health")
+    assert serving(interface.workspace) is None
+    assert not (interface.workspace.state / "server.json").exists()

@@ -11,8 +11,9 @@ from pathlib import Path
 import psutil
 import pytest
 
+from flows.access import Serving, announced, serving
 from flows.guard import PATIENCE
-from flows.interface import serve
+from flows.interface import introduce, serve
 from flows.servers import Server, answers, free_port, prefect_api
 from records.addresses import WorkspaceFile
 from records.errors import Unavailable, WrongInput
@@ -113,3 +114,24 @@ def test_a_port_that_is_taken_is_one_sentence(option, tmp_path):
         with pytest.raises(WrongInput, match=f"Port {port} is taken. Name another one with {option}"):
             serve(Workspace(tmp_path), *ports, with_worker=False)
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
+
+
+def test_what_is_printed_of_a_registry_elsewhere_holds_no_password(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://ada:s3cret@mlflow:5000")
+    here = Serving(prefect="http://127.0.0.1:4200/api", mlflow=None, token="secret-token", pid=1)
+    introduce(Workspace(tmp_path), here, with_worker=False)
+    said = capsys.readouterr().out
+    assert "MLflow   http://mlflow:5000\n" in said
+    assert "s3cret" not in said
+    # Not to a terminal, but to a pipe, behind which there may be a log.
+    assert "Prefect  http://127.0.0.1:4200/retain#<token>\n" in said
+    assert "secret-token" not in said
+
+
+def test_servers_that_were_killed_are_not_taken_for_running_ones(tmp_path):
+    place = Workspace(tmp_path)
+    here = Serving(prefect="http://127.0.0.1:9/api", mlflow=None, token="secret-token", pid=1)
+    with announced(place, here):
+        assert (place.state / "server.json").stat().st_mode & 0o777 == 0o600
+        assert serving(place) is None
+    assert not list(place.state.iterdir())
