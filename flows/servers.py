@@ -212,11 +212,14 @@ def _settings(**values: str) -> Iterator[None]:
     """Settings for Prefect: in the environment, for processes that we start, and in here if it was imported before."""
     before = {name: os.environ.get(name) for name in values}
     os.environ.update(values)
-    from prefect import settings
+    from prefect import context, settings
 
+    # For the threads that send events, which know nothing of what is set temporarily.
+    context.refresh_global_settings_context()
     try:
         with settings.temporary_settings({getattr(settings, name): value for name, value in values.items()}):
             yield
     finally:
         for name, value in before.items():
             os.environ.pop(name) if value is None else os.environ.update({name: value})
+        context.refresh_global_settings_context()
