@@ -60,6 +60,11 @@ class Connection:
         except (MlflowException, SQLAlchemyError, OSError) as error:
             self._knock()
             raise Unavailable(f"MLflow at {self.shown} failed: {_one_line(error)}") from error
+        except ModuleNotFoundError as error:
+            # A driver of a database, a client of an object store: MLflow brings none along.
+            raise WrongInput(
+                f"MLflow at {self.shown} needs a package that is not installed here: {_one_line(error)}. Install it."
+            ) from error
 
     @property
     def shown(self) -> str:
@@ -69,7 +74,9 @@ class Connection:
     @property
     def told_by(self) -> str:
         """Where the address comes from, for people."""
-        return ADDRESS if os.environ.get(ADDRESS) == self.address else "workspace.json"
+        if os.environ.get(ADDRESS) == self.address:
+            return ADDRESS
+        return "this workspace's own" if self.kind == "sqlite" else "workspace.json"
 
     def _reach(self) -> None:
         if "_client" in self.__dict__:

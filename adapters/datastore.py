@@ -221,13 +221,24 @@ class DataStore:
         return self._run(*GIT, "rev-parse", "--verify", "HEAD").stdout.strip()
 
     def has_remote(self) -> bool:
-        """True if the repository has a default DVC remote. Read from its files: asking DVC takes a second."""
+        """True if the repository has a default DVC remote."""
+        return bool(self._settings().get("core", "remote", fallback=""))
+
+    def remote(self) -> str:
+        """Address of the default DVC remote; empty if there is none."""
+        settings = self._settings()
+        name = settings.get("core", "remote", fallback="")
+        # DVC writes the quotes.
+        return settings.get(f"'remote \"{name}\"'", "url", fallback="")
+
+    def _settings(self) -> configparser.ConfigParser:
+        """DVC's settings, read from its files: asking DVC takes a second."""
         config = configparser.ConfigParser(interpolation=None, strict=False)
         try:
             config.read([self.root / ".dvc" / "config", self.root / ".dvc" / "config.local"], encoding="utf-8")
         except configparser.Error as error:
             raise DamagedState(f"{self.root / '.dvc' / 'config'} is not readable: {error.message}") from None
-        return bool(config.get("core", "remote", fallback=""))
+        return config
 
     def _require(self) -> None:
         # Git would look further up, and find the repository of something else.

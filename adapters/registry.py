@@ -49,6 +49,31 @@ class Registry:
         with self._connection.open() as client:
             return self._champion(client)
 
+    def start(self, named: int) -> int:
+        """The version that the next night learns on top of: the champion, which may be older than the version `named`.
+
+        `named` is the one that the last night learned on top of, 0 if there was none. Raises `WrongInput` if it is not
+        here or there is no champion: else what is another registry, or a damaged one, would be filled from scratch.
+        """
+        with self._connection.open() as client:
+            champion = self._champion(client)
+            if champion and not named:
+                return champion
+            numbers = sorted(int(v.version) for v in self._versions(client, f"name = '{self.model}'"))
+        where = f"the registry at {self._connection.shown} ({self._connection.told_by})"
+        if named and named not in numbers:
+            exist = f"only {', '.join(f'v{n}' for n in numbers)}" if numbers else "no version at all"
+            raise WrongInput(
+                f"run.json names v{named} of `{self.model}`, but {where} has {exist}. Name the registry that has it in "
+                "MLFLOW_TRACKING_URI, or as `mlflow` in workspace.json; to begin anew in this one, remove run.json."
+            )
+        if named and not champion:
+            raise WrongInput(
+                f"v{named} of `{self.model}` is in {where}, but no version is the champion there. "
+                f"`retain rollback {named}` makes it so."
+            )
+        return champion
+
     def versions(self) -> tuple[VersionFacts, ...]:
         """All versions that retain made, oldest first."""
         with self._connection.open() as client:

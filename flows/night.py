@@ -213,8 +213,10 @@ def ingest_step(place: Workspace, delivery: Path, day: date) -> Arrival:
 @step("champion")
 def champion_step(place: Workspace) -> tuple[int, tuple[str, ...]]:
     """The version to start from, and the batches that it has learned."""
+    if sentence := place.replaced():
+        log.warning(sentence)
+    version = stages.start_of(place)
     stages.forget_unfinished(place)
-    version = stages.registry_of(place).champion()
     return version, tuple(e.batch for e in stages.snapshot_of(place, version).experiences)
 
 
@@ -228,6 +230,7 @@ def attempt_step(place: Workspace, run: RunFile, experiences: tuple[Experience, 
 def validate_step(place: Workspace, run: RunFile) -> tuple[tuple[Experience, ...], tuple[Report, ...]]:
     """Each pending batch passes the data gate or goes to quarantine; of one that passes, images may stay behind."""
     log.info("validate %s", ", ".join(run.batches))
+    stages.keep_params(place)
     experiences, reports = stages.run_validate(place, run)
     for report in reports:
         artifacts.show_report(report)

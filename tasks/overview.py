@@ -18,7 +18,7 @@ from tasks.intake.ingest import count_tests, list_batches
 from tasks.intake.readiness import unready
 from tasks.quarantine.holding import pending, reports
 from tasks.register import approve
-from tasks.stages import archive_of, params_of, registry_of, snapshot_of, version_folder
+from tasks.stages import archive_of, params_of, registry_of, snapshot_of, start_of, version_folder
 from tasks.workspace import Workspace
 
 
@@ -81,7 +81,7 @@ class Comparison(Record):
 def status_of(workspace: Workspace) -> Status:
     """Ask the registry, the archive and the inbox."""
     registry = registry_of(workspace)
-    champion = registry.champion()
+    champion = start_of(workspace)
     snapshot = snapshot_of(workspace, champion)
     learned = tuple(e.batch for e in snapshot.experiences)
     runs, kept = registry.runs(1), reports(workspace)

@@ -76,6 +76,18 @@ def registry_of(workspace: Workspace) -> Registry:
     return Registry(workspace.mlflow_address, workspace.mlflow_artifacts, model)
 
 
+def start_of(workspace: Workspace) -> int:
+    """The version that the next night learns on top of, 0 for none. Raises `WrongInput` if the registry is not the one
+    that the last night learned from."""
+    return registry_of(workspace).start(workspace.run_file().parent)
+
+
+def keep_params(workspace: Workspace) -> None:
+    """Commit params.yaml if somebody has edited it: what is learned by it names this commit, or a later one."""
+    read_params(workspace.params)  # Nothing is committed that cannot be used.
+    DataStore(workspace.root).commit_files([workspace.params], "Learn by other parameters")
+
+
 def forget_unfinished(workspace: Workspace) -> None:
     """Take back what the night before began to log in the registry, if it was killed while it did."""
     record = workspace.candidate / "snapshot.json"

@@ -17,7 +17,8 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from records.addresses import WorkspaceFile
+from adapters.datastore import DataStore
+from records.addresses import WorkspaceFile, shown
 from records.errors import Busy, NotAWorkspace, WrongInput, WrongParameters
 from records.record import first_problem
 from records.registration import RunFile
@@ -25,6 +26,8 @@ from tasks.turns import Taken, turn
 
 PRIVATE = 0o700
 """What is in `.retain` is for the owner alone: whoever can write a model there decides what answers tomorrow."""
+STORES = ("s3://", "gs://")
+"""Addresses that DVC and MLflow both know."""
 
 
 @dataclass(frozen=True)
@@ -176,6 +179,13 @@ class Workspace:
         """MLFLOW_TRACKING_URI, or what workspace.json says, or a SQLite file of this workspace."""
         return os.environ.get("MLFLOW_TRACKING_URI") or self.told().mlflow or f"sqlite:///{self.state / 'mlflow.db'}"
 
+    def replaced(self) -> str:
+        """That the environment names another registry than workspace.json; empty if it does not."""
+        given, told = os.environ.get("MLFLOW_TRACKING_URI"), self.told().mlflow
+        if not given or not told or given == told:
+            return ""
+        return f"The registry is {shown(given)} (MLFLOW_TRACKING_URI), not {told}, which workspace.json names."
+
     @property
     def prefect_address(self) -> str | None:
         """PREFECT_API_URL, or what workspace.json says; None for a server of the workspace's own."""
@@ -185,14 +195,19 @@ class Workspace:
     def mlflow_artifacts(self) -> str | None:
         """Where a new experiment keeps its files, a folder or URL; None leaves the choice to the MLflow server.
 
-        RETAIN_ARTIFACTS, or what workspace.json says, or a folder of this workspace.
+        RETAIN_ARTIFACTS, or what workspace.json says; else beside the data if both they and the registry are where
+        other machines come to, or a folder of this workspace.
         """
-        if self.mlflow_address.startswith(("http://", "https://")):
+        address = self.mlflow_address
+        if address.startswith(("http://", "https://")):
             return None
         given = os.environ.get("RETAIN_ARTIFACTS") or self.told().artifacts
-        if given is None:
-            return str(self.state / "mlartifacts")
-        return given if "://" in given else str(self.root / given)
+        if given is not None:
+            return given if "://" in given else str(self.root / given)
+        remote = "" if address.startswith("sqlite") else DataStore(self.root).remote()
+        if remote.startswith(STORES):
+            return f"{remote.rstrip('/')}/mlartifacts"
+        return str(self.state / "mlartifacts")
 
     def told(self) -> WorkspaceFile:
         """`workspace.json`, or an empty one in a workspace that has none. Raises `WrongParameters`."""

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from adapters.datastore import DataStore
-from records.errors import Unavailable, WrongParameters
+from records.errors import Unavailable, WrongInput, WrongParameters
 from records.registration import Night
 from records.snapshot import Snapshot
 from records.verdict import Verdict
@@ -279,6 +279,38 @@ def test_dvc_learns_a_night_again_with_the_same_weights_and_the_same_verdict(cop
     assert {name: after.get(name) for name in same} == same
     assert {"candidate/weights.safetensors", "verdict.json"} <= set(same)
     assert shell(copied.root, "git", "status", "--porcelain") == ""
+
+
+@pytest.mark.slow
+def test_a_night_in_another_registry_ends_with_a_sentence_and_the_next_goes_on(
+    copied, deliver, run_night, tmp_path, monkeypatch
+):
+    deliver(copied.inbox / "more", SHAPES, 11)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/other.db")
+    with pytest.raises(WrongInput, match=r"run\.json names v2 of `retain`, but .* has no version at all"):
+        run_night(copied, 20)
+    assert registry_of(copied).runs() == ()
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    assert run_night(copied, 21).parent == registry_of(copied).start(2)
+
+
+@pytest.mark.slow
+def test_the_parameters_of_a_version_are_in_its_commit(new_workspace, deliver, run_night, tmp_path, shell):
+    workspace = new_workspace(tmp_path / "workspace")
+    workspace.params.write_text(workspace.params.read_text().replace("least_steps: 60", "least_steps: 61"))
+    edited = workspace.params.read_text()
+    deliver(workspace.inbox / "shapes", SHAPES, 0)
+    version = run_night(workspace, 2).registration.version
+    assert shell(workspace.root, "git", "status", "--porcelain") == ""
+    commit = next(v for v in registry_of(workspace).versions() if v.number == version).run.commit
+    workspace.params.write_text(edited.replace("least_steps: 61", "least_steps: 3"))
+    before = learned_as(workspace, version)[1]
+    shutil.rmtree(workspace.night)
+    # The same weights are learned again from what the commit names.
+    shell(workspace.root, "git", "checkout", "--quiet", "--force", commit)
+    assert workspace.params.read_text() == edited
+    shell(workspace.root, "dvc", "repro", "--force")
+    assert Snapshot.read(workspace.candidate / "snapshot.json").files["weights.safetensors"] == before
 
 
 @pytest.mark.parametrize(("address", "params", "tries"), [("http://127.0.0.1:9", "", 5), ("", "colour: red", 1)])

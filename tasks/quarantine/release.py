@@ -24,7 +24,7 @@ from tasks.intake.rows import read_rows
 from tasks.params import read_params
 from tasks.quarantine import holding
 from tasks.quarantine.files import read_files, rows_of
-from tasks.stages import registry_of, run_validate, snapshot_of
+from tasks.stages import run_validate, snapshot_of, start_of
 from tasks.workspace import Workspace
 
 REFUSED = "refused"
@@ -91,7 +91,7 @@ def release(workspace: Workspace, beginning: str, wish: Wish, day: date) -> Rele
     """
     DataStore(workspace.root).restore_missing()
     finished = [batch for batch in holding.finish(workspace) if beginning and batch.startswith(beginning)]
-    champion = registry_of(workspace).champion()
+    champion = start_of(workspace)
     if len(finished) == 1:
         made = [b for b in list_batches(workspace.batches) if _corrects(workspace, b) == finished[0]][-1]
         return Released(entry=finished[0], batch=made, report=_ask(workspace, made, champion), finished=True)

@@ -450,6 +450,25 @@ def test_an_address_of_a_kind_that_keeps_no_registry_is_wrong_input(address):
         Registry(address, None, "retain")
 
 
+def test_a_night_starts_from_the_champion_and_only_in_the_registry_of_the_night_before(registry, packaging, night):
+    assert registry.start(0) == 0
+    with pytest.raises(WrongInput, match=r"run\.json names v1 of `retain`, but .* has no version at all"):
+        registry.start(1)
+    for number in (1, 2):
+        registry.promote(registry.log_night(night(f"{number:02d}", parent=number - 1), packaging))
+    assert (registry.start(0), registry.start(1), registry.start(2)) == (2, 2, 2)
+    registry.rollback(1)
+    assert registry.start(2) == 1
+    with pytest.raises(WrongInput, match=r"names v4 of `retain`, but .* has only v1, v2\. Name the registry that has"):
+        registry.start(4)
+    with registry._connection.open() as client:
+        client.delete_registered_model_alias("retain", "champion")
+    with pytest.raises(WrongInput, match=r"no version is the champion there\. `retain rollback 2` makes it so"):
+        registry.start(2)
+    registry.rollback(2)
+    assert registry.start(2) == 2
+
+
 def test_a_file_that_is_no_database_is_unavailable(tmp_path):
     (tmp_path / "mlflow.db").write_text("no database at all, but long enough to be looked at by SQLite" * 20)
     with pytest.raises(Unavailable, match=r"MLflow at sqlite:///.*mlflow\.db failed: .*file is not a database$"):

@@ -20,11 +20,13 @@ from adapters.runs import JudgedNight
 from flows.cli import app
 from records.batch import Batch, Shard
 from records.experience import Experience
+from records.registration import RunFile
 from records.runs import NightFacts
 from records.scores import Score, ScoreMatrix, ScoreRow
 from records.snapshot import InputSpec, Snapshot
 from records.verdict import Finding, Verdict
 from tasks.evaluate import OUTCOMES
+from tasks.stages import registry_of
 from tasks.workspace import Workspace
 
 RETAIN = [sys.executable, "-m", "flows.cli"]
@@ -263,6 +265,42 @@ def shop(template, tmp_path_factory):
         if decision == "accept" and not held:
             registry.promote(run)
     return place
+
+
+def test_models_of_a_database_elsewhere_are_kept_in_the_workspace(retain, workspace, template, tmp_path, monkeypatch):
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    other = shutil.copy(template / ".retain" / "mlflow.db", tmp_path / "other.db")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{other}")
+    script = tmp_path / "silent.py"
+    script.write_text(MODEL)
+    registry_of(workspace).log_night(
+        judged(tmp_path / "night", 0, 0, "accept"), Packaging(script=script, code=(), requirements=("numpy",))
+    )
+    assert retain("history", "-w", workspace.root).code == 0
+    assert len(list((workspace.state / "mlartifacts").rglob("scores.json"))) == 1
+    assert not list(here.iterdir())
+
+
+def test_another_registry_than_the_last_night_learned_from_is_one_sentence(
+    retain, shop, template, tmp_path, monkeypatch
+):
+    place = Workspace(shutil.copytree(shop.root, tmp_path / "shop", symlinks=True))
+    RunFile(parent=2, batches=BATCHES[2:3]).write(place.run)
+    assert retain("status", "-w", place.root).code == 0
+    retain("rollback", "1", "-w", place.root)
+    assert "v1" in retain("status", "-w", place.root).out
+    other = shutil.copy(template / ".retain" / "mlflow.db", tmp_path / "other.db")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{other}")
+    for words in (["status"], ["quarantine", "release", "2026"]):
+        told = retain(*words, "-w", place.root)
+        assert told.code == 2
+        assert told.sentence == (
+            f"run.json names v2 of `retain`, but the registry at sqlite:///{other} (MLFLOW_TRACKING_URI) has no "
+            "version at all. Name the registry that has it in MLFLOW_TRACKING_URI, or as `mlflow` in workspace.json; "
+            "to begin anew in this one, remove run.json."
+        )
 
 
 @pytest.fixture

@@ -125,6 +125,33 @@ def test_a_workspace_that_was_told_nothing_uses_its_own(made, monkeypatch):
 
 
 @pytest.mark.parametrize(
+    ("address", "given", "told", "remote", "where"),
+    [
+        ("", "", None, "s3://bucket/shop", "{root}/.retain/mlartifacts"),
+        ("postgresql://db/mlflow", "", None, None, "{root}/.retain/mlartifacts"),
+        ("postgresql://db/mlflow", "", None, "/mnt/store", "{root}/.retain/mlartifacts"),
+        ("postgresql://db/mlflow", "", None, "s3://bucket/shop/", "s3://bucket/shop/mlartifacts"),
+        ("postgresql://db/mlflow", "", "gs://models", "s3://bucket/shop", "gs://models"),
+        ("postgresql://db/mlflow", "/mnt/models", "gs://models", "s3://bucket/shop", "/mnt/models"),
+        ("", "models", None, None, "{root}/models"),
+        ("http://mlflow:5000", "/mnt/models", "gs://models", "s3://bucket/shop", None),
+    ],
+)
+def test_where_models_are_kept(tmp_path, monkeypatch, address, given, told, remote, where):
+    monkeypatch.chdir("/")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+    monkeypatch.setenv("RETAIN_ARTIFACTS", given)
+    if told is not None:
+        WorkspaceFile(artifacts=told).write(tmp_path / "workspace.json")
+    if remote is not None:
+        (tmp_path / ".dvc").mkdir()
+        (tmp_path / ".dvc" / "config").write_text(
+            f"[core]\n    remote = storage\n['remote \"storage\"']\n    url = {remote}\n"
+        )
+    assert Workspace(tmp_path).mlflow_artifacts == (where and where.format(root=tmp_path))
+
+
+@pytest.mark.parametrize(
     ("content", "sentence"),
     [
         ('{"mlfow": "http://mlflow:5000"}', "`mlfow` means nothing here; what may be told is mlflow, prefect, "),
