@@ -24,7 +24,7 @@ from tasks.intake.rows import read_rows
 from tasks.params import read_params
 from tasks.quarantine import holding
 from tasks.quarantine.files import read_files, rows_of
-from tasks.stages import run_validate, snapshot_of, start_of
+from tasks.stages import registry_of, run_validate, snapshot_of, start_of
 from tasks.workspace import Workspace
 
 REFUSED = "refused"
@@ -170,7 +170,7 @@ def drop(workspace: Workspace, beginning: str) -> Dropped:
 
 
 def _pending(workspace: Workspace) -> tuple[str, ...]:
-    learned = snapshot_of(workspace, registry_of(workspace).champion()).experiences
+    learned = snapshot_of(workspace, start_of(workspace)).experiences
     return holding.pending(workspace, [experience.batch for experience in learned])
 
 

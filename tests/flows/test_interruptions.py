@@ -16,7 +16,9 @@ import pytest
 from prefect.client.schemas.filters import FlowRunFilter
 from prefect.states import Cancelling
 
+from flows.access import token_of
 from flows.aftermath import connected
+from flows.servers import prefect_client
 from tasks.overview import status_of
 from tasks.stages import registry_of
 from tasks.workspace import Workspace
@@ -68,7 +70,7 @@ def interface(place: Workspace):
             assert line, f"`retain ui` ended: {said}"
             said += line
         address = re.search(r"http://127\.0\.0\.1:\d+", said)[0]
-        yield Interface(process, f"{address}/api")
+        yield Interface(process, f"{address}/api", token_of(place))
     finally:
         process.kill()
         process.communicate()
@@ -80,16 +82,17 @@ class Interface:
 
     process: "subprocess.Popen[str]"
     api: str
+    token: str
 
     def start(self) -> None:
         """Start a night as the form does."""
-        with connected(PREFECT_API_URL=self.api, PREFECT_CLIENT_MAX_RETRIES="5") as client:
+        with connected(**prefect_client(self.api, self.token), PREFECT_CLIENT_MAX_RETRIES="5") as client:
             deployment = client.read_deployment_by_name("night/manual")
             client.create_flow_run_from_deployment(deployment.id, parameters={"request": LONG, "arrived": "2026-03-02"})
 
     def cancel(self) -> None:
         """Cancel the nights at work as the page does."""
-        with connected(PREFECT_API_URL=self.api, PREFECT_CLIENT_MAX_RETRIES="5") as client:
+        with connected(**prefect_client(self.api, self.token), PREFECT_CLIENT_MAX_RETRIES="5") as client:
             which = FlowRunFilter.model_validate({"state": {"type": {"any_": ["RUNNING"]}}})
             for run in client.read_flow_runs(flow_run_filter=which):
                 client.set_flow_run_state(run.id, Cancelling())
