@@ -273,10 +273,11 @@ def test_models_of_a_database_elsewhere_are_kept_in_the_workspace(retain, worksp
     monkeypatch.chdir(here)
     other = shutil.copy(template / ".retain" / "mlflow.db", tmp_path / "other.db")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{other}")
-    script = tmp_path / "silent.py"
+    script, program = tmp_path / "silent.py", tmp_path / "program"
     script.write_text(MODEL)
+    program.mkdir()
     registry_of(workspace).log_night(
-        judged(tmp_path / "night", 0, 0, "accept"), Packaging(script=script, code=(), requirements=("numpy",))
+        judged(tmp_path / "night", 0, 0, "accept"), Packaging(script=script, program=program, requirements=("numpy",))
     )
     assert retain("history", "-w", workspace.root).code == 0
     assert len(list((workspace.state / "mlartifacts").rglob("scores.json"))) == 1
