@@ -3,6 +3,7 @@
 Heavy libraries are imported inside the commands that need them, so that `--help` answers at once.
 """
 
+import atexit
 import os
 import signal
 import sys
@@ -435,6 +436,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         signal.signal(signal.SIGTERM, before)
     if code == INTERRUPTED:
         screen.fail("Stopped.")
+        if arguments is None:
+            # What an interrupted update leaves behind can keep Python busy for minutes while it tidies up.
+            atexit.register(os._exit, INTERRUPTED)
     return int(code)
 
 
