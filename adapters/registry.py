@@ -83,6 +83,15 @@ class Registry:
             facts = [runs.read_version(v, aliases, numbers.get(str(v.run_id), {})) for v in found]
             return tuple(sorted(facts, key=lambda f: f.number))
 
+    def version(self, number: int) -> VersionFacts | None:
+        """One version that retain made; None if there is no such one."""
+        with self._connection.open() as client:
+            found = [v for v in self._versions(client, f"name = '{self.model}'") if int(v.version) == number]
+            if not found or "identity" not in found[0].tags:
+                return None
+            numbers = runs.read_run(client.get_run(str(found[0].run_id)), number).metrics
+            return runs.read_version(found[0], self._aliases(client), numbers)
+
     def runs(self, limit: int = 50) -> tuple[RunFacts, ...]:
         """Judged nights, newest first, those that were refused or are inconclusive too."""
         with self._connection.open() as client:

@@ -244,7 +244,7 @@ def status(workspace: Where = Path(), as_json: AsJson = False) -> None:
       retain status -w shop
       retain status -w shop --json | jq .champion.number
     """
-    from tasks.overview import status_of
+    from tasks.status import status_of
 
     place = _open(workspace)
     with screen.at_work("looking"):
@@ -259,7 +259,7 @@ def history(
     as_json: AsJson = False,
 ) -> None:
     """Every judged night, newest first, with its verdict, version and run."""
-    from tasks.stages import registry_of
+    from tasks.versions import registry_of
 
     place = _open(workspace)
     with screen.at_work("looking"):
@@ -388,7 +388,7 @@ def rollback(
     as_json: AsJson = False,
 ) -> None:
     """Make an earlier version the champion. The next night starts from it; what came after is pending again."""
-    from tasks.stages import registry_of
+    from tasks.versions import registry_of
 
     place, number = _open(workspace), options.version(version)
     with screen.at_work("rolling back"):

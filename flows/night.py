@@ -30,6 +30,7 @@ from tasks.intake import inbox
 from tasks.intake.deliveries import printable
 from tasks.intake.readiness import CLOCK, Clock, settle
 from tasks.quarantine import holding
+from tasks.versions import snapshot_of, start_of
 from tasks.workspace import Workspace, alone
 
 log = logging.getLogger("retain")
@@ -215,9 +216,9 @@ def champion_step(place: Workspace) -> tuple[int, tuple[str, ...]]:
     """The version to start from, and the batches that it has learned."""
     if sentence := place.replaced():
         log.warning(sentence)
-    version = stages.start_of(place)
+    version = start_of(place)
     stages.forget_unfinished(place)
-    return version, tuple(e.batch for e in stages.snapshot_of(place, version).experiences)
+    return version, tuple(e.batch for e in snapshot_of(place, version).experiences)
 
 
 @step("attempt")

@@ -1,52 +1,20 @@
 """What a person asks between nights: where do we stand, what is different between two versions, let this one in."""
 
-import time
 from collections.abc import Sequence
 
 import pandas as pd
 import pyarrow.parquet as parquet
 
 from records.errors import WrongInput
-from records.experience import Report
 from records.record import Record
-from records.registration import Beginning, Registration
-from records.runs import RunFacts, VersionFacts
+from records.registration import Registration
 from tasks.evaluate import OUTCOMES
-from tasks.intake.deliveries import printable
-from tasks.intake.inbox import named_beside, waiting
-from tasks.intake.ingest import count_tests, list_batches
-from tasks.intake.readiness import unready
-from tasks.quarantine.holding import pending, reports
+from tasks.intake.ingest import list_batches
+from tasks.quarantine.holding import reports
 from tasks.register import approve
-from tasks.stages import archive_of, params_of, registry_of, snapshot_of, start_of, version_folder
+from tasks.stages import archive_of, params_of
+from tasks.versions import registry_of, version_folder
 from tasks.workspace import Workspace
-
-
-class Status(Record):
-    """Where a workspace stands."""
-
-    model: str
-    champion: VersionFacts | None
-    """None before the first accepted night."""
-    classes: tuple[str, ...]
-    learned: tuple[str, ...]
-    """Batches that the champion's lineage learned, oldest first."""
-    pending: tuple[str, ...]
-    """Batches that the next night will validate and learn."""
-    beginning: Beginning | None = None
-    """What the first version waits for, if there is none yet and images are pending."""
-    inbox: tuple[str, ...]
-    """Deliveries that wait."""
-    waiting: dict[str, str] = {}
-    """Those of them that are not ready yet, with what was seen and what they wait for."""
-    quarantine: tuple[Report, ...]
-    """Of batches that a check stops."""
-    held: tuple[Report, ...] = ()
-    """Of batches that no check stops: a person does, or the data gate could not look at them."""
-    refused: tuple[Report, ...]
-    """Of admitted batches, of which images were refused that wait for a person."""
-    last: RunFacts | None
-    """The last judged night."""
 
 
 class Change(Record):
@@ -76,40 +44,6 @@ class Comparison(Record):
     """Those of both versions, as they were learned."""
     confused: dict[str, int]
     """`label → answer` to number of images that the second lost so, most frequent first."""
-
-
-def status_of(workspace: Workspace) -> Status:
-    """Ask the registry, the archive and the inbox."""
-    registry = registry_of(workspace)
-    champion = start_of(workspace)
-    snapshot = snapshot_of(workspace, champion)
-    learned = tuple(e.batch for e in snapshot.experiences)
-    runs, kept = registry.runs(1), reports(workspace)
-    deliveries, seconds, now = waiting(workspace), params_of(workspace).ingest.settle_seconds, time.time()
-    seen = {delivery: unready(delivery, seconds, now) for delivery in deliveries}
-    left = {delivery: why.sentence() for delivery, why in seen.items() if why is not None} | named_beside(workspace)
-    left_to_learn = pending(workspace, learned)
-    return Status(
-        model=registry.model,
-        champion=next((v for v in registry.versions() if v.number == champion), None),
-        classes=snapshot.classes,
-        learned=learned,
-        pending=left_to_learn,
-        beginning=None if learned or not left_to_learn else _beginning(workspace, left_to_learn),
-        inbox=tuple(printable(delivery.name) for delivery in deliveries),
-        waiting={printable(delivery.name): sentence for delivery, sentence in left.items()},
-        quarantine=tuple(report for report in kept if not report.admitted and report.held is None),
-        held=tuple(report for report in kept if report.held is not None),
-        refused=tuple(report for report in kept if report.admitted),
-        last=runs[0] if runs else None,
-    )
-
-
-def _beginning(workspace: Workspace, batches: Sequence[str]) -> Beginning | None:
-    """As if every image of the batches were admitted."""
-    params = params_of(workspace).ingest
-    others = set(list_batches(workspace.batches)).difference(batches)
-    return params.beginning(len(batches), count_tests(workspace.batches, others, params.begin_test))
 
 
 def compare_versions(workspace: Workspace, first: int, second: int) -> Comparison:

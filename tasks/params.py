@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
 from pydantic import ConfigDict, Field, ValidationError, model_validator
 
 from models.catalogue import GateChoice
@@ -16,7 +15,7 @@ from tasks.evaluate import EvaluateParams
 from tasks.gate import catalogue
 from tasks.gate.settings import ValidateParams
 from tasks.intake.ingest import IngestParams
-from tasks.register import RegisterParams
+from tasks.sections import RegisterParams, load_sections
 from tasks.update import UpdateParams
 
 if TYPE_CHECKING:
@@ -55,16 +54,7 @@ def read_params(path: Path, overrides: Mapping[str, object] | None = None) -> Pa
 
     Raises `WrongParameters` with the file, the place, what is wrong there and what would be right.
     """
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise WrongParameters(f"{path} is missing.") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise WrongParameters(f"{path} is not readable as YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(content, dict | None):
-        raise WrongParameters(f"{path} must hold sections (ingest, validate, ...), not a {type(content).__name__}.")
-    # A section whose every line is a comment.
-    content = {name: {} if section is None else section for name, section in (content or {}).items()}
+    content = load_sections(path)
     missing = [section for section in TRACKED if section not in content]
     if missing:
         raise WrongParameters(

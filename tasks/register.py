@@ -18,7 +18,6 @@ import numpy as np
 import pyarrow.parquet as parquet
 import torch
 from numpy.typing import NDArray
-from pydantic import Field
 
 import serving
 from adapters.packaging import PROGRAM, Packaging
@@ -27,7 +26,6 @@ from adapters.runs import JudgedNight
 from models.archive import Archive
 from models.compute import default_device
 from records.errors import DamagedState
-from records.record import Record
 from records.registration import Approval, Registration
 from records.runs import NightFacts
 from records.scores import ScoreMatrix
@@ -38,18 +36,10 @@ from serving.program import write_program
 from serving.reload import reload_and_compare
 from tasks.evaluate import OUTCOMES
 from tasks.pictures import score_picture
+from tasks.sections import RegisterParams
 
 REQUIREMENTS = ("numpy", "pandas", "pillow", "safetensors", "torch")
 """What a logged model imports, besides MLflow."""
-
-
-class RegisterParams(Record):
-    """Section `register` of params.yaml."""
-
-    model: str = Field(default="retain", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")
-    """Name of the registered model: letters, digits, and `-`, `_`, `.` between them."""
-    reload_images: int = Field(default=2000, ge=1)
-    """Test images that the logged model must answer as it did when it was judged, or all if there are fewer."""
 
 
 def register(

@@ -4,14 +4,12 @@ Each reads what `run.json` and `params.yaml` name, and writes below `night/`. No
 same files give the same verdict whoever runs them.
 """
 
-import contextlib
 import json
 import logging
 import math
 import os
 import shutil
 import sqlite3
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -25,7 +23,6 @@ import pandas as pd
 import pyarrow.parquet as parquet
 
 from adapters.datastore import DataStore
-from adapters.registry import Registry
 from models.archive import Archive
 from models.knowledge import Knowledge
 from models.training import Progress
@@ -34,7 +31,7 @@ from records.errors import DamagedState, Unavailable, UpdateFailed, WrongInput
 from records.experience import Experience, RejectedBatch, Report
 from records.registration import Beginning, Registration, RunFile
 from records.scores import ScoreMatrix
-from records.snapshot import FRESH, Snapshot
+from records.snapshot import Snapshot
 from records.training import TrainingLog
 from records.verdict import Verdict
 from tasks import identity as identities
@@ -49,6 +46,7 @@ from tasks.judge import judge
 from tasks.params import Params, read_params
 from tasks.register import night_facts, register
 from tasks.update import update
+from tasks.versions import forget_versions, registry_of, snapshot_of, version_folder
 from tasks.workspace import Workspace
 
 log = logging.getLogger("retain")
@@ -68,18 +66,6 @@ KEPT_VERSIONS = 24 * 3600 * 10**9
 def params_of(workspace: Workspace) -> Params:
     """params.yaml with the overrides of the present run."""
     return read_params(workspace.params, workspace.run_file().overrides)
-
-
-def registry_of(workspace: Workspace) -> Registry:
-    """The model registry that this workspace registers in."""
-    model = read_params(workspace.params).register_.model
-    return Registry(workspace.mlflow_address, workspace.mlflow_artifacts, model)
-
-
-def start_of(workspace: Workspace) -> int:
-    """The version that the next night learns on top of, 0 for none. Raises `WrongInput` if the registry is not the one
-    that the last night learned from."""
-    return registry_of(workspace).start(workspace.run_file().parent)
 
 
 def keep_params(workspace: Workspace) -> None:
@@ -123,32 +109,6 @@ def cache_limit() -> int:
     if not 0 <= limit < math.inf:
         raise WrongInput(f"RETAIN_CACHE_GB is `{given}`; it must be a number of gigabytes, 0 or more.")
     return int(limit * 10**9)
-
-
-def version_folder(workspace: Workspace, version: int) -> Path | None:
-    """Where a registered version lies on this machine, fetched if it is not there yet; None for version 0."""
-    if version == 0:
-        return None
-    folder = registry_of(workspace).fetch(version, workspace.versions)
-    with contextlib.suppress(OSError):  # Who may only read says nothing of when it was used.
-        os.utime(folder)
-    return folder
-
-
-def forget_versions(workspace: Workspace, since: int) -> None:
-    """Remove fetched versions, and what a kill left of one, that nothing has used since then, in nanoseconds since
-    1970; the registry has them."""
-    for folder in [] if not workspace.versions.exists() else list(workspace.versions.iterdir()):
-        if folder.stat().st_mtime_ns < since:
-            # In one motion: half a version must not be taken for a whole one.
-            with tempfile.TemporaryDirectory(prefix=".old.", dir=workspace.versions) as place:
-                folder.rename(Path(place) / folder.name)
-
-
-def snapshot_of(workspace: Workspace, version: int) -> Snapshot:
-    """The record of a registered version, or of version 0."""
-    folder = version_folder(workspace, version)
-    return FRESH if folder is None else Snapshot.read(folder / "snapshot" / "snapshot.json")
 
 
 def run_validate(

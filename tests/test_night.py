@@ -19,8 +19,9 @@ from records.errors import Unavailable, WrongInput, WrongParameters
 from records.registration import Night
 from records.snapshot import Snapshot
 from records.verdict import Verdict
-from tasks.overview import Status, approve_run, status_of
-from tasks.stages import registry_of, version_folder
+from tasks.overview import approve_run
+from tasks.status import Status, status_of
+from tasks.versions import registry_of, version_folder
 from tasks.workspace import Workspace, alone
 
 KILLED = Path(__file__).with_name("killed_night.py")

@@ -24,7 +24,6 @@ from tasks.gate.words import plain
 from tasks.intake.apart import kept_aside
 from tasks.intake.ingest import list_batches, read_batch
 from tasks.intake.rows import read_rows
-from tasks.quarantine.exhibits import exhibits
 from tasks.quarantine.report import NOTHING, report_html
 from tasks.workspace import Workspace
 
@@ -68,6 +67,8 @@ def set_aside(workspace: Workspace, report: Report) -> Path:
     page, record = files_of(workspace, report.batch)
     page.parent.mkdir(parents=True, exist_ok=True)
     # What no check has looked at is not opened here either: it may be what the gate did not survive.
+    from tasks.quarantine.exhibits import exhibits  # It decodes pictures, and so loads PyTorch.
+
     shown = exhibits(workspace, report) if report.checks else NOTHING
     page.write_text(report_html(report, shown), encoding="utf-8")
     # Last, since the entry is there from the moment that its record is.

@@ -24,7 +24,8 @@ from tasks.intake.rows import read_rows
 from tasks.params import read_params
 from tasks.quarantine import holding
 from tasks.quarantine.files import read_files, rows_of
-from tasks.stages import registry_of, run_validate, snapshot_of, start_of
+from tasks.stages import run_validate
+from tasks.versions import registry_of, snapshot_of, start_of
 from tasks.workspace import Workspace
 
 REFUSED = "refused"

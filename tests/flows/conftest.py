@@ -11,7 +11,7 @@ import pytest
 from adapters.datastore import DataStore
 from flows.cli import main
 from tasks.creation import create
-from tasks.overview import status_of
+from tasks.status import status_of
 from tasks.workspace import Workspace
 
 OURS = (

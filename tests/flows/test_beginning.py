@@ -4,7 +4,7 @@ import pytest
 
 from flows import views
 from records.registration import Night
-from tasks.overview import status_of
+from tasks.status import status_of
 from tasks.workspace import Workspace
 
 PARAMS = """

@@ -26,7 +26,7 @@ from records.scores import Score, ScoreMatrix, ScoreRow
 from records.snapshot import InputSpec, Snapshot
 from records.verdict import Finding, Verdict
 from tasks.evaluate import OUTCOMES
-from tasks.stages import registry_of
+from tasks.versions import registry_of
 from tasks.workspace import Workspace
 
 RETAIN = [sys.executable, "-m", "flows.cli"]
@@ -434,7 +434,7 @@ def test_a_defect_is_told_as_such_without_a_traceback(retain, workspace, monkeyp
     def broken(*_):
         raise ZeroDivisionError("a defect")
 
-    monkeypatch.setattr("tasks.overview.status_of", broken)
+    monkeypatch.setattr("tasks.status.status_of", broken)
     told = retain("status", "-w", workspace.root)
     assert told.code == 1
     assert told.sentence.startswith("This is a defect of retain, not of your input: ZeroDivisionError: a defect (")

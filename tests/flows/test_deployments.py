@@ -19,8 +19,8 @@ import pytest
 from flows.access import header, serving, token_of
 from flows.night import Strategy
 from flows.servers import answers
-from tasks.overview import status_of
-from tasks.stages import registry_of
+from tasks.status import status_of
+from tasks.versions import registry_of
 from tasks.workspace import Workspace
 
 pytestmark = pytest.mark.servers

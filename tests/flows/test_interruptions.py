@@ -19,8 +19,8 @@ from prefect.states import Cancelling
 from flows.access import token_of
 from flows.aftermath import connected
 from flows.servers import prefect_client
-from tasks.overview import status_of
-from tasks.stages import registry_of
+from tasks.status import status_of
+from tasks.versions import registry_of
 from tasks.workspace import Workspace
 
 pytestmark = [pytest.mark.slow, pytest.mark.servers, pytest.mark.timeout(1800)]

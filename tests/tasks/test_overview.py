@@ -1,13 +1,16 @@
 """Two versions compared by answers worked out by hand; where a workspace stands."""
 
 import os
+import subprocess
+import sys
 
 import pandas as pd
 import pytest
 
 from records.errors import WrongInput
 from tasks.creation import create
-from tasks.overview import Change, approve_run, compare_answers, compare_versions, status_of
+from tasks.overview import Change, approve_run, compare_answers, compare_versions
+from tasks.status import status_of
 from tasks.workspace import Workspace
 
 
@@ -83,3 +86,10 @@ def test_what_is_not_there_is_wrong_input(fresh):
         compare_versions(fresh, 1, 2)
     with pytest.raises(WrongInput, match="No finished run is called `c0ffee`"):
         approve_run(fresh, "c0ffee", by="somebody", note="", overrule=False)
+
+
+def test_to_look_where_a_workspace_stands_loads_no_torch():
+    """It takes seconds, and `retain status` is asked often."""
+    asked = "import tasks.status, sys; print([name for name in ('torch', 'pandas', 'scipy') if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

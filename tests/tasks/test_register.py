@@ -27,7 +27,8 @@ from records.training import TrainingLog
 from records.verdict import Verdict
 from serving import reload
 from tasks.evaluate import EvaluateParams, evaluate, read_references
-from tasks.register import REQUIREMENTS, RegisterParams, approve, judged_answers, night_facts, packaging, register
+from tasks.register import REQUIREMENTS, approve, judged_answers, night_facts, packaging, register
+from tasks.sections import RegisterParams
 from tasks.update import UpdateParams, update
 
 BATCHES = ("2026-01-05-aaaaaaaa", "2026-01-06-bbbbbbbb")

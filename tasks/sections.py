@@ -1,0 +1,50 @@
+"""params.yaml section by section, for whoever needs one of them alone.
+
+All sections together know every strategy and network, and so load PyTorch, which takes seconds.
+"""
+
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import Field, ValidationError
+
+from records.errors import WrongParameters
+from records.record import Record
+
+Section = TypeVar("Section", bound=Record)
+
+
+class RegisterParams(Record):
+    """Section `register` of params.yaml."""
+
+    model: str = Field(default="retain", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")
+    """Name of the registered model: letters, digits, and `-`, `_`, `.` between them."""
+    reload_images: int = Field(default=2000, ge=1)
+    """Test images that the logged model must answer as it did when it was judged, or all if there are fewer."""
+
+
+def read_section(path: Path, name: str, kind: type[Section]) -> Section:
+    """One section of params.yaml. Raises `WrongParameters` as `tasks.params.read_params` does."""
+    try:
+        return kind.model_validate(load_sections(path).get(name, {}))
+    except ValidationError:
+        # It says best what is wrong where, and what else is.
+        from tasks.params import read_params
+
+        read_params(path)
+        raise
+
+
+def load_sections(path: Path) -> dict[str, Any]:
+    """Section to what it holds. Raises `WrongParameters` if the file is not there or is no YAML of sections."""
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise WrongParameters(f"{path} is missing.") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise WrongParameters(f"{path} is not readable as YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(content, dict | None):
+        raise WrongParameters(f"{path} must hold sections (ingest, validate, ...), not a {type(content).__name__}.")
+    # A section whose every line is a comment.
+    return {name: {} if section is None else section for name, section in (content or {}).items()}
