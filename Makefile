@@ -16,7 +16,7 @@ export DVC_NO_ANALYTICS := 1
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo ui test test-all fuzz lint check format data docs bench bench-quick bench-ingest bench-verdict lock clean
+.PHONY: help setup demo ui test test-all fuzz lint check format data docs bench bench-quick bench-ingest bench-growth bench-verdict lock clean
 
 help:  ## say what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1	\2/' | expand -t 20
@@ -72,6 +72,9 @@ bench-ingest: $(READY)  ## how fast images come in: its section of docs/benchmar
 
 bench-verdict: $(READY)  ## how often a verdict errs, simulated: the tables of decision 0002, a minute
 	$(BIN)/python -m benchmarks.verdict
+
+bench-growth: $(READY)  ## what 100 nights cost, and what each leaves behind, a quarter of an hour
+	$(BIN)/python -m benchmarks.growth --nights 100
 
 $(AVALANCHE)/.ready: $(READY) benchmarks/avalanche/requirements.txt
 	$(PYTHON) -m venv $(AVALANCHE)
