@@ -166,7 +166,7 @@ def test_a_night_from_the_form_registers_a_version(interface, manual):
 def test_a_night_can_be_read_in_prefect(interface, manual, until):
     assert interface.ask(f"flow_runs/{manual}")["name"] == "night of 2026-03-02"
     which = {"flow_runs": {"id": {"any_": [manual]}}}
-    steps = ["ingest shapes", "champion", "attempt", "validate", "update", "evaluate", "judge", "keep", "register"]
+    steps = ["ingest shapes", "champion", "validate", "attempt", "update", "evaluate", "judge", "keep", "register"]
     runs = until(30, lambda: len(found := interface.ask("task_runs/filter", which)) == len(steps) and found)
     assert [run["name"] for run in sorted(runs, key=lambda run: run["start_time"])] == steps
     assert {run["state"]["name"] for run in runs} == {"Completed"}
