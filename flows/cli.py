@@ -3,7 +3,6 @@
 Heavy libraries are imported inside the commands that need them, so that `--help` answers at once.
 """
 
-import atexit
 import os
 import signal
 import sys
@@ -437,8 +436,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if code == INTERRUPTED:
         screen.fail("Stopped.")
         if arguments is None:
-            # What an interrupted update leaves behind can keep Python busy for minutes while it tidies up.
-            atexit.register(os._exit, INTERRUPTED)
+            # Python's tidying up can take minutes: libraries still tell a server that has stopped, threads still wait.
+            for output in (sys.stdout, sys.stderr):
+                output.flush()
+            os._exit(INTERRUPTED)
     return int(code)
 
 
