@@ -39,7 +39,7 @@ def told(monkeypatch):
 
 def test_every_step_of_a_night_is_tried_again_for_two_minutes():
     steps = [step for step in vars(nights).values() if isinstance(step, Task)]
-    assert len(steps) == 8
+    assert len(steps) == 9
     assert {step.retry_condition_fn for step in steps} == {may_pass}
     assert {step.retries for step in steps} == {len(PAUSES)}
     assert sum(PAUSES) == 120
@@ -48,15 +48,15 @@ def test_every_step_of_a_night_is_tried_again_for_two_minutes():
 def test_a_registry_that_is_away_for_a_while_costs_no_night(tmp_path, new_workspace, run_night, monkeypatch, caplog):
     from adapters.registry import Registry
 
-    workspace, silent, champion = new_workspace(tmp_path / "workspace"), [1, 2, 3, 4], Registry.champion
+    workspace, silent, start = new_workspace(tmp_path / "workspace"), [1, 2, 3, 4], Registry.start
 
-    def answer(registry: Registry) -> int:
+    def answer(registry: Registry, named: int) -> int:
         if silent:
             silent.pop()
             raise Unavailable("Nobody answers at http://127.0.0.1:9.")
-        return champion(registry)
+        return start(registry, named)
 
-    monkeypatch.setattr(Registry, "champion", answer)
+    monkeypatch.setattr(Registry, "start", answer)
     monkeypatch.setattr(nights, "champion_step", nights.champion_step.with_options(retry_delay_seconds=0))
     monkeypatch.setattr(logging.getLogger("retain"), "propagate", True)
     assert run_night(workspace, 2).outcome == "nothing to learn"
