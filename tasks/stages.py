@@ -238,10 +238,15 @@ def champion_of(workspace: Workspace, version: int) -> Champion:
     return Thumbnails(archive) if folder is None else Model(archive, folder)
 
 
+def identity_of(workspace: Workspace, run: RunFile, experiences: Sequence[Experience]) -> str:
+    """What a night that learns these experiences is known by in the registry."""
+    params = read_params(workspace.params, run.overrides)
+    return identities.identity(run.parent, experiences, params, workspace.split_key)
+
+
 def attempt_of(workspace: Workspace, run: RunFile, experiences: Sequence[Experience]) -> int:
     """Which attempt at learning some of these experiences on top of this parent `run` is: 1 for the first."""
-    params = read_params(workspace.params, run.overrides)
-    name = identities.identity(run.parent, experiences, params)
+    name = identity_of(workspace, run, experiences)
     return registry_of(workspace).attempt(run.parent, [e.batch for e in experiences], name)
 
 
@@ -251,7 +256,7 @@ def run_update(workspace: Workspace, progress: Progress = lambda done, total: No
     With RETAIN_PROCESSES above 1, so many processes of `torchrun` share the work; what they say goes to stderr.
     """
     run, params, experiences = workspace.run_file(), params_of(workspace), read_experiences(workspace)
-    name = identities.identity(run.parent, experiences, params, workspace.split_key)
+    name = identity_of(workspace, run, experiences)
     finished = _finished(workspace.candidate, name)
     if finished is not None:
         return finished, _training_log(workspace, name)

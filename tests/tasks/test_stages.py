@@ -13,7 +13,7 @@ from records.errors import WrongInput
 from records.registration import RunFile
 from records.training import TrainingLog
 from tasks.intake.ingest import IngestParams, ingest
-from tasks.stages import archive_of, bounded_cache, run_update, run_validate
+from tasks.stages import archive_of, attempt_of, bounded_cache, read_experiences, run_update, run_validate
 from tasks.workspace import Workspace
 
 PARAMS = """
@@ -113,6 +113,16 @@ def test_a_workspace_with_a_key_remembers_other_images(validated):
     after, _ = run_update(validated)
     assert after.identity != before.identity
     assert sorted(Knowledge.read(validated.candidate).memory.image) != sorted(remembered.image)
+
+
+@pytest.mark.parametrize("key", [None, "7c" * 16])
+def test_an_attempt_is_known_by_what_its_candidate_is_registered_as(validated, monkeypatch, key):
+    """Else the same night, started again, is taken for one that tries the same data once more."""
+    WorkspaceFile(split_key=key).write(validated.settings)
+    asked: list[str] = []
+    monkeypatch.setattr("adapters.registry.Registry.attempt", lambda *about: asked.append(about[-1]) or 1)
+    assert attempt_of(validated, validated.run_file(), read_experiences(validated)) == 1
+    assert asked == [run_update(validated)[0].identity]
 
 
 @pytest.mark.parametrize("left", ["of another night", "nothing"])
