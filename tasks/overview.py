@@ -94,7 +94,7 @@ def approve_run(workspace: Workspace, run: str, by: str, note: str, overrule: bo
     held or was dropped since.
     """
     registry = registry_of(workspace)
-    _refuse_what_is_away(workspace, registry.run(run).batches)
+    _refuse_what_is_away(workspace, registry.approvable(run, overrule).batches)
     return approve(run, by, note, archive_of(workspace), registry, params_of(workspace).register_, overrule)
 
 

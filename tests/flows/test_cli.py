@@ -18,7 +18,7 @@ from adapters.packaging import Packaging
 from adapters.registry import Registry
 from adapters.runs import JudgedNight
 from flows.cli import app
-from records.batch import Batch, Shard
+from records.batch import Batch, Shard, shortened
 from records.experience import Experience
 from records.registration import RunFile
 from records.runs import NightFacts
@@ -203,7 +203,7 @@ def test_ingest_tells_of_the_batch_and_the_same_again_adds_nothing(retain, works
     again = retain("ingest", folder, "-w", workspace.root, "--json")
     told = json.loads(again.out)
     assert (again.code, told["known"], told["batch"]["images"]) == (0, True, 5)
-    assert first.out.startswith(f"Ingested {told['batch']['id']}: ")
+    assert first.out.startswith(f"Ingested {shortened(told['batch']['id'])}: ")
     assert told["batch"]["id"].startswith("2026-03-02-")
     assert len(list(folder.rglob("*.png"))) == 5
     status = json.loads(retain("status", "-w", workspace.root, "--json").out)
