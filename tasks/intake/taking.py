@@ -21,9 +21,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from types import TracebackType
 
+from pydantic import ValidationError
+
+from records.errors import DamagedState
 from tasks.intake.apart import LONGEST_NAME, Apart, Taken, make_writable, remove_if_empty, shortened, what_may_go
 from tasks.intake.deliveries import READY, Delivery, printable
-from tasks.intake.handles import Entry, Tree, open_folder
+from tasks.intake.handles import Entry, NotAFile, Tree, open_folder
 from tasks.intake.ingest import BATCH_ID
 from tasks.workspace import Workspace
 
@@ -269,15 +272,18 @@ def interrupted(workspace: Workspace) -> tuple[Path, ...]:
     for tree in _open_takings(workspace):
         with tree:
             if not tree.holds(RECORD) and tree.holds(DELIVERY):
-                names = [entry.name for entry in tree.entries(DELIVERY)]
-                found += [tree.path / DELIVERY / name for name in names if not _is_in_inbox(workspace, tree, name)]
+                names = [name for name in _names_in(tree) if not _is_in_inbox(workspace, tree, name)]
+                found += [tree.path / DELIVERY / name for name in names]
     return tuple(sorted(found, key=lambda path: path.name))
 
 
 def _is_in_inbox(workspace: Workspace, tree: Tree, name: str) -> bool:
     """Whether a night was killed between the two names of one file."""
-    with _inbox(workspace) as inbox:
-        return inbox.holds(name) and os.path.samestat(inbox.status(name), tree.status(f"{DELIVERY}/{name}"))
+    try:
+        with _inbox(workspace) as inbox:
+            return os.path.samestat(inbox.status(name), tree.status(f"{DELIVERY}/{name}"))
+    except OSError:
+        return False  # Nothing of this name is there, or there is no inbox: a disk that is not mounted.
 
 
 def finish(workspace: Workspace) -> dict[str, str]:
@@ -286,14 +292,16 @@ def finish(workspace: Workspace) -> dict[str, str]:
     _adopt_legacy(workspace)
     for tree in _open_takings(workspace):
         with tree:
-            name = _name_in(tree)
+            name, committed = printable(next(iter(_names_in(tree)), tree.path.name)), tree.holds(RECORD)
             try:
-                if tree.holds(RECORD):
+                if committed:
                     take_apart(workspace, tree)
                 else:
                     put_back(workspace, tree)
             except OSError as error:
-                left[name] = not_removed(name, error)
+                left[name] = not_removed(name, error) if committed else _not_put_back(tree, error)
+            except DamagedState as error:
+                left[name] = str(error)
             except Exception as error:  # whatever a delivery brings about, it concerns that delivery alone
                 left[name] = f"it could not be taken apart: {type(error).__name__}: {error}."
     return left
@@ -303,6 +311,14 @@ def not_removed(name: str, error: OSError) -> str:
     """Why a delivery is still there though its batch is committed."""
     at = printable(str(error.filename or name))
     return f"it is in the archive, but {at} cannot be removed: {error.strerror or error}. Remove it by hand."
+
+
+def _not_put_back(tree: Tree, error: OSError) -> str:
+    where = printable(str(tree.path / DELIVERY))
+    return (
+        f"a night ended before it was taken, and it cannot be put back into the inbox: {error.strerror or error}. It "
+        f"lies in {where}, and the next night tries again."
+    )
 
 
 def _open_takings(workspace: Workspace) -> Iterator[Tree]:
@@ -318,9 +334,12 @@ def _open_takings(workspace: Workspace) -> Iterator[Tree]:
             log.warning("%s is left alone: %s", base, error.strerror or error)
 
 
-def _name_in(tree: Tree) -> str:
-    names = [entry.name for entry in tree.entries(DELIVERY)] if tree.holds(DELIVERY) else []
-    return printable(names[0] if names else tree.path.name)
+def _names_in(tree: Tree) -> list[str]:
+    """What was moved there: one name, or none if that cannot be told."""
+    try:
+        return [entry.name for entry in tree.entries(DELIVERY)] if tree.holds(DELIVERY) else []
+    except OSError:
+        return []
 
 
 def _adopt_legacy(workspace: Workspace) -> None:
@@ -330,18 +349,15 @@ def _adopt_legacy(workspace: Workspace) -> None:
         if not BATCH_ID.fullmatch(batch):
             continue
         try:
-            with _inbox(workspace) as inbox:
-                tree = _moved_into(workspace.state / TAKING[1:], inbox, folder.name)
-                with tree:
-                    _note(Taken(batch=batch), tree)
+            with _moved(workspace, folder) as tree:
+                _note(Taken(batch=batch), tree)
         except OSError as error:
             log.warning("%s cannot be taken apart: %s", printable(str(folder)), error.strerror or error)
 
 
 def take_apart(workspace: Workspace, tree: Tree) -> None:
     """Remove what the batch holds; what it does not hold is kept in quarantine: nothing that was sent is lost."""
-    with tree.reading(RECORD) as record:
-        taken = Taken.model_validate_json(record.read())
+    taken = _taken_in(tree)
     if not tree.holds(APART):
         os.mkdir(APART, PRIVATE, dir_fd=tree.handle)
     with _below(tree, APART) as private:
@@ -355,6 +371,17 @@ def take_apart(workspace: Workspace, tree: Tree) -> None:
         finally:
             work.tell()
     _remove_folder(tree)
+
+
+def _taken_in(tree: Tree) -> Taken:
+    """Its record. Raises `DamagedState` for what retain did not write: a sender may have made such a folder, too."""
+    with suppress(ValidationError, NotAFile), tree.reading(RECORD) as record:
+        taken = Taken.model_validate_json(record.read())
+        # What is kept gets this name.
+        if BATCH_ID.fullmatch(taken.batch):
+            return taken
+    where = printable(str(tree.path))
+    raise DamagedState(f"{where}/{RECORD} is not retain's. Look at what lies in {where} and move it away.")
 
 
 def full(folder: Path) -> str:

@@ -4,6 +4,7 @@ import contextlib
 import errno
 import hashlib
 import io
+import json
 import os
 import re
 import shutil
@@ -800,3 +801,68 @@ def test_a_delivery_that_comes_back_replaces_no_other(workspace, deliver):
     assert sorted(path.name for path in workspace.inbox.iterdir()) == [
         "a.tar", "a.tar._READY", "a~1.tar", "monday", "monday~1"
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["../../../elsewhere", "2026-03-02", "monday"])
+def test_a_record_that_retain_did_not_write_leads_nowhere(workspace, deliver, name):
+    """A sender that is the same user to the system can make such folders."""
+    folder = workspace.inbox / ".taking" / "00"
+    (folder / "delivery").mkdir(parents=True)
+    folder.parent.chmod(0o700)
+    (folder / "delivery" / "keys").write_text("mine")
+    (folder / "taken.json").write_text(json.dumps({"batch": name}))
+    there = sorted(path for path in workspace.root.parent.rglob("*") if ".git" not in path.parts)
+    assert inbox.finish_taking(workspace) == {
+        "keys": f"{folder}/taken.json is not retain's. Look at what lies in {folder} and move it away."
+    }
+    assert sorted(path for path in workspace.root.parent.rglob("*") if ".git" not in path.parts) == there
+    assert inbox.take(workspace, deliver(workspace.inbox / "monday", {"bar": 1}), DAY, PARAMS).batch.images == 1
+
+
+def test_odd_folders_among_those_of_retain_stop_nothing(workspace, deliver):
+    taking_place = workspace.inbox / ".taking"
+    for number, make in enumerate((Path.touch, lambda path: path.symlink_to("/etc"), os.mkfifo)):
+        for name in ("delivery", "marker", "taken.json"):
+            (taking_place / f"{number}{name}").mkdir(parents=True)
+            make(taking_place / f"{number}{name}" / name)
+    taking_place.chmod(0o700)
+    delivery = deliver(workspace.inbox / "monday", {"bar": 1})
+    inbox.finish_taking(workspace)
+    assert inbox.waiting(workspace) == (delivery,)
+    assert inbox.take(workspace, delivery, DAY, PARAMS).batch.images == 1
+
+
+def test_without_an_inbox_what_was_on_its_way_waits(workspace, deliver):
+    """As when a disk is not mounted: nights go on, and nobody is told that it is in the archive."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(taking, "put_back", lambda *_: None)  # The night was killed.
+        with taking.moved_out(workspace, deliver(workspace.inbox / "monday", {"bar": 1})) as moved:
+            where = moved.delivery
+    workspace.inbox.rmdir()
+    for _ in range(2):
+        assert inbox.waiting(workspace) == (where,)
+        assert inbox.finish_taking(workspace) == {
+            "monday": "a night ended before it was taken, and it cannot be put back into the inbox: No such file or "
+            f"directory. It lies in {where.parent}, and the next night tries again."
+        }
+        workspace.inbox.unlink(missing_ok=True)
+        workspace.inbox.symlink_to("nowhere")
+    assert inbox.take(workspace, where, DAY, PARAMS).batch.images == 1
+    workspace.inbox.unlink()
+    workspace.inbox.mkdir()
+    inbox.finish_taking(workspace)
+    assert inbox.waiting(workspace) == (workspace.inbox / "monday",)
+    assert inbox.take(workspace, workspace.inbox / "monday", DAY, PARAMS).known
+    assert is_empty(workspace)
+
+
+def test_what_an_earlier_retain_left_on_another_file_system_is_ended(workspace, deliver, tmp_path):
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as other:
+        if Path(other).stat().st_dev == tmp_path.stat().st_dev:
+            pytest.skip("there is no other file system here")
+        workspace.inbox.rmdir()
+        workspace.inbox.symlink_to(other)
+        batch = inbox.take(workspace, deliver(workspace.inbox / "monday", {"bar": 2}), DAY, PARAMS).batch.id
+        deliver(workspace.inbox / f".taken-{batch}-1700000000", {"bar": 2})
+        inbox.finish_taking(workspace)
+        assert lying(workspace) == []
