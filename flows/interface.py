@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from flows import aftermath, screen
-from flows.access import Serving, announced, page, token_file, token_of
+from flows.access import Serving, alone_to_serve, announced, page, token_file, token_of
 from flows.door import LOOPBACK
 from flows.servers import SILENT, STEADY, Server, free_port, mlflow_server, prefect_client, prefect_server
 from records.addresses import shown
@@ -25,7 +25,8 @@ PREFECT = (sys.executable, "-m", "prefect", "--no-prompt")
 
 
 def serve(workspace: Workspace, prefect_port: int, mlflow_port: int, with_worker: bool) -> None:
-    """Serve until a signal comes. Raises `WrongInput` if a port is taken, `Unavailable` if a server ends by itself."""
+    """Serve until a signal comes. Raises `WrongInput` if a port is taken, `Busy` if another one serves this workspace,
+    `Unavailable` if a server ends by itself."""
     prefect_port, mlflow_port = _free(prefect_port, "--prefect-port"), _free(mlflow_port, "--mlflow-port")
     artifacts, servers, began = workspace.mlflow_artifacts, list[Server](), datetime.now(UTC)
     here = Serving(
@@ -34,7 +35,7 @@ def serve(workspace: Workspace, prefect_port: int, mlflow_port: int, with_worker
         token=token_of(workspace),
         pid=os.getpid(),
     )
-    with _signals() as stop, ExitStack() as running:
+    with _signals() as stop, alone_to_serve(workspace), ExitStack() as running:
 
         def run(server: Server) -> None:
             servers.append(server)

@@ -6,17 +6,18 @@ import socket
 import subprocess
 import sys
 import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import psutil
 import pytest
 
-from flows.access import Serving, announced, serving
+from flows.access import Serving, announced, serving, token_file, token_of
 from flows.guard import PATIENCE
 from flows.interface import introduce, serve
 from flows.servers import Server, answers, free_port, prefect_api
 from records.addresses import WorkspaceFile
-from records.errors import Unavailable, WrongInput
+from records.errors import Busy, Unavailable, WrongInput
 from tasks.workspace import Workspace
 
 SERVE = [sys.executable, "-m", "http.server", "--bind", "127.0.0.1"]
@@ -135,3 +136,64 @@ def test_servers_that_were_killed_are_not_taken_for_running_ones(tmp_path):
         assert (place.state / "server.json").stat().st_mode & 0o777 == 0o600
         assert serving(place) is None
     assert not list(place.state.iterdir())
+
+
+HELD = """
+import pathlib, signal, sys
+from flows.access import alone_to_serve
+from tasks.workspace import Workspace
+with alone_to_serve(Workspace(pathlib.Path(sys.argv[1]))):
+    print("held", flush=True)
+    signal.pause()
+"""
+
+
+@pytest.fixture
+def killed(tmp_path):
+    """A workspace whose `retain ui` is there until the test kills it."""
+    process = subprocess.Popen([sys.executable, "-c", HELD, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "held\n"
+    yield process
+    process.kill()
+    process.communicate()
+
+
+def test_who_listens_where_servers_were_killed_does_not_hear_the_token(tmp_path, killed):
+    heard = []
+
+    class Stranger(BaseHTTPRequestHandler):
+        def do_GET(self):
+            heard.append(self.headers["Authorization"])
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Stranger) as listening:
+        threading.Thread(target=listening.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{listening.server_port}/api"
+        here = Serving(prefect=address, mlflow=None, token="secret-token", pid=killed.pid)
+        with announced(Workspace(tmp_path), here):
+            assert serving(Workspace(tmp_path)) == here, "as long as it lives"
+            killed.kill()
+            killed.wait(10)
+            assert serving(Workspace(tmp_path)) is None
+        listening.shutdown()
+    assert len(heard) == 1
+
+
+def test_a_second_ui_of_a_workspace_starts_nothing(tmp_path, killed):
+    sentence = rf"`retain ui` serves {tmp_path} already \(process {killed.pid}, since .*\)\. Use that one, or end it"
+    with pytest.raises(Busy, match=sentence):
+        serve(Workspace(tmp_path), 0, 0, with_worker=False)
+    assert not (tmp_path / ".retain" / "prefect").exists()
+
+
+def test_an_empty_token_is_none(tmp_path):
+    """As a power cut may leave it."""
+    place = Workspace(tmp_path)
+    place.state.mkdir()
+    token_file(place).touch()
+    assert len(token_of(place)) == 32
+    assert token_of(place) == token_of(place)
