@@ -138,7 +138,7 @@ class Care:
             self._bury(run)
         elif kind == "CRASHED" and (age > WORKERS_WORD or not self.worker):
             self._wake(path, run)
-        elif kind not in (*AT_WORK, "CRASHED"):
+        elif kind not in (*AT_WORK, "CRASHED", "SCHEDULED"):
             path.unlink(missing_ok=True)
 
     def _has_been_dead(self, path: Path) -> bool:
@@ -175,6 +175,8 @@ class Care:
                 log.warning("%s: %s", run.name, told)
                 chance: State[Any] = AwaitingRetry(message=told, scheduled_time=datetime.now(UTC))
                 self.client.set_flow_run_state(run.id, chance, force=True)
+                # It keeps its file: a busy worker may say once more that it crashed, and take the chance back.
+                return
         path.unlink(missing_ok=True)
 
     def _end_steps(self, runs: Any) -> None:
@@ -215,8 +217,8 @@ def _last(kinds: list[str], kind: str) -> int:
 
 
 def _crashes(kinds: Iterable[str]) -> int:
-    """How often a run crashed; a crash that was told twice is one."""
-    return sum(kind == "CRASHED" != before for before, kind in pairwise(["", *kinds]))
+    """How often a run crashed; a crash that was told twice is one, also if the second word came late."""
+    return sum(kind == "CRASHED" and before in AT_WORK for before, kind in pairwise(["", *kinds]))
 
 
 def _runs(kinds: Iterable[str], **which: object) -> Any:

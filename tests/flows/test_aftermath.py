@@ -154,6 +154,23 @@ def test_a_night_that_crashes_is_started_again_three_times_at_most(server, place
     assert not (place.nights / run).exists()
 
 
+def test_a_workers_word_that_comes_late_takes_no_chance_from_a_night(server, place, begin, state, monkeypatch):
+    """On a busy machine it comes when the night waits for its new start already."""
+    from prefect import states
+
+    monkeypatch.setattr(aftermath, "WORKERS_WORD", timedelta(0))
+    run = begin("Running", "Crashed")
+    care = Care(place, server.client, worker=True)
+    care.round()
+    server.client.set_flow_run_state(run, states.Crashed(message="It exited with -9."), force=True)
+    care.round()
+    told = server.client.read_flow_run(run).state
+    assert (told.name, told.message) == ("AwaitingRetry", "Started again, 1 of 3: it ended unexpectedly.")
+    server.client.set_flow_run_state(run, states.Completed(), force=True)
+    care.round()
+    assert not (place.nights / run).exists()
+
+
 def test_without_a_worker_a_crashed_night_waits_for_one(server, place, begin, state, monkeypatch):
     run = begin("Running", "Crashed")
     Care(place, server.client, worker=False).round()
