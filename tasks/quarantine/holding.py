@@ -183,12 +183,14 @@ def finish(workspace: Workspace) -> tuple[str, ...]:
         for batch in batches
         if batch.corrects in waiting and known is not None and f"batches/{batch.id}/batch.json" not in known
     }
-    changed = store.uncommitted("data.dvc", workspace.quarantine)
+    # No more than entries: workspaces of before let Git see why files of a delivery were kept, with names of strangers.
+    entries_only = workspace.quarantine / "*" / "report.*"
+    changed = store.uncommitted("data.dvc", entries_only)
     if left or new or changed:
         store.restore_missing()
         store.commit_data("Finish what was interrupted", gone=left)
-        if store.uncommitted(workspace.quarantine):
-            store.commit_files([workspace.quarantine], "Finish what was interrupted")
+        if store.uncommitted(entries_only):
+            store.commit_files([entries_only], "Finish what was interrupted")
     finished = corrected & {*new, *(path.parent.name for path in left), *(Path(name).parent.name for name in changed)}
     for batch in finished:
         clear(workspace, batch)

@@ -102,7 +102,8 @@ def test_an_entry_goes_when_the_gate_finds_nothing_any_more(workspace, report):
     holding.file(workspace, (report,))
     folder = workspace.quarantine / report.batch
     holding.file(workspace, (report.model_copy(update={"admitted": True, "checks": ()}),), "by ada")
-    assert [path.name for path in folder.rglob("*.*")] == ["link.png"], "what was not taken from the inbox stays"
+    left = sorted(path.name for path in folder.rglob("*.*"))
+    assert left == ["files.json", "link.png"], "what was not taken from the inbox stays, with the reason"
     assert git(workspace, "log", "-1", "--format=%s").strip() == f"Release {report.batch} by ada"
     assert git(workspace, "status", "--porcelain") == ""
 
@@ -172,3 +173,13 @@ def test_a_photograph_becomes_a_small_jpeg():
 def test_classes_are_counted(workspace, report):
     counts = {c.label: (c.images, c.admitted, c.refused) for c in exhibits(workspace, report).classes}
     assert counts == {"bar": (11, 8, 3), "column": (9, 8, 1)}
+
+
+def test_why_files_were_kept_is_never_committed(workspace):
+    """Workspaces of before have a .gitignore that does not name it."""
+    ignore = workspace.root / ".gitignore"
+    ignore.write_text(ignore.read_text().replace("/quarantine/*/files.json\n", ""))
+    assert "files.json" in git(workspace, "status", "--porcelain", "--untracked-files=all")
+    head = git(workspace, "rev-parse", "HEAD")
+    assert holding.finish(workspace) == ()
+    assert git(workspace, "rev-parse", "HEAD") == head
