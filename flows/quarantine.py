@@ -250,5 +250,5 @@ def _pair(text: str) -> tuple[str, str]:
 def _agreed(question: str) -> bool:
     if not sys.stdin.isatty():
         raise WrongInput("Nothing was dropped: nobody is there to answer. For scripts there is --yes.")
-    print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
+    print(f"{screen.visible(question)} [y/N] ", end="", file=sys.stderr, flush=True)
     return sys.stdin.readline().strip().lower() in ("y", "yes")
