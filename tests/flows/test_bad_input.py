@@ -449,7 +449,10 @@ def test_a_disk_that_takes_no_more(workspace, tmp_path):
         [*RETAIN, "ingest", delivery, "-w", workspace.root], preexec_fn=small_files_only, capture_output=True, text=True
     )
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == f"The batch could not be written below {workspace.state}: File too large.\n"
+    assert (
+        done.stderr
+        == f"The batch could not be written below {workspace.state}: File too large. Nothing of monday was taken.\n"
+    )
     assert not list(workspace.batches.iterdir())
     assert (delivery / "noise" / "1.png").exists()
 

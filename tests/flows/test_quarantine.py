@@ -22,10 +22,11 @@ from tasks.creation import create
 from tasks.intake import inbox
 from tasks.intake.corrections import Correction, correct
 from tasks.intake.ingest import list_batches, read_batch
-from tasks.overview import approve_run, status_of
+from tasks.overview import approve_run
 from tasks.quarantine import holding
 from tasks.quarantine.release import Wish, drop, hold, release
 from tasks.stages import facts_of, params_of, run_validate
+from tasks.status import status_of
 from tasks.workspace import Workspace, alone
 
 DAY = date(2026, 3, 9)
