@@ -1,5 +1,6 @@
-"""Where a workspace stands. Asked often and from a terminal, so nothing here loads PyTorch."""
+"""Where a workspace stands. Asked often and from a terminal, so PyTorch is not loaded for it."""
 
+import hashlib
 import time
 from collections.abc import Sequence
 
@@ -45,7 +46,8 @@ class Status(Record):
 
 
 def status_of(workspace: Workspace) -> Status:
-    """Ask the registry, the archive and the inbox."""
+    """Ask the registry, the archive and the inbox. Raises `WrongParameters` for a params.yaml that no night can use."""
+    _check_params(workspace)
     registry, ingest = registry_of(workspace), read_section(workspace.params, "ingest", IngestParams)
     champion = start_of(workspace)
     snapshot = snapshot_of(workspace, champion)
@@ -76,3 +78,16 @@ def _beginning(workspace: Workspace, batches: Sequence[str]) -> Beginning | None
     params = read_section(workspace.params, "ingest", IngestParams)
     others = set(list_batches(workspace.batches)).difference(batches)
     return params.beginning(len(batches), count_tests(workspace.batches, others, params.begin_test))
+
+
+def _check_params(workspace: Workspace) -> None:
+    """A file that was found right is not checked again: that loads PyTorch, for the strategies and networks."""
+    content = workspace.params.read_bytes() if workspace.params.is_file() else b""
+    digest, mark = hashlib.sha256(content).hexdigest(), workspace.state / "params.checked"
+    if mark.exists() and mark.read_text(encoding="utf-8") == digest:
+        return
+    from tasks.params import read_params
+
+    read_params(workspace.params)
+    mark.parent.mkdir(parents=True, exist_ok=True)
+    mark.write_text(digest, encoding="utf-8")
