@@ -47,18 +47,18 @@ def write_table(path, folder):
 
 @pytest.mark.usefixtures("prefect")
 def test_several_deliveries_of_one_night_are_batches_of_their_own(retain, workspace, deliver, tmp_path):
-    deliver(workspace.inbox / "folder", {"bar": 3, "column": 3}, 0)
-    write_tar(workspace.inbox / "shard.tar", deliver(tmp_path / "a", {"bar": 3, "column": 3}, 1))
-    write_table(workspace.inbox / "table.parquet", deliver(tmp_path / "b", {"bar": 3, "column": 3}, 2))
+    deliver(workspace.inbox / "folder", {"bar": 5, "column": 5}, 0)
+    write_tar(workspace.inbox / "shard.tar", deliver(tmp_path / "a", {"bar": 5, "column": 5}, 1))
+    write_table(workspace.inbox / "table.parquet", deliver(tmp_path / "b", {"bar": 5, "column": 5}, 2))
     shutil.copytree(workspace.inbox / "folder", workspace.inbox / "again")
     told = retain("night", "-w", workspace.root, "--arrived", "2026-03-02")
     assert told.code == 0, told.err
     words = [line.partition(": ")[2] for line in told.out.splitlines() if line.startswith("ingested")]
     assert words == [
-        "6 images of again",
-        "6 images of folder (known already: nothing was added)",
-        "6 images of shard.tar",
-        "6 images of table.parquet",
+        "10 images of again",
+        "10 images of folder (known already: nothing was added)",
+        "10 images of shard.tar",
+        "10 images of table.parquet",
     ]
     assert not list(workspace.inbox.iterdir())
     reports = [Report.read(path) for path in sorted(workspace.quarantine.glob("*/report.json"))]

@@ -214,7 +214,7 @@ def test_a_long_list_goes_through_the_network_in_parts(model):
 def test_a_server_reads_no_files_for_strangers(model, tmp_path, monkeypatch):
     (tmp_path / "photo.jpg").write_bytes(JPEG)
     monkeypatch.setenv("_MLFLOW_IS_IN_SERVING_ENVIRONMENT", "true")
-    with pytest.raises(MlflowException, match=r"photo\.jpg' is no image in base64, and a server reads no files\."):
+    with pytest.raises(MlflowException, match=r"is no image in base64, and a server reads no files\."):
         model(str(tmp_path / "photo.jpg"))
     assert len(model(base64.b64encode(JPEG).decode())) == 1
 
