@@ -316,7 +316,9 @@ def test_the_parameters_of_a_version_are_in_its_commit(new_workspace, deliver, r
     assert Snapshot.read(workspace.candidate / "snapshot.json").files["weights.safetensors"] == before
 
 
-@pytest.mark.parametrize(("address", "params", "tries"), [("http://127.0.0.1:9", "", 5), ("", "register: {colour: red}", 1)])
+@pytest.mark.parametrize(
+    ("address", "params", "tries"), [("http://127.0.0.1:9", "", 5), ("", "register: {colour: red}", 1)]
+)
 def test_only_what_may_pass_by_itself_is_tried_again(
     address, params, tries, tmp_path, new_workspace, prefect, until, monkeypatch
 ):
