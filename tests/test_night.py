@@ -398,6 +398,7 @@ def assert_nothing_claims_to_be_at_work(workspace) -> None:
     assert not client.search_runs(experiments, "attributes.status = 'RUNNING'")
 
 
+@pytest.mark.slow
 def test_a_night_that_is_killed_anywhere_ends_as_if_it_never_was(
     tmp_path, week, deliver, new_workspace, run_night, kill, assert_all_is_recorded
 ):

@@ -114,6 +114,7 @@ def test_what_a_batch_costs_on_a_large_archive_is_compared_in_pairs() -> None:
     assert "3.00 s with 100,000 images learned before, 2.00 s with 10,000; median ratio 1.10" in text
 
 
+@pytest.mark.slow
 def test_ingestion_is_measured(tmp_path: Path) -> None:
     if not FASHION_MNIST.exists():
         pytest.skip("Fashion-MNIST is not installed")

@@ -502,6 +502,7 @@ class TestNight:
         assert "`update.memory.size`" in told.sentence
         assert delivery.exists()
 
+    @pytest.mark.slow
     def test_mlflow_that_nobody_answers_costs_no_batch(self, retain, workspace, deliver, monkeypatch, nobody):
         deliver(workspace.inbox / "monday", {"bar": 1})
         monkeypatch.setenv("MLFLOW_TRACKING_URI", nobody)
