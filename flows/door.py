@@ -19,6 +19,7 @@ import sys
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -86,7 +87,8 @@ class Door:
         here = f"{LOOPBACK}:{self.port}"
         if headers.get("host") != [here]:
             if headers.get("host") == [f"localhost:{self.port}"] and kind == "http" and method == "GET":
-                return Reply(307, f"This server is http://{here}.", (("Location", f"http://{here}{path}"),))
+                # The path comes decoded, and may hold line breaks.
+                return Reply(307, f"This server is http://{here}.", (("Location", f"http://{here}{quote(path)}"),))
             return Reply(403, f"This server is http://{here}, and has no other name.")
         if headers.get("origin", [f"http://{here}"]) != [f"http://{here}"] or _sent_by_another_page(method, headers):
             return Reply(403, "Pages of other origins are not let in.")

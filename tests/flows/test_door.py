@@ -77,8 +77,9 @@ def test_no_other_name_is_let_in_not_even_with_the_token(kind, host):
 
 def test_a_page_that_is_opened_as_localhost_is_led_to_the_address_that_is_let_in():
     assert (status(host="localhost:5000"), status("POST", host="localhost:5000")) == (307, 403)
-    reply = Door(None, 5000, "right", asks=True).reply("http", "GET", "/retain", {"host": ["localhost:5000"]})
-    assert dict(reply.headers)["Location"] == "http://127.0.0.1:5000/retain"
+    for path, expected in (("/retain", "/retain"), ("/a b\r\nSet-Cookie: c=d", "/a%20b%0D%0ASet-Cookie%3A%20c%3Dd")):
+        reply = Door(None, 5000, "right", asks=True).reply("http", "GET", path, {"host": ["localhost:5000"]})
+        assert dict(reply.headers)["Location"] == f"http://127.0.0.1:5000{expected}"
 
 
 @pytest.mark.parametrize("asks", [True, False])
