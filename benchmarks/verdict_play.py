@@ -247,6 +247,24 @@ def _play(stream: Stream, judge: Judge, choose: Choose, rng: np.random.Generator
     return History(true, told, float(reference.mean()) - stream.start)
 
 
+def answered_by_luck(
+    rng: np.random.Generator, shape: tuple[int, int, int], by_chance: float
+) -> tuple[Answers, Answers]:
+    """Answers of which a share is by chance, two of three of them right, and which those are.
+
+    Of the others 82 in 100 of all are always right.
+    """
+    kind = rng.random(shape)
+    by_luck = kind > 1 - by_chance
+    return (kind < 0.82) | (by_luck & (rng.random(shape) < 2 / 3)), by_luck
+
+
+def anew(rng: np.random.Generator, champion: Answers, by_luck: Answers) -> Answers:
+    """A harmless candidate's answers: three of ten of those by chance are drawn anew."""
+    drawn = by_luck & (rng.random(champion.shape) < 0.3)
+    return np.where(drawn, rng.random(champion.shape) < 2 / 3, champion)
+
+
 def stuck(
     past: int,
     images: int,
@@ -257,19 +275,15 @@ def stuck(
 ) -> float:
     """Share of harmless lineages of which nothing was accepted on the last ten nights; `level_of` gives the error.
 
-    Of the images a share is answered by chance: two of three rightly, and three of ten are answered anew each night. Of
-    the others 82 in 100 of all are always right.
+    Of the images a share is answered by chance, see `answered_by_luck`.
     """
     rng = np.random.default_rng(0)
-    kind = rng.random((lineages, past, images))
-    by_luck = kind > 1 - by_chance
-    champion = (kind < 0.82) | (by_luck & (rng.random(kind.shape) < 2 / 3))
+    champion, by_luck = answered_by_luck(rng, (lineages, past, images), by_chance)
     reference = champion.copy()
     attempt, looks = np.ones(lineages, dtype=np.int64), np.zeros((lineages, past), dtype=np.int64)
     waiting = np.zeros(lineages, dtype=np.int64)
     for _ in range(nights):
-        anew = by_luck & (rng.random(kind.shape) < 0.3)
-        candidate = np.where(anew, rng.random(kind.shape) < 2 / 3, champion)
+        candidate = anew(rng, champion, by_luck)
         level = np.array([[level_of(int(k))] for k in attempt])
         accepted = decide(*changes(reference, candidate), images, SHIPPED, level).accepted
         champion = np.where(accepted[:, None, None], candidate, champion)
