@@ -17,7 +17,8 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from multiprocessing import connection
 from multiprocessing.connection import Connection
@@ -36,6 +37,8 @@ PATIENCE = 20
 """So many times as long as the processor may be busy, a part may take by the clock: other programs are at work too."""
 FIRST = ("tasks.intake.sparing", "tasks.intake.ingest")
 """What the server of processes imports, whatever it is first asked for: it is started once."""
+SAFE_PATH = "PYTHONSAFEPATH"
+"""What Python is told by, before it starts, to look for modules in the installation alone."""
 STATM, MEMORY = Path("/proc/self/statm"), Path("/proc/meminfo")
 CONTAINER = Path("/sys/fs/cgroup")
 """What limits all programs in a container, seen from within (cgroup, version 2)."""
@@ -153,6 +156,17 @@ class _Failed(Exception):
         self.why = why
 
 
+@contextmanager
+def _no_modules_of_the_working_directory() -> Iterator[None]:
+    """The server would look there first: a `records.py` that anybody put there is not ours."""
+    before = os.environ.get(SAFE_PATH)
+    os.environ[SAFE_PATH] = "1"
+    try:
+        yield
+    finally:
+        os.environ.pop(SAFE_PATH) if before is None else os.environ.update({SAFE_PATH: before})
+
+
 class _Helper(Generic[Part, Result]):
     """A process that computes a function of one part after another.
 
@@ -168,7 +182,8 @@ class _Helper(Generic[Part, Result]):
         try:
             self.line, its = context.Pipe()
             self._process = context.Process(target=_serve, args=(function, limits, its), daemon=True)
-            self._process.start()
+            with _no_modules_of_the_working_directory():
+                self._process.start()
             its.close()
             self.line.recv()
         except (OSError, EOFError) as error:

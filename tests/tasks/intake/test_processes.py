@@ -36,6 +36,15 @@ def raise_it(error):
     raise error
 
 
+def test_modules_that_lie_in_the_working_directory_are_not_ours(tmp_path):
+    work = "from tasks.intake.processes import in_order\nprint(*in_order(abs, [-1, -2], 1, None))\n"
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "retain.py").write_text(work.replace("print", "if __name__ == '__main__': print"))
+    (tmp_path / "records.py").write_text("raise SystemExit(9)")
+    told = subprocess.run([sys.executable, "bin/retain.py"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (told.returncode, told.stdout) == (0, "1 2\n"), told.stderr
+
+
 def test_results_come_in_the_order_of_the_work():
     assert list(in_order(abs, range(0, -20, -1), 2, instead=why_only)) == list(range(20))
 
