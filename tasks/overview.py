@@ -94,11 +94,16 @@ def approve_run(workspace: Workspace, run: str, by: str, note: str, overrule: bo
     held or was dropped since.
     """
     registry = registry_of(workspace)
-    _refuse_what_is_away(workspace, registry.approvable(run, overrule).batches)
+    batches = registry.run(run).batches
+    _refuse_what_is_held(workspace, batches)
+    if not overrule:
+        registry.approvable(run)  # That it was refused is told before what became of its data.
+    for batch in set(batches).difference(list_batches(workspace.batches)):
+        raise WrongInput(f"The run learned {batch}, which was dropped since, so it cannot be let in any more.")
     return approve(run, by, note, archive_of(workspace), registry, params_of(workspace).register_, overrule)
 
 
-def _refuse_what_is_away(workspace: Workspace, batches: Sequence[str]) -> None:
+def _refuse_what_is_held(workspace: Workspace, batches: Sequence[str]) -> None:
     held = {report.batch: report.held for report in reports(workspace) if report.held is not None}
     for batch in batches:
         if batch in held:
@@ -106,8 +111,6 @@ def _refuse_what_is_away(workspace: Workspace, batches: Sequence[str]) -> None:
                 f"The run learned {batch}, which waits. {held[batch].sentence()} "
                 f"Release it first: `retain quarantine release {batch}`."
             )
-        if batch not in list_batches(workspace.batches):
-            raise WrongInput(f"The run learned {batch}, which was dropped since, so it cannot be let in any more.")
 
 
 def _changes(rows: pd.DataFrame, by: str, tables: Sequence[pd.DataFrame]) -> tuple[Change, ...]:

@@ -27,6 +27,7 @@ def run(*command: str, cwd: Path, code: int = 0) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.servers
 def test_the_demo_shows_seven_nights(tmp_path: Path) -> None:
     said = run("retain", "demo", cwd=tmp_path)

@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
@@ -25,6 +26,10 @@ from tasks.workspace import Workspace
 
 pytestmark = pytest.mark.servers
 TERMINAL = {"Completed", "Failed", "Crashed", "Cancelled"}
+
+
+BUSY = 20
+"""Times that a server is asked which says that it is busy."""
 
 
 @dataclass(frozen=True)
@@ -48,8 +53,16 @@ class Interface:
                 "Prefect-Csrf-Token": self.ask("csrf-token?client=test")["token"],
             }
         request = urllib.request.Request(f"{self.prefect}/api/{path}", data=body, headers=headers)
-        with urllib.request.urlopen(request, timeout=30) as reply:
-            return json.load(reply)
+        # While a busy database lets nobody in, Prefect answers 503; its own client asks again as well.
+        for left in reversed(range(BUSY)):
+            try:
+                with urllib.request.urlopen(request, timeout=30) as reply:
+                    return json.load(reply)
+            except urllib.error.HTTPError as error:
+                if error.code != 503 or not left:
+                    raise
+                time.sleep(1)
+        raise AssertionError("not reached")
 
     def deployment(self, name: str) -> dict[str, Any]:
         return self.ask(f"deployments/name/night/{name}")

@@ -60,7 +60,9 @@ def test_a_registry_that_is_away_for_a_while_costs_no_night(tmp_path, new_worksp
     monkeypatch.setattr(nights, "champion_step", nights.champion_step.with_options(retry_delay_seconds=0))
     monkeypatch.setattr(logging.getLogger("retain"), "propagate", True)
     assert run_night(workspace, 2).outcome == "nothing to learn"
-    again = [record.getMessage() for record in caplog.records if "tried again" in record.getMessage()]
+    # Where another test has made Prefect listen to this logger, a record is caught on both ways.
+    told = {id(record): record.getMessage() for record in caplog.records}
+    again = [message for message in told.values() if "tried again" in message]
     assert again == [
         f"Nobody answers at http://127.0.0.1:9. champion is tried again ({number} of 4)." for number in (1, 2, 3, 4)
     ]
