@@ -1,4 +1,6 @@
-"""`python -m flows.door prefect|mlflow PORT`: a server on loopback that lets in who has its token.
+"""`python -m flows.door prefect|mlflow SOCKET`: a server on loopback that lets in who has its token.
+
+SOCKET is the number of an inherited file descriptor, that of a socket which listens already.
 
 Neither tool asks enough by itself: Prefect takes every Host and asks nobody for a password, nor does MLflow. Any page
 that a person opens could talk to them, and any program of any user of this machine.
@@ -15,6 +17,7 @@ import base64
 import hashlib
 import hmac
 import os
+import socket
 import sys
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from dataclasses import dataclass
@@ -176,13 +179,16 @@ async def _say(reply: Reply, send: Send) -> None:
     await send({"type": "http.response.body", "body": reply.text.encode()})
 
 
-def main(which: str, port: int) -> None:
+def main(which: str, listener: socket.socket) -> None:
     """Serve until a signal comes."""
     import uvicorn
 
-    token = os.environ.pop(TOKEN)
+    token, port = os.environ.pop(TOKEN), int(listener.getsockname()[1])
     door = _prefect(port, token) if which == "prefect" else _mlflow(port, token)
-    uvicorn.run(door, host=LOOPBACK, port=port, log_level="warning", access_log=False, server_header=False)
+    server = uvicorn.Server(uvicorn.Config(door, log_level="warning", access_log=False, server_header=False))
+    server.run(sockets=[listener])
+    if not server.started:
+        sys.exit("The application did not start.")
 
 
 def _prefect(port: int, token: str) -> Door:
@@ -199,4 +205,4 @@ def _mlflow(port: int, token: str) -> Door:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]))
+    main(sys.argv[1], socket.socket(fileno=int(sys.argv[2])))

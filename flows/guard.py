@@ -16,7 +16,8 @@ PATIENCE = 10.0
 
 def main(command: list[str]) -> int:
     """Run `command`, which is not a shell's; gives its exit code, negative if a signal ended it."""
-    child = subprocess.Popen(command, stdin=subprocess.DEVNULL)
+    # A socket that we were given is meant for the command.
+    child = subprocess.Popen(command, stdin=subprocess.DEVNULL, close_fds=False)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop(child))
     threading.Thread(target=watch, args=(child,), daemon=True).start()

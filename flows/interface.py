@@ -14,7 +14,7 @@ from pathlib import Path
 from flows import aftermath, screen
 from flows.access import Serving, alone_to_serve, announced, page, token_file, token_of
 from flows.door import LOOPBACK
-from flows.servers import SILENT, STEADY, Server, free_port, mlflow_server, prefect_client, prefect_server
+from flows.servers import SILENT, STEADY, Server, listen, mlflow_server, port_of, prefect_client, prefect_server
 from records.addresses import shown
 from records.errors import Unavailable, WrongInput
 from tasks.workspace import Workspace
@@ -27,24 +27,29 @@ PREFECT = (sys.executable, "-m", "prefect", "--no-prompt")
 def serve(workspace: Workspace, prefect_port: int, mlflow_port: int, with_worker: bool) -> None:
     """Serve until a signal comes. Raises `WrongInput` if a port is taken, `Busy` if another one serves this workspace,
     `Unavailable` if a server ends by itself."""
-    prefect_port, mlflow_port = _free(prefect_port, "--prefect-port"), _free(mlflow_port, "--mlflow-port")
     artifacts, servers, began = workspace.mlflow_artifacts, list[Server](), datetime.now(UTC)
-    here = Serving(
-        prefect=f"http://{LOOPBACK}:{prefect_port}/api",
-        mlflow=None if artifacts is None else f"http://{LOOPBACK}:{mlflow_port}",
-        token=token_of(workspace),
-        pid=os.getpid(),
-    )
-    with _signals() as stop, alone_to_serve(workspace), ExitStack() as running:
+    with (
+        _signals() as stop,
+        alone_to_serve(workspace),
+        _listen(prefect_port, "--prefect-port") as prefect,
+        _listen(mlflow_port, "--mlflow-port") as mlflow,
+        ExitStack() as running,
+    ):
+        here = Serving(
+            prefect=f"http://{LOOPBACK}:{port_of(prefect)}/api",
+            mlflow=None if artifacts is None else f"http://{LOOPBACK}:{port_of(mlflow)}",
+            token=token_of(workspace),
+            pid=os.getpid(),
+        )
 
         def run(server: Server) -> None:
             servers.append(server)
             running.callback(server.stop)
 
         with screen.at_work("starting Prefect and MLflow (half a minute on a first start)"):
-            run(prefect_server(workspace.prefect_home, prefect_port, here.token))
+            run(prefect_server(workspace.prefect_home, prefect, here.token))
             if artifacts is not None:
-                run(mlflow_server(workspace.state, workspace.mlflow_address, artifacts, mlflow_port, here.token))
+                run(mlflow_server(workspace.state, workspace.mlflow_address, artifacts, mlflow, here.token))
             for server in servers:
                 server.wait(stop)
         if not stop.is_set():
@@ -125,13 +130,8 @@ def _link(server: str, token: str) -> str:
     return page(server, token if sys.stdout.isatty() else "<token>")
 
 
-def _free(port: int, option: str) -> int:
-    if port == 0:
-        return free_port()
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((LOOPBACK, port))
-        except OSError:
-            raise WrongInput(f"Port {port} is taken. Name another one with {option}, or 0 for any free one.") from None
-    return port
+def _listen(port: int, option: str) -> socket.socket:
+    try:
+        return listen(port)
+    except OSError:
+        raise WrongInput(f"Port {port} is taken. Name another one with {option}, or 0 for any free one.") from None

@@ -56,24 +56,42 @@ def switch_off_telemetry() -> None:
         os.environ.setdefault(name, value)
 
 
-def free_port() -> int:
-    """A port on loopback that nobody listens to."""
-    with socket.socket() as probe:
-        probe.bind((LOOPBACK, 0))
-        return int(probe.getsockname()[1])
+def listen(port: int = 0) -> socket.socket:
+    """A socket that listens at `port` of loopback, 0 for any free one. Raises `OSError` if the port is taken.
+
+    Servers are given the socket, not the number: between looking for a free port and taking it, somebody else could
+    take it, and would be told our token.
+    """
+    return socket.create_server((LOOPBACK, port), backlog=2048)
+
+
+def port_of(listener: socket.socket) -> int:
+    """Where `listener` listens."""
+    return int(listener.getsockname()[1])
 
 
 class Server:
-    """A process that serves on loopback, with all that it starts; it ends when it is stopped or this process ends."""
+    """A process that serves on loopback, with all that it starts; it ends when it is stopped or this process ends.
 
-    def __init__(self, name: str, command: list[str], health: str, log: Path, env: Mapping[str, str]) -> None:
+    A `listener` becomes its own; `command` names it by its number, and nobody answers there when the process has ended.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        command: list[str],
+        health: str,
+        log: Path,
+        env: Mapping[str, str],
+        listener: socket.socket | None = None,
+    ) -> None:
         self.name, self.health, self.log = name, health, log
         log.parent.mkdir(parents=True, exist_ok=True)
-        with log.open("ab") as output:
+        with log.open("ab") as output, listener or contextlib.nullcontext():
             self.process = subprocess.Popen(
                 # A session of its own: Ctrl-C is for us, and we stop it.
                 [sys.executable, "-P", str(GUARD), *command], stdin=subprocess.PIPE, stdout=output, stderr=output,
-                env={**os.environ, **env}, start_new_session=True,
+                env={**os.environ, **env}, start_new_session=True, pass_fds=[listener.fileno()] if listener else [],
             )  # fmt: skip
 
     def wait(self, stop: threading.Event | None = None) -> None:
@@ -110,9 +128,9 @@ def answers(address: str, seconds: float = 2) -> bool:
         return False
 
 
-def prefect_server(home: Path, port: int, token: str) -> Server:
+def prefect_server(home: Path, listener: socket.socket, token: str) -> Server:
     """A Prefect server that keeps its database below `home`; not waited for."""
-    address = f"http://{LOOPBACK}:{port}"
+    address = f"http://{LOOPBACK}:{port_of(listener)}"
     env = {
         **SILENT,
         # Its pages ask the API that PREFECT_API_URL names, which may be another one in here.
@@ -126,9 +144,8 @@ def prefect_server(home: Path, port: int, token: str) -> Server:
         "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
         TOKEN: token,
     }
-    return Server(
-        "The Prefect server", [*DOOR, "prefect", str(port)], f"{address}/api/health", home / "server.log", env
-    )
+    command = [*DOOR, "prefect", str(listener.fileno())]
+    return Server("The Prefect server", command, f"{address}/api/health", home / "server.log", env, listener)
 
 
 def prefect_client(api: str, token: str) -> dict[str, str]:
@@ -136,7 +153,7 @@ def prefect_client(api: str, token: str) -> dict[str, str]:
     return {"PREFECT_API_URL": api, "PREFECT_API_AUTH_STRING": login(token)}
 
 
-def mlflow_server(state: Path, address: str, artifacts: str, port: int, token: str) -> Server:
+def mlflow_server(state: Path, address: str, artifacts: str, listener: socket.socket, token: str) -> Server:
     """An MLflow server over the workspace's own database; not waited for."""
     env = {
         **SILENT,
@@ -146,8 +163,9 @@ def mlflow_server(state: Path, address: str, artifacts: str, port: int, token: s
         tracking.ARTIFACTS: artifacts,
         TOKEN: token,
     }
-    health = f"http://{LOOPBACK}:{port}/health"
-    return Server("The MLflow server", [*DOOR, "mlflow", str(port)], health, state / "mlflow-server.log", env)
+    health = f"http://{LOOPBACK}:{port_of(listener)}/health"
+    command = [*DOOR, "mlflow", str(listener.fileno())]
+    return Server("The MLflow server", command, health, state / "mlflow-server.log", env, listener)
 
 
 def import_libraries() -> None:
@@ -180,10 +198,10 @@ def prefect_api(place: Workspace, meanwhile: Callable[[], None] = lambda: None) 
             yield running.prefect
             _send_logs()
         return
-    port, token, began = free_port(), token_of(place), datetime.now(UTC)
-    api = f"http://{LOOPBACK}:{port}/api"
+    token, listener, began = token_of(place), listen(), datetime.now(UTC)
+    api = f"http://{LOOPBACK}:{port_of(listener)}/api"
     log.info("starting Prefect")
-    server = prefect_server(place.prefect_home, port, token)
+    server = prefect_server(place.prefect_home, listener, token)
     try:
         with _settings(PREFECT_HOME=home, **prefect_client(api, token)):
             meanwhile()

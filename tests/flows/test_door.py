@@ -23,7 +23,7 @@ import pytest
 
 from flows.access import header, page, token_of
 from flows.door import Door
-from flows.servers import Server, free_port, mlflow_server, prefect_server
+from flows.servers import Server, listen, mlflow_server, port_of, prefect_server
 from tasks.workspace import Workspace
 
 OWN = {"host": ["127.0.0.1:5000"]}
@@ -169,15 +169,16 @@ class Servers:
 @pytest.fixture(scope="module")
 def servers(tmp_path_factory):
     workspace = Workspace(tmp_path_factory.mktemp("doors"))
-    ports, token = (free_port(), free_port()), token_of(workspace)
+    listeners, token = (listen(), listen()), token_of(workspace)
+    ports = tuple(map(port_of, listeners))
     with contextlib.ExitStack() as running:
         started: list[Server] = [
-            prefect_server(workspace.prefect_home, ports[0], token),
+            prefect_server(workspace.prefect_home, listeners[0], token),
             mlflow_server(
                 workspace.state,
                 f"sqlite:///{workspace.state}/mlflow.db",
                 str(workspace.state / "kept"),
-                ports[1],
+                listeners[1],
                 token,
             ),
         ]

@@ -15,16 +15,24 @@ import pytest
 from flows.access import Serving, announced, serving, token_file, token_of
 from flows.guard import PATIENCE
 from flows.interface import introduce, serve
-from flows.servers import Server, answers, free_port, prefect_api
+from flows.servers import Server, answers, listen, port_of, prefect_api
 from records.addresses import WorkspaceFile
 from records.errors import Busy, Unavailable, WrongInput
 from tasks.workspace import Workspace
 
-SERVE = [sys.executable, "-m", "http.server", "--bind", "127.0.0.1"]
+SERVE = """
+import http.server, socket, sys
+server = http.server.HTTPServer(("127.0.0.1", 0), http.server.SimpleHTTPRequestHandler, bind_and_activate=False)
+server.socket = socket.socket(fileno=int(sys.argv[1]))
+server.serve_forever()
+"""
 
 
-def server_at(port: int, folder: Path) -> Server:
-    return Server("The server", [*SERVE, str(port)], f"http://127.0.0.1:{port}/", folder / "server.log", {})
+def a_server(folder: Path) -> Server:
+    listener = listen()
+    command = [sys.executable, "-c", SERVE, str(listener.fileno())]
+    health = f"http://127.0.0.1:{port_of(listener)}/"
+    return Server("The server", command, health, folder / "server.log", {}, listener)
 
 
 def family(pid: int) -> list[psutil.Process]:
@@ -34,37 +42,45 @@ def family(pid: int) -> list[psutil.Process]:
 
 
 def test_a_server_answers_until_it_is_stopped(tmp_path):
-    port = free_port()
-    server = server_at(port, tmp_path)
+    server = a_server(tmp_path)
     server.wait()
     processes = family(server.process.pid)
     assert len(processes) == 2
     server.stop()
-    assert not answers(f"http://127.0.0.1:{port}/")
+    assert not answers(server.health)
     assert not psutil.wait_procs(processes, timeout=5)[1]
     server.stop()
 
 
 def test_a_server_that_ends_by_itself_is_one_sentence_that_names_its_log(tmp_path):
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        server = server_at(taken.getsockname()[1], tmp_path)
-        server.health = "http://127.0.0.1:9/"
-        with pytest.raises(Unavailable, match=r"The server ended; .*server\.log says why"):
-            server.wait()
-    assert "Address already in use" in (tmp_path / "server.log").read_text()
+    command = [sys.executable, "-c", "raise SystemExit('No socket was given.')"]
+    server = Server("The server", command, "http://127.0.0.1:9/", tmp_path / "server.log", {})
+    with pytest.raises(Unavailable, match=r"The server ended; .*server\.log says why"):
+        server.wait()
+    assert (tmp_path / "server.log").read_text() == "No socket was given.\n"
+
+
+def test_nobody_can_take_the_port_of_a_server_that_starts(tmp_path):
+    server = a_server(tmp_path)
+    port = int(server.health.split(":")[2].rstrip("/"))
+    with pytest.raises(OSError, match="in use"):
+        socket.create_server(("127.0.0.1", port))
+    server.stop()
+    with listen(port) as listener:
+        assert port_of(listener) == port
 
 
 def test_waiting_ends_when_a_person_wants_to_stop(tmp_path):
     stop = threading.Event()
     stop.set()
-    server = server_at(free_port(), tmp_path)
+    server = a_server(tmp_path)
     server.health = "http://127.0.0.1:9/"
     server.wait(stop)
     server.stop()
 
 
 def test_stopping_leaves_nothing_of_what_a_server_started(tmp_path):
-    server = server_at(free_port(), tmp_path)
+    server = a_server(tmp_path)
     server.wait()
     processes = family(server.process.pid)
     server.process.kill()
@@ -73,10 +89,9 @@ def test_stopping_leaves_nothing_of_what_a_server_started(tmp_path):
 
 
 def test_a_server_does_not_outlive_whoever_started_it(tmp_path):
-    port = free_port()
     starter = (
         "import pathlib, signal, test_servers\n"
-        f"server = test_servers.server_at({port}, pathlib.Path({str(tmp_path)!r}))\n"
+        f"server = test_servers.a_server(pathlib.Path({str(tmp_path)!r}))\n"
         "server.wait()\n"
         "print(server.process.pid, flush=True)\n"
         "signal.pause()\n"
