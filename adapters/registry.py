@@ -4,21 +4,26 @@ Which version is current, the alias `champion` says, and nothing else. A version
 steps, each of which can be taken again: a night that was killed between any two of them ends, when it is started again,
 with one version and one alias. `champion_since` on a version says that the last step was taken; without that mark, a
 version that a person has rolled back could not be told from one whose alias was never moved.
+
+The champion's line is the champion, the version that it was learned on top of, and so on. A version that leaves the
+line bears the rollback (`rolled_back` and what goes with it) until it is in the line again; and each rollback is kept
+for ever as a tag of the model.
 """
 
 import tempfile
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from adapters import runs
+from adapters import descriptions, runs
 from adapters.connection import Connection
+from adapters.lineage import line_of, overruled, was_champion
 from adapters.packaging import Packaging, download, model_of
 from adapters.runs import JudgedNight
 from records.errors import Busy, WrongInput
 from records.registration import APPROVAL, Approval, Registration
-from records.runs import RunFacts, VersionFacts
+from records.runs import Rollback, RunFacts, VersionFacts
 from records.snapshot import Snapshot
 
 if TYPE_CHECKING:
@@ -28,6 +33,10 @@ if TYPE_CHECKING:
 CHAMPION, PREVIOUS = "champion", "previous"
 FINISHED = "attributes.status = 'FINISHED'"
 AT_ONCE = 1000
+ROLLBACK = "rollback."
+"""How the tags of a model begin that keep its rollbacks; the time follows."""
+NOTE_LENGTH = 2000
+"""Characters of a person's note that MLflow's databases take for certain."""
 
 
 class Registry:
@@ -89,7 +98,7 @@ class Registry:
             found = [v for v in self._versions(client, f"name = '{self.model}'") if int(v.version) == number]
             if not found or "identity" not in found[0].tags:
                 return None
-            numbers = runs.read_run(client.get_run(str(found[0].run_id)), number).metrics
+            numbers = runs.read_run(client.get_run(str(found[0].run_id)), found[0]).metrics
             return runs.read_version(found[0], self._aliases(client), numbers)
 
     def runs(self, limit: int = 50) -> tuple[RunFacts, ...]:
@@ -161,7 +170,7 @@ class Registry:
         """
         with self._connection.open() as client:
             facts, version = self._facts(client, run), self._version_of(client, run)
-            if version is not None and _was_champion(version):
+            if version is not None and was_champion(version):
                 return int(version.version)
             current = self._champion(client)
             if current not in (facts.parent, version and int(version.version)) and not overrule:
@@ -178,7 +187,7 @@ class Registry:
         facts = self.run(name)
         with self._connection.open() as client:
             version, champion = self._version_of(client, facts.run), self._champion(client)
-        if version is not None and _was_champion(version):
+        if version is not None and was_champion(version):
             raise WrongInput(f"Run {facts.run} is v{version.version} already; `retain rollback` makes it champion.")
         if facts.decision == "refuse" and not overrule:
             raise WrongInput(f"Run {facts.run} was refused: {facts.reason} Only an overrule can let it in.")
@@ -195,6 +204,7 @@ class Registry:
         `overrule` is needed for a refused run, and for one that did not start from the present champion. Raises
         `WrongInput` without it. What is `granted` is kept with the run's evaluation, before a version can be fetched.
         """
+        _check_note(note)
         facts = self.approvable(run, overrule)
         with self._connection.open() as client:
             if granted is not None:
@@ -203,16 +213,28 @@ class Registry:
                 client.set_tag(facts.run, name, value)
         return self.promote(facts.run, overrule=True)
 
-    def rollback(self, version: int) -> None:
-        """Move the alias `champion` to `version`, back or forth. Raises `WrongInput` if there is no such version."""
+    def rollback(self, version: int, by: str = "", note: str = "") -> None:
+        """Move the alias `champion` to `version`, back or forth, and write down who wished so and why.
+
+        Raises `WrongInput` if there is no such version.
+        """
+        _check_note(note)
         with self._connection.open() as client:
             self._known(client, version)
             current = self._champion(client)
             if current == version:
                 return
+            told = Rollback(at=datetime.now(UTC), left=current, to=version, by=by, note=note)
             if current:
-                client.set_model_version_tag(self.model, str(current), "rolled_back", _now())
-            self._move(client, version)
+                client.set_registered_model_tag(
+                    self.model, f"{ROLLBACK}{told.at:%Y-%m-%dT%H:%M:%S.%f}", told.model_dump_json()
+                )
+            self._move(client, version, told)
+
+    def rollbacks(self) -> tuple[Rollback, ...]:
+        """All of them, newest first; of those that were made before they were kept, what the versions bear."""
+        with self._connection.open() as client:
+            return self._rollbacks(client, self._versions(client, f"name = '{self.model}'"))
 
     def fetch(self, version: int, into: Path) -> Path:
         """The folders `snapshot` and `evaluation` of a version, below `into`/<version>; downloaded once.
@@ -249,7 +271,7 @@ class Registry:
         experiment = client.get_experiment_by_name(self.model)
         if experiment is None:
             return []
-        versions = {v.run_id: int(v.version) for v in self._versions(client, f"name = '{self.model}'")}
+        versions = {v.run_id: v for v in self._versions(client, f"name = '{self.model}'")}
         order = ["attributes.end_time DESC"]
 
         def search(token: str | None) -> Any:
@@ -286,7 +308,7 @@ class Registry:
 
     def _create(self, client: "MlflowClient", facts: RunFacts) -> "ModelVersion":
         if not client.search_registered_models(f"name = '{self.model}'"):
-            client.create_registered_model(self.model, description="Kept by retain; the alias champion is in use.")
+            client.create_registered_model(self.model)
         told = client.get_run(facts.run).data.tags
         kept = {name: told[name] for name in _LINEAGE if name in told}
         model = model_of(client, facts.run)
@@ -300,13 +322,38 @@ class Registry:
             model_id=model.model_id,
         )
 
-    def _move(self, client: "MlflowClient", version: int) -> None:
-        current = self._champion(client)
+    def _move(self, client: "MlflowClient", version: int, why: Rollback | None = None) -> None:
+        """The alias last, but for the marks that take it for granted: a move that was killed can be made again."""
+        versions = {int(v.version): v for v in self._versions(client, f"name = '{self.model}'") if "identity" in v.tags}
+        current, line = self._champion(client), line_of(versions, version)
+        why = why or overruled(versions[version], current)
+        for left in line_of(versions, current) - line:
+            self._mark(client, versions[left], runs.rollback_tags(why))
         if current not in (0, version):
             client.set_registered_model_alias(self.model, PREVIOUS, str(current))
         client.set_registered_model_alias(self.model, CHAMPION, str(version))
-        client.set_model_version_tag(self.model, str(version), "rolled_back", "")
+        for back in (versions[number] for number in line if versions[number].tags.get("rolled_back")):
+            self._mark(client, back, dict.fromkeys(runs.rollback_tags(why), ""))
         client.set_model_version_tag(self.model, str(version), "champion_since", _now())
+        self._describe(client)
+
+    def _mark(self, client: "MlflowClient", version: "ModelVersion", tags: Mapping[str, str]) -> None:
+        for name, value in tags.items():
+            client.set_model_version_tag(self.model, str(version.version), name, value)
+
+    def _rollbacks(self, client: "MlflowClient", versions: "Iterable[ModelVersion]") -> tuple[Rollback, ...]:
+        found = client.search_registered_models(f"name = '{self.model}'")
+        kept = [value for model in found for name, value in model.tags.items() if name.startswith(ROLLBACK)]
+        old = [runs.read_rollback(v) for v in versions if "rolled_back_from" not in v.tags]
+        told = [Rollback.model_validate_json(value) for value in kept] + [one for one in old if one is not None]
+        return tuple(sorted(told, key=lambda one: one.at, reverse=True))
+
+    def _describe(self, client: "MlflowClient") -> None:
+        """What MLflow's page of the model says first."""
+        versions = self._versions(client, f"name = '{self.model}'")
+        ours = descriptions.of_model(self._champion(client), self._rollbacks(client, versions))
+        before = client.get_registered_model(self.model).description or ""
+        client.update_registered_model(self.model, descriptions.beside_theirs(ours, before))
 
 
 _LINEAGE = (
@@ -322,11 +369,6 @@ def _location(artifacts: Path | str | None) -> str | None:
     return Path(artifacts).absolute().as_uri()
 
 
-def _was_champion(version: "ModelVersion") -> bool:
-    # A night may be killed after the alias moved and before the mark; who goes back from that version says it as well.
-    return "champion_since" in version.tags or bool(version.tags.get("rolled_back"))
-
-
 def _pages(search: Callable[[str | None], Any]) -> list[Any]:
     found: list[Any] = []
     token: str | None = None
@@ -336,6 +378,11 @@ def _pages(search: Callable[[str | None], Any]) -> list[Any]:
         token = page.token
         if not token:
             return found
+
+
+def _check_note(note: str) -> None:
+    if len(note) > NOTE_LENGTH:
+        raise WrongInput(f"The note has {len(note):,} characters; at most {NOTE_LENGTH:,} are kept.")
 
 
 def _is_night(identity: str) -> str:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 from adapters.packaging import Packaging, log_model
-from records.runs import NightFacts, RunFacts, VersionFacts
+from records.runs import NightFacts, Rollback, RunFacts, VersionFacts
 from records.scores import ScoreMatrix
 from records.verdict import Finding, Question, Verdict
 
@@ -142,13 +142,13 @@ def _ends(names: Sequence[T]) -> Sequence[T]:
     return names if len(names) <= MOST_SUBJECTS else [*names[:half], *names[-half:]]
 
 
-def read_run(run: Any, version: int | None) -> RunFacts:
+def read_run(run: Any, version: "ModelVersion | None") -> RunFacts:
     """The facts of an MLflow run, which became registered `version`."""
     return read_tags(run.info.run_id, run.data.tags, run.info.end_time, version, run.data.metrics)
 
 
 def read_tags(
-    run: str, told: Mapping[str, str], ended: int, version: int | None, numbers: Mapping[str, float]
+    run: str, told: Mapping[str, str], ended: int, version: "ModelVersion | None", numbers: Mapping[str, float]
 ) -> RunFacts:
     """Facts from the tags that a run or a version bears. `ended` is in milliseconds since 1970."""
     return RunFacts(
@@ -164,7 +164,8 @@ def read_tags(
         commit=told.get("git_commit", ""),
         approved_by=told.get("approved_by", ""),
         approval_note=told.get("approval_note", ""),
-        version=version,
+        version=None if version is None else int(version.version),
+        left=None if version is None else read_rollback(version),
         metrics={name: value for name, value in numbers.items() if value == value and abs(value) != float("inf")},
     )
 
@@ -172,12 +173,38 @@ def read_tags(
 def read_version(version: "ModelVersion", aliases: Mapping[str, int], numbers: Mapping[str, float]) -> VersionFacts:
     """The facts of a registered version, which bears the tags of its run."""
     number, told, made = int(version.version), version.tags, version.creation_timestamp
+    left = read_rollback(version)
     return VersionFacts(
         number=number,
         created=datetime.fromtimestamp(made / 1000, UTC),
         aliases=tuple(sorted(alias for alias, points_to in aliases.items() if points_to == number)),
-        rolled_back=bool(told.get("rolled_back")),
-        run=read_tags(str(version.run_id), told, made, number, numbers),
+        rolled_back=left is not None,
+        run=read_tags(str(version.run_id), told, made, version, numbers),
+    )
+
+
+def rollback_tags(told: Rollback) -> dict[str, str]:
+    """What a version bears since a person went back from it; all empty once it is in the champion's line again."""
+    return {
+        "rolled_back": told.at.isoformat(timespec="seconds"),
+        "rolled_back_from": str(told.left),
+        "rolled_back_to": str(told.to),
+        "rolled_back_by": told.by,
+        "rolled_back_note": told.note,
+    }
+
+
+def read_rollback(version: "ModelVersion") -> Rollback | None:
+    """The rollback that a version was left by, if there was one. Old ones say no more than when."""
+    told = version.tags
+    if not told.get("rolled_back"):
+        return None
+    return Rollback(
+        at=datetime.fromisoformat(told["rolled_back"]),
+        left=int(told.get("rolled_back_from") or version.version),
+        to=int(told.get("rolled_back_to") or 0),
+        by=told.get("rolled_back_by", ""),
+        note=told.get("rolled_back_note", ""),
     )
 
 

@@ -17,7 +17,7 @@ import typer.rich_utils
 
 from flows import options, quarantine, screen, tables, views
 from flows.failures import INTERRUPTED, explain
-from flows.options import Arrived, AsJson, Choice, Root, Stream, Where
+from flows.options import Arrived, AsJson, By, Choice, Root, Stream, Where
 from flows.servers import STEADY, switch_off_telemetry
 from records.errors import Unavailable, WrongInput
 
@@ -263,8 +263,8 @@ def history(
     place = _open(workspace)
     with screen.at_work("looking"):
         registry = registry_of(place)
-        runs, champion = registry.runs(limit), registry.champion()
-    screen.print_json(runs) if as_json else tables.show_history(runs, champion)
+        runs, champion, rollbacks = registry.runs(limit), registry.champion(), registry.rollbacks()
+    screen.print_json(runs) if as_json else tables.show_history(runs, champion, rollbacks)
 
 
 @app.command(rich_help_panel=LOOK)
@@ -347,7 +347,7 @@ def approve(
         str, typer.Argument(help="Run of a judged night, or its beginning.", metavar="RUN", show_default=False)
     ],
     workspace: Where = Path(),
-    by: Annotated[str, typer.Option(help="Who approves.", envvar="USER", metavar="NAME")] = "somebody",
+    by: By = None,
     note: Annotated[str, typer.Option(help="Why; kept with the version.", metavar="TEXT")] = "",
     overrule: Annotated[
         bool, typer.Option("--overrule", help="Approve although the gate refused.", metavar=" ")
@@ -373,7 +373,7 @@ def approve(
 
     place = _open(workspace)
     with screen.at_work("approving"):
-        registration = approve_run(place, run, by, note, overrule)
+        registration = approve_run(place, run, options.who(by), note, overrule)
     if as_json:
         screen.print_json(registration)
     else:
@@ -384,16 +384,25 @@ def approve(
 def rollback(
     version: Annotated[str, typer.Argument(help="Registered version, 3 or v3.", metavar="VERSION", show_default=False)],
     workspace: Where = Path(),
+    by: By = None,
+    note: Annotated[str, typer.Option(help="Why; kept for ever.", metavar="TEXT")] = "",
     as_json: AsJson = False,
 ) -> None:
-    """Make an earlier version the champion. The next night starts from it; what came after is pending again."""
+    """Make an earlier version the champion. The next night starts from it; what came after is pending again.
+
+    Who did so, when and why is kept in the registry: `retain status` and
+    `retain history` show it, and so does the model's page in MLflow.
+
+    Examples:
+      retain rollback 3 -w shop --note "camera 4 had moved"
+    """
     from tasks.versions import registry_of
 
     place, number = _open(workspace), options.version(version)
     with screen.at_work("rolling back"):
         registry = registry_of(place)
         before = registry.champion()
-        registry.rollback(number)
+        registry.rollback(number, options.who(by), note)
     if as_json:
         screen.print_json({"model": registry.model, "champion": number, "before": before})
     elif number == before:

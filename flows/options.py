@@ -1,5 +1,6 @@
 """Options that several commands share, and what a person types turned into what it means."""
 
+import getpass
 import secrets
 from datetime import date
 from enum import StrEnum
@@ -23,6 +24,10 @@ Where = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document, for scripts.", metavar=" ")]
 Arrived = Annotated[
     str | None, typer.Option(metavar="YYYY-MM-DD", help="Day that what arrived is filed under; today if left out.")
+]
+
+By = Annotated[
+    str | None, typer.Option(help="Who says so.", envvar="USER", show_default="your user name", metavar="NAME")
 ]
 
 
@@ -80,6 +85,17 @@ def day(text: str | None) -> date:
         return date.fromisoformat(text) if text else date.today()
     except ValueError:
         raise WrongInput(f"--arrived is {text!r}, which is not a day; write it as 2026-03-31.") from None
+
+
+def who(given: str | None) -> str:
+    """The person that a decision is recorded under. Raises `WrongInput` if the system knows no name either."""
+    try:
+        name = (getpass.getuser() if given is None else given).strip()
+    except (OSError, KeyError):
+        name = ""
+    if not name:
+        raise WrongInput("Nobody would be recorded as the one who decided: name yourself with --by.")
+    return name
 
 
 def version(text: str) -> int:

@@ -1,7 +1,7 @@
 """Tables: scores, history, comparison, parameters; and the words and colours of a verdict. Shares are in percent."""
 
 from collections.abc import Sequence
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +10,7 @@ from rich.text import Text
 
 from flows import screen
 from records.batch import shortened
+from records.runs import Rollback
 from records.scores import ScoreMatrix, ScoreRow
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 COLOURS = {
     "accept": "green", "approved": "green", "refuse": "red", "inconclusive": "yellow", "held": "yellow",
-    "quarantined": "magenta", "nothing to learn": "dim",
+    "quarantined": "magenta", "rolled back": "yellow", "nothing to learn": "dim",
 }  # fmt: skip
 SEVERITIES = {"refuse batch": "red", "refuse image": "magenta", "drop": "cyan", "warn": "yellow"}
 WORDS = {"accept": "accepted", "refuse": "refused"}
@@ -87,8 +88,8 @@ def _headings(experiences: Sequence[str]) -> list[str]:
     return days if len(set(days)) == len(days) else [f"{name[5:10]}\n {name[11:15]}" for name in experiences]
 
 
-def show_history(runs: "Sequence[RunFacts]", champion: int) -> None:
-    """A row a night, newest first."""
+def show_history(runs: "Sequence[RunFacts]", champion: int, rollbacks: "Sequence[Rollback]" = ()) -> None:
+    """A row a night and a row a rollback, newest first."""
     if not runs:
         screen.say("No night has been judged yet.")
         return
@@ -96,10 +97,17 @@ def show_history(runs: "Sequence[RunFacts]", champion: int) -> None:
     table = _table(names, left=("ended (UTC)", "verdict", "version", "parent", "run", "learned"))
     # The one to be cut where the terminal is narrow.
     table.columns[-1].no_wrap, table.columns[-1].overflow = False, "ellipsis"
-    for run in runs:
+    shown = [rollback for rollback in rollbacks if rollback.at >= runs[-1].ended]
+    rows: list[RunFacts | Rollback] = [*runs, *shown]
+    for run in sorted(rows, key=_when, reverse=True):
+        if isinstance(run, Rollback):
+            table.add_row(*_rollback_row(run))
+            continue
         version = Text(f"v{run.version}" if run.version else NONE)
         if run.version and run.version == champion:
             version.append(" champion", "bold green")
+        elif run.left is not None:
+            version.append(" rolled back", COLOURS["rolled back"])
         forgotten = run.metrics.get("forgotten/mean")
         table.add_row(
             f"{run.ended:%Y-%m-%d %H:%M}",
@@ -112,6 +120,17 @@ def show_history(runs: "Sequence[RunFacts]", champion: int) -> None:
             Text(_one_or_number(run.batches)),
         )
     screen.draw(table)
+
+
+def _when(told: "RunFacts | Rollback") -> datetime:
+    return told.at if isinstance(told, Rollback) else told.ended
+
+
+def _rollback_row(told: Rollback) -> tuple[str | Text, ...]:
+    who = f"by {told.by}" if told.by else ""
+    why = ": ".join(filter(None, (who, told.note)))
+    moved = f"v{told.left} → v{told.to}" if told.to else f"v{told.left}"
+    return f"{told.at:%Y-%m-%d %H:%M}", coloured("rolled back"), moved, "", "", "", "", Text(screen.visible(why))
 
 
 def _one_or_number(batches: Sequence[str]) -> str:

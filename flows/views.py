@@ -162,11 +162,15 @@ def show_status(told: "Status", workspace: Path) -> None:
     screen.say()
     if told.champion is not None:
         screen.tell("registered", f"{told.champion.created:%Y-%m-%d %H:%M} UTC")
+        if told.rollback is not None:
+            screen.tell("rollback", told.rollback.sentence(), COLOURS["rolled back"])
         screen.tell("classes", screen.listed(told.classes))
         last = f"{screen.count(len(told.learned), 'batch', 'batches')}, {told.learned[-1]} the last"
         screen.tell("learned", last if len(told.learned) > 1 else screen.listed(told.learned))
     if told.last is not None:
         _tell_last(told.last)
+        if told.last.waits and not told.approvable:
+            screen.tell("", _built_on_another(told.last.parent))
     screen.tell("inbox", screen.listed(told.inbox))
     for name, sentence in told.waiting.items():
         screen.tell("", f"{name} {sentence}", "yellow")
@@ -182,14 +186,21 @@ def show_status(told: "Status", workspace: Path) -> None:
     screen.say()
     if told.quarantine or told.held or told.refused:
         screen.say(f"To look at what was refused, and decide: {screen.command('quarantine list', workspace)}")
-    if told.last is not None and told.last.version is None and word(told.last) in ("held", "inconclusive"):
+    if told.approvable and told.last is not None:
         say_approve(told.last.run, workspace)
     screen.say(_next(told, workspace))
+
+
+def _built_on_another(parent: int) -> str:
+    version = f"v{parent}, which is not the champion" if parent else "no version, and there is one"
+    return f"It was learned on top of {version} now; the next night learns its data again."
 
 
 def _tell_last(run: "RunFacts") -> None:
     became = f" as v{run.version}" if run.version else ""
     line = Text(f"{run.ended:%Y-%m-%d %H:%M} UTC: ").append_text(coloured(word(run))).append(became)
+    if run.left is not None:
+        line.append(", ").append_text(coloured("rolled back")).append(" since")
     screen.tell("last night", line)
     screen.tell("", run.reason)
     if run.approved_by:

@@ -41,6 +41,26 @@ class NightFacts(Record):
     """Versions, device and machine."""
 
 
+class Rollback(Record):
+    """The alias `champion` was moved away from a version, on a person's word."""
+
+    at: datetime
+    left: int
+    """The version that was the champion."""
+    to: int
+    """The one that became it; 0 if that was not written down."""
+    by: str = ""
+    note: str = ""
+    """Why."""
+
+    def sentence(self) -> str:
+        """Who made what champion, when and why."""
+        who = f" by {self.by}" if self.by else ""
+        why = f": {self.note}" if self.note else ""
+        to = f" to v{self.to}" if self.to else ""
+        return f"rolled back from v{self.left}{to} on {self.at:%Y-%m-%d} at {self.at:%H:%M} UTC{who}{why}"
+
+
 class RunFacts(Record):
     """A judged night, as the registry has it."""
 
@@ -61,7 +81,14 @@ class RunFacts(Record):
     approval_note: str = ""
     version: int | None = None
     """The version it became; None if it was not registered."""
+    left: Rollback | None = None
+    """If a person went back from its version, or from one that builds on it: when and why."""
     metrics: dict[str, float] = {}
+
+    @property
+    def waits(self) -> bool:
+        """A person may let it in, as far as it goes by itself: it is held or inconclusive, and no version yet."""
+        return self.version is None and (self.decision == "inconclusive" or (self.held and self.decision == "accept"))
 
 
 class VersionFacts(Record):
@@ -72,5 +99,5 @@ class VersionFacts(Record):
     aliases: tuple[str, ...]
     """`champion`, `previous`, or names that a person gave."""
     rolled_back: bool = False
-    """A person moved the alias `champion` away from it."""
+    """A person moved the alias `champion` away from it, or from a version that builds on it."""
     run: RunFacts

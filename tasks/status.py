@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from records.experience import Report
 from records.record import Record
 from records.registration import Beginning
-from records.runs import RunFacts, VersionFacts
+from records.runs import Rollback, RunFacts, VersionFacts
 from tasks.intake.deliveries import printable
 from tasks.intake.inbox import named_beside, waiting
 from tasks.intake.ingest import IngestParams, count_tests, list_batches
@@ -43,6 +43,10 @@ class Status(Record):
     """Of admitted batches, of which images were refused that wait for a person."""
     last: RunFacts | None
     """The last judged night."""
+    approvable: bool = False
+    """The last night waits for a person, and was learned on top of the champion."""
+    rollback: Rollback | None = None
+    """The one that made the champion what it is."""
 
 
 def status_of(workspace: Workspace) -> Status:
@@ -53,6 +57,7 @@ def status_of(workspace: Workspace) -> Status:
     snapshot = snapshot_of(workspace, champion)
     learned = tuple(e.batch for e in snapshot.experiences)
     runs, kept = registry.runs(1), reports(workspace)
+    last, rollbacks = (runs[0] if runs else None), registry.rollbacks()
     deliveries, seconds, now = waiting(workspace), ingest.settle_seconds, time.time()
     seen = {delivery: unready(delivery, seconds, now) for delivery in deliveries}
     left = {delivery: why.sentence() for delivery, why in seen.items() if why is not None} | named_beside(workspace)
@@ -69,7 +74,9 @@ def status_of(workspace: Workspace) -> Status:
         quarantine=tuple(report for report in kept if not report.admitted and report.held is None),
         held=tuple(report for report in kept if report.held is not None),
         refused=tuple(report for report in kept if report.admitted),
-        last=runs[0] if runs else None,
+        last=last,
+        approvable=last is not None and last.waits and last.parent == champion,
+        rollback=next((told for told in rollbacks[:1] if told.to in (0, champion)), None),
     )
 
 

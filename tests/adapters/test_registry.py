@@ -296,6 +296,62 @@ def test_rollback_stands_even_if_the_night_was_killed_before_it_marked_its_versi
     assert registry.champion() == 1
 
 
+def test_a_rollback_says_who_when_and_why_and_every_version_that_was_left_bears_it(registry, packaging, night):
+    for parent, name in enumerate(("aa", "bb", "cc")):
+        registry.promote(registry.log_night(night(name, parent), packaging))
+    registry.rollback(1, by="mara", note="camera 4 had *moved*")
+    (told,) = registry.rollbacks()
+    assert (told.left, told.to, told.by, told.note) == (3, 1, "mara", "camera 4 had *moved*")
+    assert [version.rolled_back for version in registry.versions()] == [False, True, True]
+    assert [facts.left and (facts.left.left, facts.left.by) for facts in registry.runs()] == [(3, "mara")] * 2 + [None]
+    with registry._connection.open() as client:
+        described = client.get_registered_model("retain").description
+        tags = client.get_model_version("retain", "2").tags
+    assert described.startswith("**v1 is the champion**")
+    assert r"by mara: camera 4 had \*moved\*" in described
+    assert (tags["rolled_back_by"], tags["rolled_back_note"]) == ("mara", "camera 4 had *moved*")
+    # What came back bears nothing any more; what was done is kept.
+    registry.rollback(2, by="ada")
+    assert [version.rolled_back for version in registry.versions()] == [False, False, True]
+    assert [(told.left, told.to, told.by) for told in registry.rollbacks()] == [(1, 2, "ada"), (3, 1, "mara")]
+
+
+def test_who_approves_what_does_not_build_on_the_champion_goes_back_from_it(registry, packaging, night):
+    registry.promote(registry.log_night(night("aa"), packaging))
+    registry.promote(registry.log_night(night("bb", 1), packaging))
+    other = registry.log_night(night("cc", 1, "inconclusive"), packaging)
+    registry.approve(other, by="mara", note="the other labels are right", overrule=True)
+    left = registry.version(2).run.left
+    assert (left.left, left.to, left.by, left.note) == (2, 3, "mara", "the other labels are right")
+
+
+def test_a_rollback_of_before_it_was_recorded_is_read_as_it_is(registry, packaging, night):
+    for parent, name in enumerate(("aa", "bb")):
+        registry.promote(registry.log_night(night(name, parent), packaging))
+    with registry._connection.open() as client:
+        client.set_model_version_tag("retain", "2", "rolled_back", "2026-01-09T08:00:00+00:00")
+        client.set_registered_model_alias("retain", "champion", "1")
+    (told,) = registry.rollbacks()
+    assert told.sentence() == "rolled back from v2 on 2026-01-09 at 08:00 UTC"
+    assert registry.version(2).rolled_back
+
+
+def test_what_a_person_wrote_about_the_model_stays(registry, packaging, night):
+    registry.promote(registry.log_night(night("aa"), packaging))
+    with registry._connection.open() as client:
+        for theirs in ("Ask Mara first.", None):
+            if theirs:
+                client.update_registered_model("retain", theirs)
+            registry._describe(client)
+            assert client.get_registered_model("retain").description.startswith("**v1 is the champion**")
+            assert client.get_registered_model("retain").description.endswith("\n\n---\n\nAsk Mara first.")
+
+
+def test_a_note_that_no_database_keeps_is_refused(registry):
+    with pytest.raises(WrongInput, match=r"The note has 2,001 characters; at most 2,000 are kept\."):
+        registry.rollback(1, by="mara", note="x" * 2001)
+
+
 def test_an_inconclusive_run_can_be_approved(registry, packaging, night):
     run = registry.log_night(night("aa", decision="inconclusive"), packaging)
     assert registry.approve(run[:8], by="mara", note="looked at the flips") == 1

@@ -413,9 +413,41 @@ def test_rollback_makes_an_earlier_version_the_champion(retain, copied):
     told = retain("rollback", "1", "-w", copied.root)
     assert (told.code, told.out) == (0, "v1 is the champion, v2 no longer. What v1 has not learned is pending.\n")
     assert retain("rollback", "v1", "-w", copied.root).out == "v1 is the champion already; nothing was changed.\n"
-    document = json.loads(retain("rollback", "2", "-w", copied.root, "--json").out)
+    document = json.loads(retain("rollback", "2", "-w", copied.root, "--json", "--by", "ada").out)
     assert document == {"model": "retain", "champion": 2, "before": 1}
     assert retain("rollback", "7", "-w", copied.root).sentence == "Model `retain` has no version 7; there are v1, v2."
+
+
+def test_after_a_rollback_nobody_is_told_to_approve_what_builds_on_the_version_that_was_left(retain, copied):
+    assert "To let it in on your word" in retain("status", "-w", copied.root).out
+    retain("rollback", "1", "-w", copied.root, "--by", "mara", "--note", "camera 4 had moved")
+    told = retain("status", "-w", copied.root).out
+    assert "approve" not in told
+    assert "It was learned on top of v2, which is not the champion now" in told
+    assert re.search(r"^rollback +rolled back from v2 to v1 on .* by mara: camera 4 had moved$", told, flags=re.M)
+    document = json.loads(retain("status", "-w", copied.root, "--json").out)
+    assert (document["approvable"], document["rollback"]["left"]) == (False, 2)
+    rows = [line.split() for line in retain("history", "-w", copied.root).out.splitlines()[1:]]
+    assert [row[2:5] for row in rows][:2] == [["rolled", "back", "v2"], ["held", "–", "v2"]]
+    assert rows[0][5:] == ["→", "v1", "by", "mara:", "camera", "4", "had", "moved"]
+    assert rows[3][2:6] == ["accepted", "v2", "rolled", "back"]
+    assert rows[4][2:5] == ["accepted", "v1", "champion"]
+
+
+def test_status_says_that_the_last_night_s_version_was_rolled_back(retain, copied):
+    run = json.loads(retain("history", "-w", copied.root, "--json").out)[0]["run"]
+    registry = Registry(f"sqlite:///{copied.state / 'mlflow.db'}", copied.mlflow_artifacts, "retain")
+    registry.approve(run, by="ada", note="")
+    retain("rollback", "2", "-w", copied.root, "--by", "mara")
+    assert "approved as v3, rolled back since" in retain("status", "-w", copied.root).out
+
+
+def test_a_decision_is_somebody_s(retain, copied, monkeypatch):
+    monkeypatch.setenv("USER", "mara")
+    retain("rollback", "1", "-w", copied.root)
+    assert "by mara" in retain("status", "-w", copied.root).out
+    told = retain("rollback", "2", "-w", copied.root, "--by", " ")
+    assert (told.code, told.sentence[:7]) == (2, "Nobody ")
 
 
 def test_params_show_what_differs_from_the_default(retain, workspace):
