@@ -2,10 +2,11 @@
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from records.errors import RetainError
 from records.record import Record
+from records.rows import unpacked
 
 Severity = Literal["refuse batch", "refuse image", "drop", "warn"]
 """`drop` leaves an image out without blame: a duplicate says nothing against its batch."""
@@ -50,11 +51,22 @@ class Check(Record):
     found: int = Field(ge=0)
     """How many images (or classes) it complains of."""
     complaints: tuple[Complaint, ...] = ()
-    """The images, row by row, of a check that leaves images out; of others at most the first twenty."""
+    """The images in words, row by row, the first of many: reports are committed to Git."""
+    rows: str = ""
+    """All rows, as `records.rows` packs them, if `complaints` names only the first."""
     note: str = ""
     """What was found, for checks that look at the batch as a whole: how much, and in which direction."""
     comparison: Comparison | None = None
     """For checks of drift: the two distributions."""
+
+    @field_validator("rows")
+    @classmethod
+    def _can_be_unpacked(cls, rows: str) -> str:
+        return rows if not rows or unpacked(rows) else ""
+
+    def all_rows(self) -> tuple[int, ...]:
+        """Rows of the images that it complains of, in words or not."""
+        return unpacked(self.rows) if self.rows else tuple(complaint.row for complaint in self.complaints)
 
 
 class Hold(Record):
@@ -87,11 +99,13 @@ class Report(Record):
     def refused_rows(self) -> tuple[int, ...]:
         """Rows that are not learned, sorted, each once."""
         leaving_out = ("refuse image", "drop")
-        return tuple(sorted({c.row for k in self.checks if k.severity in leaving_out for c in k.complaints}))
+        return tuple(
+            sorted({row for check in self.checks if check.severity in leaving_out for row in check.all_rows()})
+        )
 
     def faulty_rows(self) -> tuple[int, ...]:
         """Rows that a check refused, sorted, each once; a copy that was merely dropped is none of them."""
-        return tuple(sorted({c.row for k in self.checks if k.severity == "refuse image" for c in k.complaints}))
+        return tuple(sorted({row for c in self.checks if c.severity == "refuse image" for row in c.all_rows()}))
 
 
 class RejectedBatch(RetainError):

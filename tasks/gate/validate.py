@@ -6,7 +6,7 @@ What is asked is in `catalogue.py`, a check at a time.
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import pandas as pd
 
@@ -14,6 +14,7 @@ from adapters.expectations import Expectation, Finding, Rule, run
 from records.batch import Batch
 from records.errors import DamagedState
 from records.experience import Check, Complaint, Experience, RejectedBatch, Report, Severity
+from records.rows import packed
 from tasks.gate import catalogue
 from tasks.gate.champion import Blind, Champion
 from tasks.gate.checks.base import Arriving, BatchCheck, ImageCheck, Left, Measured, severity_of
@@ -27,8 +28,10 @@ NEEDED = (
 )  # fmt: skip
 """Columns of the facts that are looked at; none may have missing values."""
 
-TOLD = 20
-"""Images that a check tells of if it leaves none out."""
+TOLD, TOLD_OF_THOSE_LEFT_OUT = 20, 100
+"""Images that a check tells of in words: if it leaves none out, and if it does."""
+TOLD_BYTES = 16 * 2**10
+"""Fewer, if their paths and what is told of them are longer than that."""
 
 NO_CHAMPION = Blind()
 
@@ -132,11 +135,15 @@ def _rows(
 
 
 def _told(check: ImageCheck, severity: Severity, rows: tuple[int, ...], left: Left) -> Check:
-    told = list(rows if severity in ("refuse image", "drop") else rows[:TOLD])
+    told = list(rows[: TOLD_OF_THOSE_LEFT_OUT if severity in ("refuse image", "drop") else TOLD])
     table, params = left.table, left.arriving.params
     shown = ["path", *(column for column in table.columns if f"{{{column}}}" in check.detail)]
     values = table.loc[told, shown].map(_shown).to_dict("records")
     like = table.loc[told, check.like].tolist() if check.like else [""] * len(told)
+    complaints = _first_of(
+        Complaint(row=row, path=of["path"], detail=check.detail.format_map(of), like=other)
+        for row, of, other in zip(told, values, like, strict=True)
+    )
     return Check(
         name=check.name,
         severity=severity,
@@ -144,11 +151,21 @@ def _told(check: ImageCheck, severity: Severity, rows: tuple[int, ...], left: Le
         remedy=check.remedy,
         passed=not rows,
         found=len(rows),
-        complaints=tuple(
-            Complaint(row=row, path=of["path"], detail=check.detail.format_map(of), like=other)
-            for row, of, other in zip(told, values, like, strict=True)
-        ),
+        complaints=complaints,
+        rows=packed(rows) if len(complaints) < len(rows) else "",
     )
+
+
+def _first_of(complaints: Iterable[Complaint]) -> tuple[Complaint, ...]:
+    """As many as `TOLD_BYTES` allows, one at the least."""
+    first: list[Complaint] = []
+    room = TOLD_BYTES
+    for complaint in complaints:
+        room -= len(complaint.path.encode()) + len(complaint.detail.encode())
+        if first and room < 0:
+            break
+        first.append(complaint)
+    return tuple(first)
 
 
 def with_limits(text: str, params: ValidateParams) -> str:

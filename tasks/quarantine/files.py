@@ -164,9 +164,10 @@ def _reasons(report: Report) -> dict[int, str]:
     """Row to what its checks say of it."""
     reasons: dict[int, list[str]] = {}
     for check in report.checks:
-        for complaint in check.complaints:
-            detail = f" ({complaint.detail})" if complaint.detail else ""
-            reasons.setdefault(complaint.row, []).append(f"{check.name}{detail}")
+        details = {complaint.row: complaint.detail for complaint in check.complaints}
+        for row in check.all_rows():
+            detail = f" ({details[row]})" if details.get(row) else ""
+            reasons.setdefault(row, []).append(f"{check.name}{detail}")
     return {row: "; ".join(told) for row, told in reasons.items()}
 
 

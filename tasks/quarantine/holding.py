@@ -20,6 +20,7 @@ from records.batch import Batch
 from records.errors import WrongInput
 from records.experience import Report
 from records.record import Record
+from records.rows import packed
 from tasks.gate.words import plain
 from tasks.intake.apart import kept_aside
 from tasks.intake.ingest import list_batches, read_batch
@@ -255,9 +256,12 @@ def _without(report: Report, rows: frozenset[int]) -> Report:
     checks = []
     for check in report.checks:
         kept = tuple(complaint for complaint in check.complaints if complaint.row not in rows)
-        found = check.found - (len(check.complaints) - len(kept))
+        known = check.all_rows()
+        left = [row for row in known if row not in rows]
+        found = check.found - (len(known) - len(left))
         passed = check.passed or (check.found > 0 and found == 0)
-        checks.append(check.model_copy(update={"complaints": kept, "found": found, "passed": passed}))
+        told = {"complaints": kept, "rows": packed(left) if len(kept) < len(left) else ""}
+        checks.append(check.model_copy(update={**told, "found": found, "passed": passed}))
     summary = f"{report.summary} {refused} of the refused {'is' if refused == 1 else 'are'} corrected since."
     return report.model_copy(update={"checks": tuple(checks), "summary": summary})
 

@@ -261,14 +261,15 @@ def _complained_of(report: Report, name: str) -> Sequence[int]:
     if name == REFUSED:
         return report.faulty_rows()
     check = _failed(report, name)
-    if not check.complaints:
+    rows = check.all_rows()
+    if not rows:
         raise WrongInput(f"`{name}` complains of the batch as a whole, so there are no images of it to leave out.")
-    if check.found > len(check.complaints):
+    if check.found > len(rows):
         raise WrongInput(
-            f"`{name}` warns of {count_of(check.found)}, of which the report names {len(check.complaints)}. Write all "
+            f"`{name}` warns of {count_of(check.found)}, of which the report names {len(rows)}. Write all "
             f"images out with `retain quarantine show {report.batch} --files DIR --all` and edit their manifest."
         )
-    return [complaint.row for complaint in check.complaints]
+    return rows
 
 
 def _acceptable(report: Report, name: str) -> str:

@@ -6,7 +6,7 @@ import pytest
 
 from records.batch import Batch, Shard
 from records.errors import DamagedState
-from records.experience import Experience, RejectedBatch
+from records.experience import Experience, RejectedBatch, Report
 from tasks.gate.catalogue import IMAGE_CHECKS
 from tasks.gate.earlier import EarlierImages
 from tasks.gate.settings import ValidateParams
@@ -420,6 +420,21 @@ def test_warnings_show_the_first_twenty_images():
     _, report = asked(table_of(40, frames=dict.fromkeys(range(30), 2)))
     check = found_by(report, "animation")
     assert (check.found, len(check.complaints)) == (30, 20)
+    assert check.all_rows() == tuple(range(30))
+
+
+@pytest.mark.parametrize(("path", "told"), [("", 100), ("é" * 300, 26)])
+def test_of_many_images_the_report_tells_the_first_and_knows_all(path, told):
+    """Reports are committed to Git, whatever was sent."""
+    rows = range(0, 10_000, 2)
+    missing = ["" if row % 2 else "missing" for row in range(10_000)]
+    table = table_of(10_000).assign(problem=missing, detail=missing, path=[f"{path}{row}" for row in range(10_000)])
+    experience, report = asked(table)
+    check = found_by(report, "file-missing")
+    assert (check.found, len(check.complaints)) == (5000, told)
+    assert experience.left_out == report.faulty_rows() == check.all_rows() == tuple(rows)
+    assert Report.model_validate_json(report.as_text()) == report
+    assert len(report.as_text().encode()) < 60_000
 
 
 def test_hostile_names_are_one_printable_line():

@@ -13,12 +13,14 @@ from PIL import Image
 from records.errors import WrongInput
 from records.experience import Complaint, Report
 from records.registration import RunFile
+from records.rows import packed
 from tasks import stages
 from tasks.creation import create
 from tasks.intake import inbox
 from tasks.intake.ingest import IngestParams
 from tasks.quarantine import holding
 from tasks.quarantine.exhibits import exhibits, thumbnail
+from tasks.quarantine.files import rows_of
 from tasks.workspace import Workspace
 
 DAY = date(2026, 3, 2)
@@ -68,6 +70,31 @@ def test_page_and_record_are_written_and_committed(workspace, report):
         f"quarantine/{report.batch}/report.json",
     ]
     assert git(workspace, "status", "--porcelain") == ""
+
+
+def test_what_is_committed_of_a_batch_with_very_many_bad_images_is_little(workspace, deliver):
+    delivery = deliver(workspace.inbox / "wednesday", {"bar": 9}, seed=2)
+    missing = (f"{'very/long/' * 20}{number}.png" for number in range(10_000))
+    paths = [*(f"bar/{n:04d}.png" for n in range(9)), *missing]
+    (delivery / "manifest.csv").write_text("path,label\n" + "".join(f"{path},bar\n" for path in paths))
+    batch = inbox.take(workspace, delivery, DAY, IngestParams()).batch
+    _, (report,) = stages.run_validate(workspace, RunFile(batches=(batch.id,)))
+    page = holding.set_aside(workspace, report)
+    (again,) = holding.reports(workspace)
+    assert len(again.faulty_rows()) == len(rows_of(again, every=False)) == 10_000
+    assert "and 9,976 more" in page.read_text()
+    assert [path.stat().st_size < 100_000 for path in page.parent.iterdir()] == [True, True]
+
+
+def test_of_many_images_those_that_were_corrected_since_wait_no_more(workspace, report):
+    rows = tuple(range(report.images))
+    complaint = Complaint(row=0, path="bar/0000.png", detail="told")
+    refused = {"severity": "refuse image", "passed": False, "found": len(rows)}
+    many = report.checks[0].model_copy(update={**refused, "complaints": (complaint,), "rows": packed(rows)})
+    left = holding._without(report.model_copy(update={"checks": (many,)}), frozenset(range(3)))
+    assert (left.faulty_rows(), left.checks[0].complaints, left.checks[0].found) == (rows[3:], (), len(rows) - 3)
+    none = holding._without(left, frozenset(rows))
+    assert (none.faulty_rows(), none.checks[0].rows, none.checks[0].passed) == ((), "", True)
 
 
 def test_to_set_aside_twice_is_to_set_aside_once(workspace, report):
