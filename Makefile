@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 AVALANCHE := .venv-avalanche
+SITE := .venv-docs
 SEED ?= 0
 FUZZ_SECONDS ?= 60
 
@@ -16,7 +17,7 @@ export DVC_NO_ANALYTICS := 1
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo ui test test-all fuzz lint check format data docs bench bench-quick bench-ingest bench-growth bench-verdict lock clean
+.PHONY: help setup demo ui test test-all fuzz lint check format data docs reference bench bench-quick bench-ingest bench-growth bench-verdict lock clean
 
 help:  ## say what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1	\2/' | expand -t 20
@@ -81,11 +82,22 @@ $(AVALANCHE)/.ready: $(READY) benchmarks/avalanche/requirements.txt
 	$(BIN)/uv pip install --quiet --python $(AVALANCHE)/bin/python --compile-bytecode -r benchmarks/avalanche/requirements.txt
 	@touch $@
 
-docs: $(READY)  ## make docs/checks.md anew from the checks themselves
+docs: $(READY) $(SITE)/.ready reference  ## the documentation as a site, in build/site; a dead link ends it
+	$(BIN)/python -m docs.pages gather build/pages
+	$(SITE)/bin/zensical build --strict --clean
+	$(BIN)/python -m docs.pages look build/site
+
+$(SITE)/.ready: $(READY) docs/requirements.lock
+	$(PYTHON) -m venv $(SITE)
+	$(BIN)/uv pip install --quiet --python $(SITE)/bin/python --compile-bytecode --require-hashes -r docs/requirements.lock
+	@touch $@
+
+reference: $(READY)  ## make docs/checks.md anew from the checks themselves
 	$(BIN)/python -m tasks.gate.handbook > docs/checks.md
 
-lock: $(READY)  ## resolve pyproject.toml anew into requirements.lock
+lock: $(READY)  ## resolve pyproject.toml anew into requirements.lock and docs/requirements.lock
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --extra dev pyproject.toml -o requirements.lock
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --group docs -o docs/requirements.lock
 
 clean:  ## remove the environment and the demo
-	rm -rf $(VENV) $(AVALANCHE) demo
+	rm -rf $(VENV) $(AVALANCHE) $(SITE) build demo

@@ -29,7 +29,7 @@ severity of the check:
 batch can be `refuse batch`, `warn` or `off`. A limit is a value in `params.validate` unless it says `ingest.`. `retain
 checks` prints this list with the values of a workspace.
 
-This page is made from the code: `make docs`.
+This page is made from the code: `make reference`.
 """
 
 

@@ -9,7 +9,7 @@ PAGE = Path(tasks.gate.handbook.__file__).parents[2] / "docs" / "checks.md"
 
 
 def test_the_page_is_what_the_code_says():
-    assert PAGE.read_text(encoding="utf-8") == handbook(), "make docs"
+    assert PAGE.read_text(encoding="utf-8") == handbook(), "make reference"
 
 
 def test_every_check_is_on_it_once_with_a_meaning_and_a_remedy():
