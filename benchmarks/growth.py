@@ -1,13 +1,16 @@
-"""What many nights cost: `python -m benchmarks.growth --nights 100` plays them, ingestion to registration.
+"""`make bench-growth`: what many nights cost, ingestion to registration, one after the other in one process.
 
 Images of 16 x 16, 500 a night, a small MLP, as short a training as there is: what is left is what a night costs beside
-learning. Each line is a span of nights: seconds of the average one, how many were accepted, and how much each store
-grew in each of them.
+learning. Each line is a span of nights; lines go to benchmarks/growth.jsonl, and from there into docs/benchmarks.md.
 """
 
 import argparse
+import json
+import os
+import statistics
+import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -15,17 +18,18 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from benchmarks import machine, page, usage
 from flows.servers import import_libraries, prefect_api, switch_off_telemetry
 from records.registration import Night
 from tasks.creation import create
 from tasks.intake.readiness import mark
-from tasks.params import read_params
 from tasks.workspace import Workspace
 
+RESULTS = Path(__file__).parent / "growth.jsonl"
 CLASSES, SIDE, IMAGES = 10, 16, 500
 PARAMS = """
 ingest: {settle_seconds: 0}
-validate: {severity: {drift: warn}}
+validate: {}
 update: {network: {name: mlp}, memory: {size: 500}, budget: {least_steps: 60, most_steps: 60}}
 evaluate: {}
 judge: {name: paired_score}
@@ -35,41 +39,55 @@ STORES: dict[str, Callable[[Workspace], tuple[Path, ...]]] = {
     "git": lambda place: (place.root / ".git",),
     "mlflow.db": lambda place: (place.state / "mlflow.db",),
     "models": lambda place: (place.state / "mlartifacts",),
+    "prefect.db": lambda place: tuple(place.prefect_home.glob("prefect.db*")),
     "prefect": lambda place: (place.prefect_home,),
     "all": lambda place: (place.root,),
 }
-"""Store to the folders and files that it is."""
+"""Store to the folders and files that it is; `prefect` and `all` hold others of them."""
 
 
 def main() -> None:
-    """Play the nights and print a line for each span of them."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    """Play the nights, print a line for each span of them, write the lines and the page."""
+    asked = _arguments()
+    switch_off_telemetry()
+    # As in `retain night`, where it says why.
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+    lines: list[page.Line] = [machine.line()]
+    print(page.GROWTH_HEAD, flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        place = create(asked.dir or Path(folder) / "growth")
+        place.params.write_text(PARAMS, encoding="utf-8")
+        stored = sizes(place)
+        nights: list[Night] = []
+        spent: list[dict[str, float]] = []
+        for number, (told, cpu) in enumerate(play(place, asked.nights), start=1):
+            nights.append(told)
+            spent.append(cpu)
+            if number % asked.span == 0:
+                now = sizes(place)
+                grown = {name: (now[name] - stored[name]) / asked.span for name in STORES}
+                lines.append(_line(place, (number - asked.span + 1, number), nights, spent) | {"grown": grown})
+                print(page.growth_row(lines[-1]), flush=True)
+                asked.out.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+                nights, spent, stored = [], [], now
+    if asked.out == RESULTS:
+        page.write()
+        print(f"Wrote {asked.out} and docs/benchmarks.md.", file=sys.stderr)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.growth", description=__doc__)
     parser.add_argument("--nights", type=int, default=100)
     parser.add_argument("--span", type=int, default=10, help="nights in a line")
     parser.add_argument("--dir", type=Path, default=None, help="keep the workspace there")
-    chosen = parser.parse_args()
-    switch_off_telemetry()
-    with tempfile.TemporaryDirectory() as folder:
-        place = create(chosen.dir or Path(folder) / "growth")
-        place.params.write_text(PARAMS, encoding="utf-8")
-        before = sizes(place)
-        heads = "".join(f"{name:>11}" for name in STORES)
-        print(f"{'nights':>9} {'seconds':>8} {'accepted':>9}  {heads}  (KB a night)")
-        span: list[Night] = []
-        for number, told in enumerate(play(place, chosen.nights), start=1):
-            span.append(told)
-            if number % chosen.span == 0:
-                now = sizes(place)
-                grown = "".join(f"{(now[name] - before[name]) / chosen.span / 1000:>11.0f}" for name in STORES)
-                seconds = sum(n.seconds for n in span) / len(span)
-                accepted = sum(n.outcome == "accept" for n in span)
-                nights = f"{number - chosen.span + 1:>4}-{number:<4}"
-                print(f"{nights} {seconds:>8.1f} {accepted:>9}  {grown}", flush=True)
-                span, before = [], now
+    parser.add_argument("--out", type=Path, default=RESULTS, help="where the JSON lines go")
+    return parser.parse_args()
 
 
-def play(place: Workspace, nights: int) -> Iterator[Night]:
-    """So many nights, each with new images of all classes."""
+def play(place: Workspace, nights: int) -> Iterator[tuple[Night, dict[str, float]]]:
+    """So many nights, each with new images of all classes, and the CPU seconds that each of them took."""
+    from tasks.params import read_params  # It loads PyTorch, which reads the environment.
+
     assert read_params(place.params)
     shapes = np.random.default_rng(0).integers(0, 200, (CLASSES, SIDE, SIDE))
     with prefect_api(place, import_libraries):
@@ -78,7 +96,9 @@ def play(place: Workspace, nights: int) -> Iterator[Night]:
         for number in range(nights):
             day = date(2026, 1, 1) + timedelta(days=number)
             deliver(place.inbox / f"night-{number}", shapes, number)
-            yield night(Request(), str(place.root), day)
+            before = _cpu()
+            told = night(Request(), str(place.root), day)
+            yield told, {name: used - before[name] for name, used in _cpu().items()}
 
 
 def deliver(folder: Path, shapes: NDArray[np.int64], seed: int) -> None:
@@ -101,6 +121,43 @@ def sizes(place: Workspace) -> dict[str, int]:
 def _bytes(path: Path) -> int:
     files = [path] if path.is_file() else [f for f in path.rglob("*") if f.is_file() and not f.is_symlink()]
     return sum({(facts.st_dev, facts.st_ino): facts.st_size for facts in (f.stat() for f in files)}.values())
+
+
+def _line(
+    place: Workspace, span: tuple[int, int], nights: Sequence[Night], spent: Sequence[dict[str, float]]
+) -> page.Line:
+    server = _servers(usage.family(os.getpid()))
+    steps = [_steps(place, told) for told in nights]
+    return {
+        "system": "growth",
+        "nights": span,
+        "images": IMAGES,
+        "seconds": [told.seconds for told in nights],
+        "cpu": {name: [cpu[name] for cpu in spent] for name in spent[0]},
+        "steps": {name: statistics.median(told[name] for told in steps if name in told) for name in steps[-1]},
+        "accepted": sum(told.outcome == "accept" for told in nights),
+        "memory": {"night": usage.memory(os.getpid()), "prefect": sum(map(usage.memory, server))},
+    }
+
+
+def _steps(place: Workspace, told: Night) -> dict[str, float]:
+    """Step to its seconds; those that come after the run was logged are the rest."""
+    from mlflow import MlflowClient
+
+    assert told.registration is not None
+    logged = MlflowClient(place.mlflow_address).get_run(told.registration.run).data.metrics
+    steps = {name.removeprefix("seconds/"): taken for name, taken in logged.items() if name.startswith("seconds/")}
+    return steps | {"keep and register": told.seconds - sum(steps.values())}
+
+
+def _cpu() -> dict[str, float]:
+    everyone = usage.family(os.getpid())
+    server = _servers(everyone)
+    return {"night": usage.cpu_seconds(everyone - server), "prefect": usage.cpu_seconds(server)}
+
+
+def _servers(pids: set[int]) -> set[int]:
+    return {pid for pid in pids if "flows.door" in usage.command(pid)}
 
 
 if __name__ == "__main__":

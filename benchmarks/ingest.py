@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from benchmarks import ingest_images, machine, page
+from benchmarks import ingest_images, machine, page, usage
 from benchmarks.streams import FASHION_MNIST
 
 HERE = Path(__file__).parent
@@ -129,7 +129,7 @@ def _peak_memory(pid: int) -> Iterator[list[int]]:
 
     def watch() -> None:
         while not ended.wait(EVERY):
-            seen[0] = max(seen[0], sum(_memory(member) for member in _family(pid)))
+            seen[0] = max(seen[0], sum(map(usage.memory, usage.family(pid))))
 
     watcher = threading.Thread(target=watch)
     watcher.start()
@@ -138,30 +138,6 @@ def _peak_memory(pid: int) -> Iterator[list[int]]:
     finally:
         ended.set()
         watcher.join()
-
-
-def _family(pid: int) -> set[int]:
-    parents: dict[int, int] = {}
-    for status in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            # The name, in brackets, may hold anything; what follows it is state and parent.
-            parents[int(status.parent.name)] = int(status.read_text().rpartition(")")[2].split()[1])
-        except OSError:
-            continue
-    family, grown = {pid}, True
-    while grown:
-        more = {child for child, parent in parents.items() if parent in family} - family
-        family |= more
-        grown = bool(more)
-    return family
-
-
-def _memory(pid: int) -> int:
-    try:
-        text = Path(f"/proc/{pid}/smaps_rollup").read_text()
-    except OSError:
-        return 0
-    return sum(int(line.split()[1]) * 1024 for line in text.splitlines() if line.startswith("Pss:"))
 
 
 def _say(text: str, end: bool = False) -> None:

@@ -84,15 +84,32 @@ INGEST_HEAD = (
     "| | images | processes | bare /s | ingest /s | share | validate /s | together /s | memory MB |\n|" + " --- |" * 9
 )
 
+GROWTH = """## A hundred nights
+
+Made by `make bench-growth` from `benchmarks/growth.jsonl`: nights of 500 images of 16 x 16, one after the other in one
+process, ingestion to registration, with as short a training as there is; what is left is what a night costs beside
+learning. A row is a span of nights. *CPU* is the processor time of the average night with all that it starts, *server*
+that of Prefect's; *wall* is the median night, on a machine that does other work as well. *Memory* is that of both after
+the span. The last columns say by how many KB a store grew in each of its nights; *data* are images in batches and
+DVC's cache, *models* are MLflow's files, *all* is the workspace.
+"""
+
+GROWTH_STORES = ("data", "git", "mlflow.db", "models", "prefect.db", "prefect", "all")
+GROWTH_HEAD = (
+    "| nights | CPU s | server | wall s | memory MB | accepted | "
+    + " | ".join(f"{name} KB" for name in GROWTH_STORES)
+    + " |\n|"
+    + " --- |" * (6 + len(GROWTH_STORES))
+)
+
 
 def write(lines: Sequence[Line] | None = None) -> None:
     """Write docs/benchmarks.md; `lines` are those of `make bench`, if not the ones that are kept."""
-    kept = ROOT / "benchmarks" / "ingest.jsonl"
     text = page(read(ROOT / "benchmarks" / "results.jsonl") if lines is None else lines)
-    ingestion = _ingestion(read(kept)) if kept.exists() else ""
-    (ROOT / "docs" / "benchmarks.md").write_text(
-        "\n".join(part for part in (text, ingestion) if part), encoding="utf-8"
-    )
+    others = {"growth.jsonl": _growth, "ingest.jsonl": _ingestion}
+    kept = {ROOT / "benchmarks" / name: section for name, section in others.items()}
+    parts = [text, *(section(read(path)) for path, section in kept.items() if path.exists())]
+    (ROOT / "docs" / "benchmarks.md").write_text("\n".join(parts), encoding="utf-8")
 
 
 def ingest_row(line: Line) -> str:
@@ -119,6 +136,27 @@ def ingest_growth(line: Line) -> str:
         f"{line['learned'] * line['batch']:,} images learned before, {seconds['small']:.2f} s with {line['batch']:,}; "
         f"median ratio {ratio:.2f}."
     )
+
+
+def growth_row(line: Line) -> str:
+    """A span of nights: what they cost, and what each of them left behind."""
+    cpu = [sum(night) for night in zip(line["cpu"]["night"], line["cpu"]["prefect"], strict=True)]
+    memory = sum(line["memory"].values()) / 1e6
+    first, last = line["nights"]
+    grown = " | ".join(f"{line['grown'][name] / 1000:,.0f}" for name in GROWTH_STORES)
+    return (
+        f"| {first}-{last} | {statistics.mean(cpu):.1f} | {statistics.mean(line['cpu']['prefect']):.1f} | "
+        f"{statistics.median(line['seconds']):.1f} | {memory:,.0f} | {line['accepted']} | {grown} |"
+    )
+
+
+def _growth(lines: Sequence[Line]) -> str:
+    ran = next(line for line in lines if line["system"] == "machine")
+    spans = [line for line in lines if line["system"] == "growth"]
+    where = f"Measured {ran['day']} on {ran['cores']} cores ({ran['processor']}), Python {ran['python']}."
+    steps = [f"{name} {spans[0]['steps'][name]:.1f} and {taken:.1f}" for name, taken in spans[-1]["steps"].items()]
+    told = "- **Wall seconds by step**, median of the first span and of the last: " + ", ".join(steps) + "."
+    return "\n".join([GROWTH, where, "", GROWTH_HEAD, *map(growth_row, spans), "", told, ""])
 
 
 def _ingestion(lines: Sequence[Line]) -> str:
