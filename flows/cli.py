@@ -461,7 +461,7 @@ def _open(folder: Path) -> "Workspace":
 def _run_night(place: "Workspace", request: "Callable[[], Request]", day: date) -> "Night":
     from flows.servers import import_libraries, prefect_api
 
-    with prefect_api(place, import_libraries) as address:
+    with prefect_api(place, lambda: import_libraries(place)) as address:
         from httpx import HTTPError
 
         from flows.night import night as flow

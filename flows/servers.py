@@ -45,6 +45,8 @@ STEADY = {
     "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
 }
 """A night that talks to Prefect asks again for two minutes, and says twice a minute that it lives."""
+REMEMBERED_DAYS = 365
+"""For so long Prefect keeps a night after its end, and for a week its events. What it judged is in MLflow for ever."""
 STARTUP_SECONDS = 180
 DOOR = (sys.executable, "-P", "-m", "flows.door")
 GUARD = Path(guard.__file__)
@@ -142,6 +144,8 @@ def prefect_server(home: Path, listener: socket.socket, token: str) -> Server:
         "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",
         # Else who holds which slot is forgotten when the server ends, and the slots stay taken.
         "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
+        "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs",
+        "PREFECT_SERVER_SERVICES_DB_VACUUM_RETENTION_PERIOD": str(REMEMBERED_DAYS * 24 * 3600),
         TOKEN: token,
     }
     command = [*DOOR, "prefect", str(listener.fileno())]
@@ -168,9 +172,19 @@ def mlflow_server(state: Path, address: str, artifacts: str, listener: socket.so
     return Server("The MLflow server", command, health, state / "mlflow-server.log", env, listener)
 
 
-def import_libraries() -> None:
-    """Import what a night will need. Together they take some twenty seconds."""
-    for name in ("flows.night", "torch._dynamo", "mlflow.pyfunc", "great_expectations"):
+def import_libraries(place: Workspace | None = None) -> None:
+    """Import what a night will need; together they take some twenty seconds. With a workspace that a night will find
+    nothing to learn in, what only learning needs is left out.
+    """
+    _import("flows.night")
+    from tasks.status import may_learn
+
+    if place is None or may_learn(place):
+        _import("torch._dynamo", "mlflow.pyfunc", "great_expectations")
+
+
+def _import(*names: str) -> None:
+    for name in names:
         log.info("importing %s", name.split(".")[0], extra={"fleeting": True})
         importlib.import_module(name)
 

@@ -4,6 +4,7 @@ import hashlib
 import time
 from collections.abc import Sequence
 
+from records.errors import RetainError
 from records.experience import Report
 from records.record import Record
 from records.registration import Beginning
@@ -78,6 +79,17 @@ def status_of(workspace: Workspace) -> Status:
         approvable=last is not None and last.waits and last.parent == champion,
         rollback=next((told for told in rollbacks[:1] if told.to in (0, champion)), None),
     )
+
+
+def may_learn(workspace: Workspace) -> bool:
+    """False if the next night will find nothing to learn. What cannot be seen from here, the night itself will say."""
+    if waiting(workspace):
+        return True
+    try:
+        learned = snapshot_of(workspace, start_of(workspace)).experiences
+        return bool(pending(workspace, tuple(e.batch for e in learned)))
+    except RetainError:
+        return True
 
 
 def _beginning(workspace: Workspace, batches: Sequence[str]) -> Beginning | None:

@@ -3,14 +3,18 @@
 import os
 import subprocess
 import sys
+from datetime import date
 
 import pandas as pd
 import pytest
 
 from records.errors import WrongInput
 from tasks.creation import create
+from tasks.intake.inbox import take
+from tasks.intake.ingest import IngestParams, list_batches
 from tasks.overview import Change, approve_run, compare_answers, compare_versions
-from tasks.status import status_of
+from tasks.quarantine import release
+from tasks.status import may_learn, status_of
 from tasks.workspace import Workspace
 
 
@@ -79,6 +83,33 @@ def test_the_status_of_a_new_workspace(fresh):
     assert (told.champion, told.last, told.learned, told.classes) == (None, None, (), ())
     assert told.inbox == ("caf\\udce9", "monday"), "a name that is no UTF-8 is shown, too"
     assert told.pending == told.quarantine == ()
+
+
+def test_the_next_night_may_learn_what_was_delivered_or_is_pending(tmp_path, deliver):
+    place = create(tmp_path / "workspace")
+    assert not may_learn(place)
+    delivery = deliver(place.inbox / "monday", {"bar": 2})
+    assert may_learn(place), "what is in the inbox"
+    take(place, delivery, date(2026, 3, 1), IngestParams())
+    assert may_learn(place), "what is pending"
+    (batch,) = list_batches(place.batches)
+    release.hold(place, batch, by="somebody", note="")
+    assert not may_learn(place), "what is held waits for a person"
+    place.params.write_text("register: {model: 7}")
+    assert may_learn(place), "what cannot be seen is left to the night"
+
+
+def test_a_night_with_nothing_to_learn_does_not_import_what_learns(tmp_path):
+    """It takes seconds of every empty night."""
+    place = create(tmp_path / "workspace")
+    asked = (
+        "import sys; from pathlib import Path\n"
+        "from flows.servers import import_libraries; from tasks.workspace import Workspace\n"
+        f"import_libraries(Workspace(Path({str(place.root)!r})))\n"
+        "print([name for name in ('torch._dynamo', 'great_expectations', 'flows.night') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "['flows.night']"
 
 
 def test_what_is_not_there_is_wrong_input(fresh):
