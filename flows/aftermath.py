@@ -48,6 +48,7 @@ LAST_WORDS = 8.0
 AT_WORK, OVER = ("PENDING", "RUNNING", "CANCELLING"), ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 """Types of Prefect's states."""
 WITHOUT_A_WORD = "It ended without a word: it was killed, or the machine went down. What it has learned is kept."
+STOPPED = "It was interrupted when `retain ui` was stopped. What it has learned is kept."
 CANCELLED = "Cancelled. What it has learned is kept for the next night."
 
 
@@ -98,6 +99,7 @@ class Care:
         self.place, self.client, self.worker = place, client, worker
         self._began = began
         self._dead: dict[Path, float] = {}
+        self._stopped: frozenset[Path] = frozenset()
 
     def _first(self, began: datetime) -> None:
         """Runs that claim to be at work since before are dead, also those that did not come to hold a file; and steps
@@ -126,6 +128,15 @@ class Care:
                 with suppress(ObjectNotFound):
                     self._look_after(path, self.client.read_flow_run(UUID(path.name)))
 
+    def end_all(self, api: str) -> None:
+        """End every night that talks to the Prefect server at `api`, which is about to stop; see `last_round`."""
+        self._stopped = frozenset(end_all(self.place, api))
+
+    def last_round(self) -> None:
+        """The worker has ended, and the server is about to stop: what is told of the nights is told now."""
+        self.worker = False
+        self.round()
+
     def _look_after(self, path: Path, run: "FlowRun") -> None:
         if run.state is None:
             return
@@ -150,7 +161,8 @@ class Care:
         from prefect.states import Cancelled, Crashed
 
         given_up = run.state is not None and run.state.type.value == "CANCELLING"
-        end: State[Any] = Cancelled(message=CANCELLED) if given_up else Crashed(message=WITHOUT_A_WORD)
+        why = STOPPED if self.place.nights / str(run.id) in self._stopped else WITHOUT_A_WORD
+        end: State[Any] = Cancelled(message=CANCELLED) if given_up else Crashed(message=why)
         log.warning("%s: %s", run.name, end.message)
         self.client.set_flow_run_state(run.id, end, force=True)
         self._end_steps(_one(run))
@@ -188,8 +200,8 @@ class Care:
             self.client.set_task_run_state(step.id, Crashed(message=WITHOUT_A_WORD), force=True)
 
 
-def end_all(place: Workspace, api: str) -> None:
-    """End every night that talks to the Prefect server at `api`, which is about to stop; kill those that do not end."""
+def end_all(place: Workspace, api: str) -> list[Path]:
+    """End every night that talks to the Prefect server at `api`, and kill those that do not end; gives their files."""
     nights = [path for path in _files(place) if is_held(path) and (who := holder(path)) and who.what == api]
     for path in nights:
         _send(path, signal.SIGTERM)
@@ -198,10 +210,20 @@ def end_all(place: Workspace, api: str) -> None:
         time.sleep(0.1)
     for path in nights:
         _send(path, signal.SIGKILL)
+    return nights
 
 
 def _files(place: Workspace) -> list[Path]:
-    return sorted(place.nights.iterdir()) if place.nights.is_dir() else []
+    found = sorted(place.nights.iterdir()) if place.nights.is_dir() else []
+    return [path for path in found if _names_a_run(path.name)]
+
+
+def _names_a_run(name: str) -> bool:
+    """Whatever else lies there, such as what an editor or a file manager leaves, is nobody's night."""
+    try:
+        return str(UUID(name)) == name
+    except ValueError:
+        return False
 
 
 def _insist(path: Path, since: timedelta, started_by_hand: bool) -> None:

@@ -56,12 +56,12 @@ def serve(workspace: Workspace, prefect_port: int, mlflow_port: int, with_worker
             running.enter_context(announced(workspace, here))
         client = running.enter_context(aftermath.connected(**prefect_client(here.prefect, here.token)))
         nights = aftermath.Care(workspace, client, with_worker, began)
-        # The last round comes after the worker has ended.
-        running.callback(aftermath.Care(workspace, client, worker=False).round)
+        # After the worker has ended.
+        running.callback(nights.last_round)
         if with_worker and not stop.is_set():
             with screen.at_work("deploying"):
                 run(worker(workspace, here))
-        running.callback(aftermath.end_all, workspace, here.prefect)
+        running.callback(nights.end_all, here.prefect)
         if not stop.is_set():
             introduce(workspace, here, with_worker)
         while not stop.wait(timeout=1):

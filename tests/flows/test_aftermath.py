@@ -215,6 +215,33 @@ def test_before_a_server_ends_the_nights_that_talk_to_it_do(place, start, monkey
     assert [process.wait(10) for process in processes] == [-signal.SIGTERM, -signal.SIGKILL]
 
 
+def test_a_night_that_ends_with_its_server_is_not_said_to_have_been_killed(
+    server, place, begin, state, start, monkeypatch
+):
+    monkeypatch.setattr(aftermath, "LAST_WORDS", 1.0)
+    before, during, given_up = begin("Running"), begin("Running"), begin("Running", "Cancelling")
+    start(during), start(given_up)
+    care = Care(place, server.client, worker=True)
+    care.end_all(server.api)
+    care.last_round()
+    told = {run: server.client.read_flow_run(run).state for run in (before, during, given_up)}
+    assert [(end.name, end.message) for end in told.values()] == [
+        ("Crashed", aftermath.WITHOUT_A_WORD),
+        ("Crashed", aftermath.STOPPED),
+        ("Cancelled", aftermath.CANCELLED),
+    ]
+
+
+def test_a_file_that_names_no_night_is_nobodys(server, place, begin, state):
+    run = begin("Running")
+    strange = [place.nights / name for name in (".DS_Store", "notes~", run.replace("-", ""), f"{run}.swp")]
+    for path in strange:
+        path.touch()
+    Care(place, server.client, worker=False).round()
+    assert state(run) == "Crashed"
+    assert all(path.exists() for path in strange)
+
+
 def test_a_night_that_ends_leaves_no_file_and_one_that_is_interrupted_does(place):
     with living(place, "done", ""):
         assert is_held(place.nights / "done")
