@@ -104,8 +104,8 @@ class Connection:
     def _client(self) -> "MlflowClient":
         from mlflow import MlflowClient
 
-        # A fresh database would tell of each of its some fifty migrations.
-        for noisy in ("mlflow", "alembic"):
+        # A fresh database would tell of each of its some fifty migrations, and HTTP of each time that it asks again.
+        for noisy in ("mlflow", "alembic", "urllib3.connectionpool"):
             logging.getLogger(noisy).setLevel(logging.ERROR)
         return MlflowClient(tracking_uri=self.address, registry_uri=self.address)
 

@@ -1,186 +1,172 @@
-"""Nights of `retain ui --worker` that are interrupted as machines and people do it, and the nights that follow."""
+"""Nights that are interrupted as machines and people do it, and the nights that follow."""
 
 import os
-import re
 import signal
+import socket
 import sqlite3
-import subprocess
 import sys
 import time
-from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass
-from pathlib import Path
+from contextlib import contextmanager
 
-import psutil
 import pytest
-from prefect.client.schemas.filters import FlowRunFilter
-from prefect.states import Cancelling
 
-from flows.access import token_of
-from flows.aftermath import connected
-from flows.servers import prefect_client
+from benchmarks.kills import KILLS, SEED, claims, play, rows
+from flows import aftermath
+from flows.servers import answers
 from tasks.status import status_of
 from tasks.versions import registry_of
 from tasks.workspace import Workspace
+from tests.flows.watched import LONG, RETAIN, Watched, interface, watched
 
 pytestmark = [pytest.mark.slow, pytest.mark.servers, pytest.mark.timeout(1800)]
-RETAIN = str(Path(sys.executable).with_name("retain"))
-LONG = {"epochs": 1000}
-"""Takes a while to learn, so that there is time to interrupt it."""
 WITHIN = 15
 """Seconds in which a night ends that is asked to."""
+AWAY = 40
+"""Seconds after which a server is started again; until it answers, a minute is over."""
 
 
-def rows(place: Workspace, statement: str) -> list[tuple[object, ...]]:
-    """What Prefect's own database says; its server may be gone."""
-    with closing(sqlite3.connect(f"file:{place.prefect_home / 'prefect.db'}?mode=ro", uri=True, timeout=30)) as base:
-        return base.execute(statement).fetchall()
+def nights(place: Workspace) -> list[tuple[str, str]]:
+    """States of the nights that were started, with what is told of them, the first one first."""
+    started = "FROM flow_run JOIN flow_run_state ON flow_run.state_id = flow_run_state.id WHERE auto_scheduled = 0"
+    return rows(place, f"SELECT state_name, message {started} ORDER BY flow_run.created")
 
 
 def night_states(place: Workspace) -> list[str]:
-    """States of the nights that were started, the first one first."""
-    return [
-        str(name)
-        for (name,) in rows(place, "SELECT state_name FROM flow_run WHERE auto_scheduled = 0 ORDER BY created")
-    ]
+    """States of the nights that were started."""
+    return [name for name, _ in nights(place)]
 
 
-def at_work(place: Workspace) -> list[tuple[object, ...]]:
-    """Everything that claims to be at work: nights, steps, and slots that are taken."""
-    busy = "state_type IN ('PENDING', 'RUNNING', 'CANCELLING')"
-    return [
-        *rows(place, f"SELECT name, state_name FROM flow_run WHERE {busy}"),
-        *rows(place, f"SELECT name, state_name FROM task_run WHERE {busy}"),
-        *rows(place, "SELECT name, active_slots FROM concurrency_limit_v2 WHERE active_slots > 0"),
-    ]
-
-
-@contextmanager
-def interface(place: Workspace):
-    """`retain ui --worker`, serving."""
-    command = [RETAIN, "ui", "--worker", "--prefect-port", "0", "--mlflow-port", "0", "-w", str(place.root)]
-    process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        env={**os.environ, "PREFECT_WORKER_QUERY_SECONDS": "1"},
-    )  # fmt: skip
-    try:
-        said = ""
-        while "Ctrl-C stops them." not in said:
-            line = process.stdout.readline()
-            assert line, f"`retain ui` ended: {said}"
-            said += line
-        address = re.search(r"http://127\.0\.0\.1:\d+", said)[0]
-        yield Interface(process, f"{address}/api", token_of(place))
-    finally:
-        process.kill()
-        process.communicate()
-
-
-@dataclass(frozen=True)
-class Interface:
-    """A running `retain ui --worker`."""
-
-    process: "subprocess.Popen[str]"
-    api: str
-    token: str
-
-    def start(self) -> None:
-        """Start a night as the form does."""
-        with connected(**prefect_client(self.api, self.token), PREFECT_CLIENT_MAX_RETRIES="5") as client:
-            deployment = client.read_deployment_by_name("night/manual")
-            client.create_flow_run_from_deployment(deployment.id, parameters={"request": LONG, "arrived": "2026-03-02"})
-
-    def cancel(self) -> None:
-        """Cancel the nights at work as the page does."""
-        with connected(**prefect_client(self.api, self.token), PREFECT_CLIENT_MAX_RETRIES="5") as client:
-            which = FlowRunFilter.model_validate({"state": {"type": {"any_": ["RUNNING"]}}})
-            for run in client.read_flow_runs(flow_run_filter=which):
-                client.set_flow_run_state(run.id, Cancelling())
-
-    def press_ctrl_c(self) -> float:
-        """Gives how many seconds it took to end."""
-        began = time.monotonic()
-        self.process.send_signal(signal.SIGINT)
-        said, _ = self.process.communicate(timeout=60)
-        assert said.splitlines()[-1] == "Stopped."
-        return time.monotonic() - began
-
-    def lose_power(self) -> None:
-        """Everything is gone at once, and nothing is asked."""
-        everything = [psutil.Process(self.process.pid), *psutil.Process(self.process.pid).children(recursive=True)]
-        for process in everything:
-            with suppress(psutil.NoSuchProcess):
-                process.suspend()
-        for process in everything:
-            with suppress(psutil.NoSuchProcess):
-                process.kill()
-        assert not psutil.wait_procs(everything, timeout=30)[1]
-
-
-def learning(place: Workspace) -> bool:
-    """True while a night learns."""
-    with suppress(sqlite3.OperationalError):  # No database yet, or no tables in it.
-        return bool(rows(place, "SELECT 1 FROM task_run WHERE name = 'update' AND state_type = 'RUNNING'"))
-    return False
-
-
-def test_interrupted_nights_end_as_they_should_and_the_others_go_on(tmp_path, new_workspace, deliver, until):
+@pytest.fixture
+def place(tmp_path, new_workspace, deliver) -> Workspace:
     place = new_workspace(tmp_path / "workspace")
     deliver(place.inbox / "shapes", {"bar": 300, "column": 300})
+    return place
 
+
+def test_interrupted_nights_end_as_they_should_and_the_others_go_on(place):
     with interface(place) as ui:
         ui.start()
-        until(240, lambda: learning(place))
+        ui.until_it_learns()
         began = time.monotonic()
         ui.cancel()
-        until(60, lambda: night_states(place) == ["Cancelled"])
+        ui.until(60, lambda: night_states(place) == ["Cancelled"])
         assert time.monotonic() - began < WITHIN
-        until(90, lambda: not at_work(place))
+        ui.until(90, lambda: not claims(place))
 
         ui.start()
-        until(240, lambda: learning(place))
+        ui.until_it_learns()
         assert ui.press_ctrl_c() < WITHIN
     assert night_states(place) == ["Cancelled", "Crashed"], "it was interrupted, and nobody gave it up"
-    assert at_work(place) == []
+    assert nights(place)[1][1] != aftermath.WITHOUT_A_WORD
+    assert claims(place) == []
 
     with interface(place) as ui:
         # It has started again by itself; what a person cancelled has not.
-        until(240, lambda: learning(place))
+        ui.until_it_learns()
         assert night_states(place) == ["Cancelled", "Running"]
         ui.lose_power()
     assert night_states(place)[1] == "Running", "nobody could say anything"
-    assert len(at_work(place)) == 3, "the night, its step, and the slot"
+    assert ("night of 2026-03-02", "Running") in claims(place)
 
-    with interface(place):
-        began = time.monotonic()
-        until(60, lambda: night_states(place)[1] != "Running")
-        until(240, lambda: night_states(place) == ["Cancelled", "Completed"])
-        until(90, lambda: not at_work(place))
+    with interface(place) as ui:
+        ui.until(60, lambda: night_states(place)[1] != "Running")
+        ui.until(240, lambda: night_states(place) == ["Cancelled", "Completed"])
+        ui.until(90, lambda: not claims(place))
     assert status_of(place).champion.number == 1
     assert len(registry_of(place).runs()) == 1
 
 
-def test_a_night_of_the_command_line_ends_when_it_is_asked_to_and_goes_on_later(
-    tmp_path, new_workspace, deliver, until
-):
-    place = new_workspace(tmp_path / "workspace")
-    deliver(place.inbox / "shapes", {"bar": 300, "column": 300})
-    command = [RETAIN, "night", "--epochs", "1000", "--arrived", "2026-03-02", "-w", str(place.root)]
-    for number, code in ((signal.SIGINT, 130), (signal.SIGTERM, 130), (signal.SIGKILL, -signal.SIGKILL)):
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        try:
-            until(240, lambda: learning(place))
-            began = time.monotonic()
-            process.send_signal(number)
-            said, _ = process.communicate(timeout=60)
-            assert (process.returncode, time.monotonic() - began < WITHIN) == (code, True)
-            assert "Traceback" not in said
-        finally:
-            process.kill()
-            process.communicate()
-    assert night_states(place) == ["Crashed", "Crashed", "Running"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert night_states(place) == ["Crashed", "Crashed", "Crashed", "Completed"]
-    assert at_work(place) == []
+def test_a_prefect_server_that_is_killed_ends_the_interface_and_the_night_goes_on_with_the_next(place):
+    with interface(place) as ui:
+        ui.start()
+        ui.until_it_learns()
+        processes = ui.family()
+        ui.kill_prefect()
+        assert ui.watched.end_within(60) == 2
+        assert ui.watched.said().splitlines()[-1].startswith("The Prefect server ended; ")
+        assert "Traceback" not in ui.watched.said()
+        assert not [process for process in processes if process.is_running()], "nothing outlives it"
+    assert night_states(place) == ["Running"], "there was nobody to tell"
+
+    with interface(place) as ui:
+        ui.until(360, lambda: night_states(place) == ["Completed"])
+        ui.until(90, lambda: not claims(place))
     assert status_of(place).champion.number == 1
+    assert len(registry_of(place).runs()) == 1
+
+
+def test_a_night_of_the_command_line_ends_when_it_is_asked_to_and_goes_on_later(place, tmp_path):
+    command = [RETAIN, "night", "--epochs", str(LONG["epochs"]), "--arrived", "2026-03-02", "-w", str(place.root)]
+    for number, code in ((signal.SIGINT, 130), (signal.SIGTERM, 130), (signal.SIGKILL, -signal.SIGKILL)):
+        with watched(command, tmp_path / f"{number.name}.log") as night:
+            night.until(300, night.learns)
+            began = time.monotonic()
+            night.process.send_signal(number)
+            assert night.end_within(60) == code
+            assert time.monotonic() - began < WITHIN
+            assert "Traceback" not in night.said()
+    assert night_states(place) == ["Crashed", "Crashed", "Running"]
+    with watched(command, tmp_path / "last.log") as night:
+        assert night.end_within(600) == 0, night.said()
+    assert night_states(place) == ["Crashed", "Crashed", "Crashed", "Completed"]
+    assert claims(place) == []
+    assert status_of(place).champion.number == 1
+
+
+@pytest.mark.parametrize("kills", [5])
+def test_nights_that_are_killed_at_random_points_leave_nothing(kills, tmp_path):
+    """`python -m benchmarks.kills` does the same with more kills, and says where they were."""
+    assert kills < KILLS
+    told = play(tmp_path, kills, int(os.environ.get("SEED", SEED)))
+    assert (told.complaints, len(told.points)) == ([], kills), told.points
+    assert told.versions, told.points
+
+
+@contextmanager
+def mlflow(folder, port: int):
+    """A real MLflow server; its process group is killed at the end."""
+    folder.mkdir(exist_ok=True)
+    command = [
+        *(sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"),
+        *("--backend-store-uri", f"sqlite:///{folder}/mlflow.db", "--artifacts-destination", str(folder / "files")),
+    ]
+    env = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    with watched(command, folder.with_name(f"mlflow-{time.monotonic_ns()}.log"), env) as server:
+        server.until(180, lambda: answers(f"http://127.0.0.1:{port}/health"))
+        yield server
+
+
+def test_a_registry_that_is_away_for_a_minute_in_the_middle_of_a_night_costs_it_nothing(place, tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    address = f"http://127.0.0.1:{port}"
+    command = [RETAIN, "night", "--arrived", "2026-03-02", "-w", str(place.root)]
+
+    def said(night: Watched, word: str) -> list[str]:
+        return [line for line in night.said().splitlines() if word in line]
+
+    with mlflow(tmp_path / "mlflow", port) as server:
+        night = Watched(command, tmp_path / "night.log", {"MLFLOW_TRACKING_URI": address})
+        night.until(300, lambda: said(night, "register"))
+        server.kill()
+        gone = time.monotonic()
+    try:
+        night.until(60, lambda: said(night, "tried again"))
+        night.until(AWAY + 10, lambda: time.monotonic() - gone > AWAY)
+        with mlflow(tmp_path / "mlflow", port):
+            assert night.end_within(300) == 0, night.said()
+            again = said(night, "tried again")
+            assert all(address in line and "register is tried again (" in line for line in again)
+            assert len(again) <= 4
+            assert not [noise for noise in ("Traceback", "WARNING", "Retrying") if noise in night.said()]
+            assert "Accepted" in night.said()
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setenv("MLFLOW_TRACKING_URI", address)
+                assert status_of(place).champion.number == 1
+                assert len(registry_of(place).runs()) == 1
+            with sqlite3.connect(tmp_path / "mlflow" / "mlflow.db") as base:
+                left = base.execute("SELECT status FROM runs WHERE status = 'RUNNING' AND lifecycle_stage = 'active'")
+                assert not left.fetchall()
+    finally:
+        night.kill()
+    assert claims(place) == []
