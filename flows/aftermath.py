@@ -100,6 +100,7 @@ class Care:
         self._began = began
         self._dead: dict[Path, float] = {}
         self._stopped: frozenset[Path] = frozenset()
+        self._met: set[UUID] = set()
 
     def _first(self, began: datetime) -> None:
         """Runs that claim to be at work since before are dead, also those that did not come to hold a file; and steps
@@ -123,10 +124,21 @@ class Care:
             if self._began is not None:
                 self._first(self._began)
                 self._began = None
+            if self.worker:
+                self._meet_the_crashed()
             for path in _files(self.place):
                 # Whoever talked to another Prefect server is looked after there.
                 with suppress(ObjectNotFound):
                     self._look_after(path, self.client.read_flow_run(UUID(path.name)))
+
+    def _meet_the_crashed(self) -> None:
+        """A night that died before it came to hold a file, as while it imported its libraries, has its chances, too."""
+        ours, lately = {"is_null_": False}, {"after_": datetime.now(UTC) - RECENT}
+        for run in self.client.read_flow_runs(flow_run_filter=_runs(["CRASHED"], deployment_id=ours, end_time=lately)):
+            if run.id not in self._met:
+                self._met.add(run.id)
+                self.place.nights.mkdir(parents=True, exist_ok=True)
+                (self.place.nights / str(run.id)).touch()
 
     def end_all(self, api: str) -> None:
         """End every night that talks to the Prefect server at `api`, which is about to stop; see `last_round`."""

@@ -171,6 +171,28 @@ def test_a_workers_word_that_comes_late_takes_no_chance_from_a_night(server, pla
     assert not (place.nights / run).exists()
 
 
+def test_a_night_that_died_before_it_held_a_file_is_started_again(server, place, begin, state, monkeypatch):
+    """As one that was killed while it imported its libraries."""
+    monkeypatch.setattr(aftermath, "WORKERS_WORD", timedelta(0))
+    run = begin("Crashed", ours=False)
+    Care(place, server.client, worker=False).round()
+    assert state(run) == "Crashed"
+    Care(place, server.client, worker=True).round()
+    assert state(run) == "AwaitingRetry"
+    assert (place.nights / run).exists()
+
+
+def test_a_night_that_was_started_often_enough_is_told_once(server, place, begin, state, monkeypatch, caplog):
+    monkeypatch.setattr(aftermath, "WORKERS_WORD", timedelta(0))
+    monkeypatch.setattr(aftermath.log, "propagate", True)
+    run = begin(*["Running", "Crashed"] * (CHANCES + 1), ours=False)
+    name, care = server.client.read_flow_run(run).name, Care(place, server.client, worker=True)
+    care.round(), care.round()
+    told = {id(record): record.getMessage() for record in caplog.records if name in record.getMessage()}
+    assert list(told.values()) == [f"{name} ended unexpectedly {CHANCES + 1} times, and is not started again."]
+    assert state(run) == "Crashed"
+
+
 def test_without_a_worker_a_crashed_night_waits_for_one(server, place, begin, state, monkeypatch):
     run = begin("Running", "Crashed")
     Care(place, server.client, worker=False).round()

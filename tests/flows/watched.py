@@ -35,6 +35,9 @@ class Watched:
     def __init__(self, command: list[str], log: Path, env: dict[str, str] | None = None) -> None:
         """What is said is kept in the file `log`: a pipe that nobody reads while he waits would stop the command."""
         self.log = log
+        if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+            # A shell that starts tests in the background has Ctrl-C ignored, which every child would inherit.
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         with log.open("wb") as output:
             self.process = subprocess.Popen(
                 command, stdout=output, stderr=output, env={**os.environ, **(env or {})}, start_new_session=True
