@@ -96,7 +96,7 @@ def _ask_the_images(
     for family in catalogue.FAMILIES:
         if family.of_the_standing:
             found += _answers(table, asked)
-            table, asked = table.assign(standing=~table.index.isin(_refused(found))), []
+            table, asked = table.assign(standing=table["readable"] & ~table.index.isin(_refused(found))), []
         table = table.assign(**family.columns(arriving, table))
         for check in family.checks:
             severity = severity_of(check, arriving)

@@ -91,14 +91,15 @@ class Tally:
             self._files.add(status.st_ino)
             self._file_bytes += status.st_size
 
-    def image(self, size: int, path: str, problem: str) -> None:
-        """An image of so many bytes at a path; or why there is none."""
+    def image(self, size: int, path: str, problem: str, detail: str) -> None:
+        """An image of so many bytes at a path; or why there is none, as a word and as a clause."""
         self._image_bytes += max(size, LEAST_IMAGE)
         self._missing += bool(problem) and not problem.startswith("label")
         if self._missing > self.caps.missing:
             raise UnreadableBatch(
-                f"{self._shown} names more than the {self.caps.missing:,} images that may be missing in it "
-                f"(ingest.max_missing), such as '{path}'. Look whether its paths are relative to where it lies."
+                f"{self._shown} has more than the {self.caps.missing:,} rows without an image of their own that are "
+                f"allowed (ingest.max_missing), such as '{path}': {detail}. Look whether its paths are relative to "
+                "where it lies, and name each image once."
             )
 
     def close(self) -> None:

@@ -22,7 +22,7 @@ from pathlib import Path, PurePosixPath
 import pyarrow.parquet as parquet
 
 from records.record import Record
-from tasks.intake.deliveries import READY, Delivery, printable, seen
+from tasks.intake.deliveries import READY, REPEATED, Delivery, printable, seen
 from tasks.intake.handles import INTO_FILE, Entry, LinkOnTheWay, Tree, open_folder
 from tasks.intake.samples import APPLE_DOUBLE, CLASSES, JUNK
 from tasks.workspace import Workspace
@@ -99,7 +99,7 @@ def _lacking(workspace: Workspace, batch_id: str, delivery: Delivery) -> dict[st
     lacking: dict[str, str] = {}
     rows = _rows(workspace, batch_id)
     for item, (_, digest, _, detail) in zip(delivery.items, rows, strict=True):
-        if item.inside is not None and not digest:
+        if item.inside is not None and not digest and item.problem != REPEATED:
             lacking.setdefault(item.name, f"'{item.path}' of it is not in the batch: {detail}")
     return lacking
 

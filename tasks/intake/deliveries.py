@@ -36,6 +36,8 @@ from tasks.intake.samples import CLASSES, Sample, read_classes, read_samples
 from tasks.intake.tables import Cell, Layout, holds_images, read_layout, read_pictures
 
 MANIFESTS = ("manifest.csv", "manifest.parquet")
+REPEATED = "repeated"
+"""The problem of a row that names what a row before names with the same label: it is neither read nor kept again."""
 UNSEEN = ("thumbs.db", "desktop.ini", "__macosx")
 """What operating systems leave in folders, in lower case; names that begin with a dot are not seen either."""
 
@@ -69,8 +71,8 @@ class Item(NamedTuple):
     bytes: int = 0
     """Size of the image's file; 0 if unknown."""
     problem: str = ""
-    """Why it must not be read: missing, outside, link, not-a-file; or, beginning with `label`, what is wrong with its
-    label alone. Empty if nothing is."""
+    """Why it must not be read: missing, outside, link, not-a-file, repeated; or, beginning with `label`, what is wrong
+    with its label alone. Empty if nothing is."""
     detail: str = ""
     columns: tuple[str, ...] = ()
     """Values of the delivery's further columns."""
@@ -118,7 +120,7 @@ def read_delivery(source: Path, caps: Caps = USUAL) -> Delivery:
     try:
         delivery = _read(source, tally)
         for item in delivery.items:
-            tally.image(item.bytes, item.path, item.problem)
+            tally.image(item.bytes, item.path, item.problem, item.detail)
         tally.close()
         return delivery
     except UnreadableBatch as refused:
@@ -286,6 +288,7 @@ def _from_tables(tree: Tree, source: Path, shards: Sequence[Path], tally: Tally)
     items: list[Item] = []
     containers: list[Container] = []
     first: Layout | None = None
+    places: dict[tuple[str, str], str] = {}
     for shard in shards:
         shown = printable(str(shard))
         with tree.reading(shard.name) as file:
@@ -301,15 +304,26 @@ def _from_tables(tree: Tree, source: Path, shards: Sequence[Path], tally: Tally)
         digits = max(ROW_DIGITS, len(str(len(pictures))))
         for number, picture in enumerate(pictures):
             path = f"{_called(source, shard) or '#'}{number:0{digits}d}"
-            items.append(
-                Item(path, label_of(picture.label), shard.name, picture.bytes, picture.problem, picture.detail,
-                     picture.columns, picture.cell)
+            item = Item(
+                path, label_of(picture.label), shard.name, picture.bytes, picture.problem, picture.detail,
+                picture.columns, picture.cell,
             )  # fmt: skip
+            items.append(_once(item, (picture.digest, item.label), places))
     if first is None or not items:
         raise UnreadableBatch(f"{printable(str(source))} is empty: its files have no rows.")
     return _without_empty_path(
         Delivery(printable(source.name), tree.root(), _in_order(items), first.columns, tuple(containers))
     )
+
+
+def _once(item: Item, key: tuple[str, str], places: dict[tuple[str, str], str]) -> Item:
+    """The item; `REPEATED` if one of the same `key`, its image and its label, is in `places` already."""
+    if item.problem:
+        return item
+    if key in places:
+        return item._replace(bytes=0, problem=REPEATED, detail=f"the same image and label as {places[key]}")
+    places[key] = item.path
+    return item
 
 
 def _without_empty_path(delivery: Delivery) -> Delivery:
@@ -396,7 +410,9 @@ def _from_manifest(tree: Tree, file: Path, name: str, tally: Tally) -> Delivery:
         manifest = None if table else manifest_in(content, file, tally)
     if manifest is None:
         return replace(_from_tables(tree, file, [file], tally), name=printable(name))
-    items = _in_order(list(_rows(tree, manifest, tally)))
+    places: dict[tuple[str, str], str] = {}
+    found = _in_order(list(_rows(tree, manifest, tally)))
+    items = tuple(_once(item, (PurePosixPath(item.name).as_posix(), item.label), places) for item in found)
     return Delivery(printable(name), tree.root(), items, manifest.columns, (container,))
 
 

@@ -138,8 +138,9 @@ def _parquet_lines(content: IO[bytes], file: Path) -> Iterator[tuple[str, ...]]:
 def _check_types(file: Path, schema: pa.Schema) -> None:
     for field in schema:
         if not is_plain(field.type):
+            kind = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
             raise UnreadableBatch(
-                f"Column '{field.name}' of {file} holds {field.type} values. Columns may hold text, numbers, dates or "
+                f"Column '{field.name}' of {file} holds {kind} values. Columns may hold text, numbers, dates or "
                 "yes and no."
             )
 

@@ -8,10 +8,12 @@ If several columns could hold the image, it is the one named `image`. The label 
 Other text, numbers, dates and booleans become columns, numbers by their names, and `path` becomes the column
 `<image column>.path`; lists, structs and other binary columns are left out, and the file is kept for their sake.
 
-A file is gone through once to learn the length of every cell, a few rows at a time, so that nothing too large is taken
-later and a damaged file is known before anything is written. Then `Cells` reads row groups forwards.
+A file is gone through once to learn the length and the digest of every cell, a few rows at a time, so that nothing too
+large, and nothing twice, is taken later, and a damaged file is known before anything is written. Then `Cells` reads row
+groups forwards.
 """
 
+import hashlib
 import json
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -26,7 +28,7 @@ from models.codecs import BadImage
 from records.errors import UnreadableBatch
 from tasks.intake.allowance import Tally
 from tasks.intake.samples import named
-from tasks.intake.texts import is_plain, open_dictionaries, texts
+from tasks.intake.texts import is_bytes, is_plain, open_dictionaries, texts
 
 LABELS = ("label", "labels", "class", "category", "fine_label", "target")
 READ_BYTES = 8 * 2**20
@@ -60,6 +62,8 @@ class Picture(NamedTuple):
     detail: str
     cell: Cell
     columns: tuple[str, ...]
+    digest: str = ""
+    """Of the image's bytes; empty if there are none."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +96,7 @@ def holds_images(file: IO[bytes]) -> bool:
     if any(_is_image_struct(f.type) for f in schema):
         return True
     return not {"path", "label"} <= set(schema.names) and any(
-        _is_binary(f.type) for f in schema if f.name not in ("path", "label")
+        is_bytes(f.type) for f in schema if f.name not in ("path", "label")
     )
 
 
@@ -150,27 +154,43 @@ def _pictures(table: parquet.ParquetFile, group: int, layout: Layout, shown: str
     columns = [layout.image, layout.label, *layout.columns]
     row = 0
     for part in table.iter_batches(rows, row_groups=[group], columns=columns):
-        lengths = compute.binary_length(_leaf(part, layout.image)).to_pylist()
+        images = _images(part, layout.image)
         labels = texts(_leaf(part, layout.label), layout.label, shown)
         values_of = {name: texts(_leaf(part, name), name, shown) for name in layout.columns}
         further = [_named_texts(values, layout.names.get(name, ())) for name, values in values_of.items()]
-        for number, (length, label) in enumerate(zip(lengths, labels, strict=True)):
+        for number, (image, label) in enumerate(zip(images, labels, strict=True)):
             values = tuple(column[number] for column in further)
             cell = Cell(group, row, layout.image)
-            yield _picture(length, label, layout.names.get(layout.label, ()), cell, values)
+            yield _picture(image, label, layout.names.get(layout.label, ()), cell, values)
             row += 1
 
 
+class _Bytes(NamedTuple):
+    """Of an image."""
+
+    length: int
+    digest: str
+
+
+def _images(part: pa.RecordBatch, column: str) -> list[_Bytes | None]:
+    """Of each row; None where the cell is empty. Bytes that several rows share are looked at once."""
+    cells = _leaf(part, column)
+    cells = cells if pa.types.is_dictionary(cells.type) else cells.dictionary_encode()
+    buffers = [value.as_buffer() for value in cells.dictionary]
+    known = [_Bytes(buffer.size, hashlib.blake2b(buffer, digest_size=16).hexdigest()) for buffer in buffers]
+    return [None if place is None else known[place] for place in cells.indices.to_pylist()]
+
+
 def _picture(
-    length: int | None, label: str | None, names: Sequence[str], cell: Cell, values: tuple[str, ...]
+    image: _Bytes | None, label: str | None, names: Sequence[str], cell: Cell, values: tuple[str, ...]
 ) -> Picture:
     if label is None:
         name, problem, detail = "", "label-missing", "the row has no label"
     else:
         name, problem, detail = named(label, names)
-    if length is None:
-        problem, detail = "missing", "the row holds no bytes of an image"
-    return Picture(name, length or 0, problem, detail, cell, values)
+    if image is None:
+        return Picture(name, 0, "missing", "the row holds no bytes of an image", cell, values)
+    return Picture(name, image.length, problem, detail, cell, values, image.digest)
 
 
 class Cells:
@@ -181,7 +201,7 @@ class Cells:
 
     def __init__(self, file: IO[bytes]) -> None:
         # A buffer, so that of a column only what is wanted next is in memory, not the whole row group.
-        self._table = parquet.ParquetFile(file, buffer_size=BUFFER, pre_buffer=False)
+        self._table = open_dictionaries(file, buffer_size=BUFFER, pre_buffer=False)
         self._file = file
         self._at: tuple[int, str] = (-1, "")
         self._rows: Iterator[pa.RecordBatch] = iter(())
@@ -267,7 +287,7 @@ def _named_texts(values: Sequence[str | None], names: Sequence[str]) -> list[str
 
 
 def _image_column(schema: pa.Schema, shown: str) -> str:
-    found = [f.name for f in schema if _is_image_struct(f.type) or _is_binary(f.type)]
+    found = [f.name for f in schema if _is_image_struct(f.type) or is_bytes(f.type)]
     if len(found) == 1 or "image" in found:
         return "image" if "image" in found else str(found[0])
     if found:
@@ -293,8 +313,4 @@ def _names_of_classes(schema: pa.Schema) -> dict[str, tuple[str, ...]]:
 def _is_image_struct(kind: pa.DataType) -> bool:
     if not pa.types.is_struct(kind) or kind.get_field_index("bytes") < 0:
         return False
-    return _is_binary(kind.field(kind.get_field_index("bytes")).type)
-
-
-def _is_binary(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
+    return is_bytes(kind.field(kind.get_field_index("bytes")).type)

@@ -1,7 +1,7 @@
-"""Text from the columns of Parquet files that somebody sent, in little memory.
+"""Text and bytes from the columns of Parquet files that somebody sent, in little memory.
 
-A kilobyte of Parquet can hold a value of many megabytes, once, and name it in a million rows. So columns of text are
-read as Arrow dictionaries, in which each value stands once; lengths are checked there; and rows share one text.
+A kilobyte of Parquet can hold a value of many megabytes, once, and name it in a million rows. So such columns are read
+as Arrow dictionaries, in which each value stands once; lengths are checked there; and rows share one text.
 """
 
 from collections.abc import Sequence
@@ -17,16 +17,16 @@ LONGEST_VALUE = 64 * 2**10
 """Bytes of a label, a path or the value of a further column."""
 
 
-def text_columns(schema: pa.Schema) -> list[str]:
-    """Columns of text, and those of structs, dotted, as `ParquetFile` takes them for `read_dictionary`."""
-    found = [field.name for field in schema if _is_text(field.type)]
+def long_columns(schema: pa.Schema) -> list[str]:
+    """Columns of text and of bytes, and those of structs, dotted, as `ParquetFile` takes them for `read_dictionary`."""
+    found = [field.name for field in schema if _is_long(field.type)]
     structs = (field for field in schema if pa.types.is_struct(field.type))
-    return found + [f"{field.name}.{inner.name}" for field in structs for inner in field.type if _is_text(inner.type)]
+    return found + [f"{field.name}.{inner.name}" for field in structs for inner in field.type if _is_long(inner.type)]
 
 
 def open_dictionaries(file: IO[bytes], **options: object) -> parquet.ParquetFile:
-    """An open Parquet file whose text is read as dictionaries. Raises what `ParquetFile` raises."""
-    return parquet.ParquetFile(file, read_dictionary=text_columns(parquet.read_schema(file)), **options)
+    """An open Parquet file whose text and bytes are read as dictionaries. Raises what `ParquetFile` raises."""
+    return parquet.ParquetFile(file, read_dictionary=long_columns(parquet.read_schema(file)), **options)
 
 
 def is_plain(kind: pa.DataType) -> bool:
@@ -50,6 +50,17 @@ def texts(column: pa.Array, name: str, shown: str) -> Sequence[str | None]:
                 "are allowed. Shorten it or leave the column out."
             )
     return [None if value is None else str(value) for value in column.to_pylist()]
+
+
+def is_bytes(kind: pa.DataType) -> bool:
+    """Whether values are bytes of any length, as they are or in a dictionary."""
+    if pa.types.is_dictionary(kind):
+        return is_bytes(kind.value_type)
+    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
+
+
+def _is_long(kind: pa.DataType) -> bool:
+    return _is_text(kind) or is_bytes(kind)
 
 
 def _is_text(kind: pa.DataType) -> bool:

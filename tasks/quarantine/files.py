@@ -18,7 +18,7 @@ from pathlib import Path
 from records.errors import WrongInput
 from records.experience import Report
 from tasks.gate.words import plain
-from tasks.intake.deliveries import label_of
+from tasks.intake.deliveries import REPEATED, label_of
 from tasks.intake.ingest import read_batch
 from tasks.intake.manifests import Manifest, read_manifest
 from tasks.intake.rows import read_rows
@@ -43,7 +43,8 @@ class Written:
 
     images: int
     without: int
-    """Images that are not among them, as no bytes of them were ever taken: missing files, links."""
+    """Images that are not among them, as no bytes of them were ever taken: missing files, links. Rows that name an
+    image once more are none."""
 
 
 @dataclass(frozen=True)
@@ -78,10 +79,11 @@ def _write(workspace: Workspace, report: Report, folder: Path, every: bool) -> W
         (folder / "images").mkdir(parents=True)
     taken = corrected_rows(workspace, report.batch)
     rows, reasons = rows_of(report, every, taken), _reasons(report)
-    lines = []
+    lines, without = [], 0
     batch = read_batch(workspace.batches, report.batch)
-    for number, row in read_rows(workspace.batches, batch, rows, ("encoded", "label", "path", "format")):
+    for number, row in read_rows(workspace.batches, batch, rows, ("encoded", "label", "path", "format", "problem")):
         if row["encoded"] is None:
+            without += row["problem"] != REPEATED
             continue
         name = f"images/{number:06d}.{ENDINGS.get(row['format'], 'bin')}"
         with _writing(folder):
@@ -93,7 +95,7 @@ def _write(workspace: Workspace, report: Report, folder: Path, every: bool) -> W
         writer = csv.writer(file)
         writer.writerow(COLUMNS)
         writer.writerows([_protected(str(value)) for value in line] for line in lines)
-    return Written(len(lines), len(rows) - len(lines))
+    return Written(len(lines), without)
 
 
 @contextmanager

@@ -77,7 +77,7 @@ DELIVERIES = (
     Whole(
         "manifest with a path twice",
         _manifest("path,label\n./1.png,cat\n" + TEN),
-        "Admitted: 10 of 11 images; 1 left out: 1 delivered twice",
+        "Admitted: 10 of 11 images; 1 left out: 1 named twice",
     ),
     Whole(
         "manifest of numbers in Parquet",

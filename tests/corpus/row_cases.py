@@ -38,7 +38,7 @@ ROWS = (
             " control.png": MISSING,
             "linked/secret.png": ("path-outside", "symbolic link"),
             "link.png": ("path-outside", "symbolic link"),
-            "manifest.csv": ("not-an-image", "no image format"),
+            "manifest.csv": ("row-repeated", "the same image and label as ./manifest.csv"),
             "./manifest.csv": ("not-an-image", "no image format"),
         }.items()
     ),

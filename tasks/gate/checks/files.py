@@ -3,6 +3,7 @@
 import pandas as pd
 
 from adapters.expectations import Between, NoneOf, OneOf
+from records.experience import Severity
 from tasks.gate.checks.base import Arriving, Columns, Family, Group, ImageCheck, always
 
 FAULT_OF = {
@@ -17,6 +18,7 @@ FAULT_OF = {
     "too-large": "file-too-large",
     "too-many-pixels": "file-too-large",
     "format": "format-unknown",
+    "repeated": "row-repeated",
 }
 """Problem, as ingestion calls it, to check. Those that begin with `label` are not listed; all others are unreadable."""
 
@@ -41,11 +43,17 @@ def _fault(problem: str) -> str:
 
 
 def _fault_check(
-    name: str, words: str, meaning: str, remedy: str, limits: tuple[str, ...] = (), group: Group = "file"
+    name: str,
+    words: str,
+    meaning: str,
+    remedy: str,
+    limits: tuple[str, ...] = (),
+    group: Group = "file",
+    severity: Severity = "refuse image",
 ) -> ImageCheck:
     expectation = NoneOf(column="fault", values=(name,))
     return ImageCheck(
-        name, group, "refuse image", meaning, remedy, limits, words=words, expectation=always(expectation), final=True
+        name, group, severity, meaning, remedy, limits, words=words, expectation=always(expectation), final=True
     )
 
 
@@ -107,6 +115,15 @@ FAULTS = (
         "A label becomes the name of a class, so it must be a plain name: not empty, no slash, no control character.",
         "Give the image a plain class name: in the folder's name, in the column `label`, or in the text beside it.",
         group="labels",
+    ),
+    _fault_check(
+        "row-repeated",
+        "named twice",
+        "A row that names the same file, or holds the same bytes, as another one with the same label says nothing new; "
+        "it is neither read nor stored.",
+        "Nothing needs to be done: the image stays once.",
+        group="identity",
+        severity="drop",
     ),
 )
 

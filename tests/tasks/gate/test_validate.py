@@ -114,6 +114,7 @@ FAULTS_TOLD = {
     "label-empty": "label-unusable",
     "label-slash": "label-unusable",
     "label-control": "label-unusable",
+    "repeated": "row-repeated",
 }
 CASES = {
     # table, earlier images, parameters, and all that is told: check to rows with their details
@@ -277,6 +278,15 @@ def test_each_problem_that_ingest_found_is_told_once():
     told = {c.row: (check.name, c.detail) for check in report.checks for c in check.complaints}
     assert told == {row: (FAULTS_TOLD[problem], f"fault {row}") for row, problem in problems.items()}
     assert experience.left_out == tuple(rows)
+
+
+def test_what_was_not_read_is_compared_with_nothing():
+    """It has no look, and its name stands for its pixels: also where a person wants it left out without blame."""
+    nothing = dict.fromkeys((0, 2), "")
+    table = table_of(problem={0: "repeated", 2: "missing"}, phash=nothing, image={2: image_id(0)})
+    _, report = asked(table, severity={"file-missing": "drop"})
+    assert report.summary == "Admitted: 18 of 20 images; 2 left out: 1 missing, 1 named twice."
+    assert report.faulty_rows() == ()
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())

@@ -40,7 +40,7 @@ def test_what_is_within_the_limits_is_listed(tmp_path):
         (["1.png,cat," + "x" * 900] * 2, "monday takes more than the 1,600 bytes of text that are allowed (ingest.max"),
         (
             ["1.png,cat,", "2.png,,", "../3,a,"],
-            "monday names more than the 2 images that may be missing in it (ingest.",
+            "monday has more than the 2 rows without an image of their own that are allowed (ingest.max_missing)",
         ),
     ],
 )
@@ -76,7 +76,7 @@ def test_columns_of_parquet_files_are_counted_before_they_are_looked_at(tmp_path
 
 def test_one_image_in_many_rows_of_a_parquet_file_is_refused(tmp_path):
     noise = np.random.default_rng(0).bytes(120_000)
-    table = pa.table({"image": [noise] * 3000, "label": ["a"] * 3000})
+    table = pa.table({"image": [noise] * 3000, "label": [f"class {number}" for number in range(3000)]})
     parquet.write_table(table, tmp_path / "many.parquet", compression="zstd")
     assert (tmp_path / "many.parquet").stat().st_size < 1_000_000
     assert "unpacks to 360,000,000 bytes of images" in refusal(tmp_path / "many.parquet", IngestParams().caps)
@@ -86,7 +86,7 @@ def test_one_image_in_many_rows_of_a_parquet_file_is_refused(tmp_path):
 
 def test_one_file_in_many_rows_of_a_manifest_or_under_many_names_is_refused(tmp_path):
     noise = np.random.default_rng(0).bytes(100_000)
-    source = manifest(tmp_path / "monday", *["1.bin,cat,"] * 20)
+    source = manifest(tmp_path / "monday", *(f"1.bin,class {number}," for number in range(20)))
     (source / "1.bin").write_bytes(noise)
     assert "unpacks to 2,000,000 bytes of images, and its files have 100,000" in refusal(source, IngestParams().caps)
     folder = tmp_path / "tuesday" / "cat"
@@ -101,7 +101,9 @@ def test_one_file_in_many_rows_of_a_manifest_or_under_many_names_is_refused(tmp_
 def test_one_empty_file_in_very_many_rows_is_refused(tmp_path):
     source = manifest(tmp_path / "monday", *["1.png,cat,"] * 20_000)
     (source / "1.png").touch()
-    assert "(ingest.max_expansion)" in refusal(source, IngestParams().caps)
+    assert "(ingest.max_missing), such as '1.png': the same image and label as 1.png." in refusal(
+        source, IngestParams().caps
+    )
 
 
 def test_a_parquet_file_of_long_text_in_few_bytes_is_refused(tmp_path):

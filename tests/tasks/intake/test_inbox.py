@@ -701,6 +701,12 @@ def test_columns_that_are_not_understood_keep_their_file(workspace, picture):
     assert kept(workspace, batch.id) == ["monday.parquet"]
 
 
+def test_a_file_of_which_rows_repeat_others_goes(workspace, picture):
+    write_table(workspace.inbox / "monday.parquet", [picture(1), picture(2), picture(1)])
+    batch = inbox.take(workspace, workspace.inbox / "monday.parquet", DAY, PARAMS).batch
+    assert (batch.images, kept(workspace, batch.id), is_empty(workspace)) == (3, [], True)
+
+
 @pytest.mark.parametrize("kind", ["dangling link", "folder"])
 def test_nothing_is_written_into_the_inbox(workspace, deliver, tmp_path, kind):
     delivery = deliver(workspace.inbox / "monday", {"bar": 1})

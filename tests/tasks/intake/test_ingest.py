@@ -742,3 +742,23 @@ def test_batches_of_one_day_come_in_the_order_of_their_arrival(tmp_path, take):
     assert [batch.number for batch in (*sent, later)] == [0, 1, 2, 3, 4, 5, 0]
     assert list_batches(take.batches) == tuple(batch.id for batch in (*sent, later))
     assert sorted(batch.id for batch in sent) != [batch.id for batch in sent], "which their names do not tell"
+
+
+def test_a_file_that_many_rows_name_is_read_and_kept_once_for_each_label(tmp_path, taken, picture):
+    lines = ["1.png,cat", "./1.png,cat", "1.png,dog", "a//../1.png,cat", "2.png,cat", "1.png,cat"]
+    source = tmp_path / "monday"
+    (source / "a").mkdir(parents=True)
+    for number in (1, 2):
+        (source / f"{number}.png").write_bytes(picture(number))
+    (source / "manifest.csv").write_text("\n".join(["path,label", *sorted(lines)]))
+    told = taken(source)
+    (source / "manifest.csv").write_text("\n".join(["path,label", *reversed(lines)]))
+    assert taken(source).known, "the order of the rows changes nothing"
+    assert told.told("path", "label", "problem", "encoded", "detail") == [
+        ("./1.png", "cat", "", picture(1), ""),
+        ("1.png", "cat", "repeated", None, "the same image and label as ./1.png"),
+        ("1.png", "cat", "repeated", None, "the same image and label as ./1.png"),
+        ("1.png", "dog", "", picture(1), ""),
+        ("2.png", "cat", "", picture(2), ""),
+        ("a//../1.png", "cat", "outside", None, "the path leads out of the manifest's folder"),
+    ]

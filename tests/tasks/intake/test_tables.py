@@ -1,6 +1,7 @@
 """Parquet files with the images in them, from the delivery to the rows of the batch."""
 
 import json
+import random
 import threading
 
 import pyarrow as pa
@@ -262,3 +263,33 @@ def test_more_than_there_is_memory_for_is_told(tmp_path, monkeypatch):
     monkeypatch.setattr("tasks.intake.deliveries._read", fail)
     with pytest.raises(UnreadableBatch, match=r"monday takes more memory than there is\. Make several deliveries"):
         read_delivery(tmp_path / "monday")
+
+
+def test_bytes_that_many_rows_hold_are_read_and_kept_once_for_each_label(tmp_path, taken, picture):
+    contents = [picture(1), picture(2), picture(1), picture(1), None, None]
+    labels = ["cat", "cat", "cat", "dog", "cat", "cat"]
+    folder = write_table(tmp_path / "monday" / "a.parquet", {"image": images(*contents), "label": labels}).parent
+    write_table(folder / "b.parquet", {"image": images(picture(2)), "label": ["cat"]})
+    assert taken(folder).told("path", "problem", "encoded", "detail") == [
+        ("a.parquet#000000", "", picture(1), ""),
+        ("a.parquet#000001", "", picture(2), ""),
+        ("a.parquet#000002", "repeated", None, "the same image and label as a.parquet#000000"),
+        ("a.parquet#000003", "", picture(1), ""),
+        ("a.parquet#000004", "missing", None, "the row holds no bytes of an image"),
+        ("a.parquet#000005", "missing", None, "the row holds no bytes of an image"),
+        ("b.parquet#000000", "repeated", None, "the same image and label as a.parquet#000001"),
+    ]
+
+
+@pytest.mark.parametrize("struct", [True, False])
+@pytest.mark.parametrize("kind", [pa.binary(), pa.large_binary()])
+def test_one_image_in_very_many_rows_takes_its_bytes_once(tmp_path, taken, struct, kind):
+    noise = random.Random(0).randbytes(100_000)
+    cells = pa.DictionaryArray.from_arrays(pa.array([0] * 3000, pa.int32()), pa.array([noise], kind))
+    column = pa.StructArray.from_arrays([cells], ["bytes"]) if struct else cells
+    file = write_table(tmp_path / "monday.parquet", {"image": column, "label": ["cat"] * 3000})
+    # Also an image column that Arrow calls a dictionary is one.
+    assert file.stat().st_size < 150_000
+    told = taken(file)
+    assert [row["problem"] for row in told.rows] == ["not-an-image"] + ["repeated"] * 2999
+    assert sum(shard.bytes for shard in told.batch.shards) < 250_000
