@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from records.errors import UnreadableBatch
 from tasks.intake.allowance import USUAL, Tally
-from tasks.intake.texts import is_plain, open_dictionaries, texts
+from tasks.intake.texts import is_plain, labels, open_dictionaries, texts
 
 REQUIRED = ("path", "label")
 ROWS_AT_ONCE = 65_536
@@ -127,7 +127,7 @@ def _parquet_lines(content: IO[bytes], file: Path) -> Iterator[tuple[str, ...]]:
             yield tuple(table.schema_arrow.names)
             for part in table.iter_batches(ROWS_AT_ONCE):
                 columns = zip(part.columns, part.schema.names, strict=True)
-                values = [texts(column, name, str(file)) for column, name in columns]
+                values = [(labels if name == "label" else texts)(column, name, str(file)) for column, name in columns]
                 yield from (tuple(value or "" for value in row) for row in zip(*values, strict=True))
     except UnicodeDecodeError as error:
         raise _not_utf8(file, error) from None

@@ -4,13 +4,13 @@
     0002.jpg   0002.json   an image, and an object with `label` and whatever else is known of the image
 
 The label is the first that there is: the text in `.cls`, in `.label.txt`, `label` in `.json`, the text in `.txt`. A
-whole number becomes a name if the delivery has a `classes.txt`, a name a line, the first for 0. Other strings, numbers
-and booleans in `.json` become columns. Members that WebDataset keeps for itself (`__name__`) and hidden ones (`.name`)
-are not seen. Unlike there, the members of a sample need not follow each other, within one tar.
+whole number becomes a name if the delivery has a `classes.txt`, a name a line, the first for 0. In `.json` 3.0 is 3;
+fractions, NaN, true and false name no class. Other strings, numbers and booleans there become columns. Members that
+WebDataset keeps for itself (`__name__`) and hidden ones (`.name`) are not seen. Unlike there, the members of a sample
+need not follow each other, within one tar.
 """
 
 import json
-import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -211,9 +211,9 @@ def _label_of(known: Mapping[str, Any]) -> str | None:
         return None
     if not _is_scalar(label):
         raise _BadText("label in its .json is neither text nor a number")
-    if isinstance(label, bool) or (isinstance(label, float) and not math.isfinite(label)):
+    if isinstance(label, bool) or (isinstance(label, float) and not label.is_integer()):
         raise _BadText(f"label in its .json is {json.dumps(label)}, which names no class; write a name in quotes")
-    return _text(label).strip()
+    return _text(int(label) if isinstance(label, float) else label).strip()
 
 
 def _is_scalar(value: object) -> bool:

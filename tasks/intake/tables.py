@@ -4,7 +4,8 @@ The image column is a struct of `bytes` and `path`, or plain binary; the label i
 in the schema's metadata (`huggingface`, JSON: info.features.<column>.names). The layout is described on
 huggingface.co/docs/hub/datasets-image ("Parquet format"), the metadata in `datasets/arrow_writer.py`.
 
-If several columns could hold the image, it is the one named `image`. The label is the first of `LABELS` that is there.
+If several columns could hold the image, it is the one named `image`. The label is the first of `LABELS` that is there:
+text, whole numbers, or such with a fraction of zero; what else it could be (yes and no, dates) names no class.
 Other text, numbers, dates and booleans become columns, numbers by their names, and `path` becomes the column
 `<image column>.path`; lists, structs and other binary columns are left out, and the file is kept for their sake.
 
@@ -28,7 +29,7 @@ from models.codecs import BadImage
 from records.errors import UnreadableBatch
 from tasks.intake.allowance import Tally
 from tasks.intake.samples import named
-from tasks.intake.texts import is_bytes, is_plain, open_dictionaries, texts
+from tasks.intake.texts import is_bytes, is_plain, labels, open_dictionaries, texts
 
 LABELS = ("label", "labels", "class", "category", "fine_label", "target")
 READ_BYTES = 8 * 2**20
@@ -155,10 +156,10 @@ def _pictures(table: parquet.ParquetFile, group: int, layout: Layout, shown: str
     row = 0
     for part in table.iter_batches(rows, row_groups=[group], columns=columns):
         images = _images(part, layout.image)
-        labels = texts(_leaf(part, layout.label), layout.label, shown)
+        told = labels(_leaf(part, layout.label), layout.label, shown)
         values_of = {name: texts(_leaf(part, name), name, shown) for name in layout.columns}
         further = [_named_texts(values, layout.names.get(name, ())) for name, values in values_of.items()]
-        for number, (image, label) in enumerate(zip(images, labels, strict=True)):
+        for number, (image, label) in enumerate(zip(images, told, strict=True)):
             values = tuple(column[number] for column in further)
             cell = Cell(group, row, layout.image)
             yield _picture(image, label, layout.names.get(layout.label, ()), cell, values)

@@ -4,6 +4,7 @@ A kilobyte of Parquet can hold a value of many megabytes, once, and name it in a
 as Arrow dictionaries, in which each value stands once; lengths are checked there; and rows share one text.
 """
 
+import math
 from collections.abc import Sequence
 from typing import IO
 
@@ -15,6 +16,8 @@ from records.errors import UnreadableBatch
 
 LONGEST_VALUE = 64 * 2**10
 """Bytes of a label, a path or the value of a further column."""
+LARGEST_NUMBER = 2**53
+"""A number with a fraction part, if only of zeros, that is larger may have been another one."""
 
 
 def long_columns(schema: pa.Schema) -> list[str]:
@@ -50,6 +53,31 @@ def texts(column: pa.Array, name: str, shown: str) -> Sequence[str | None]:
                 "are allowed. Shorten it or leave the column out."
             )
     return [None if value is None else str(value) for value in column.to_pylist()]
+
+
+def labels(column: pa.Array, name: str, shown: str) -> Sequence[str | None]:
+    """The values of a column of labels as text. 3.0 means 3 and NaN means nothing: so other programs write a column of
+    whole numbers in which one is missing. Raises `UnreadableBatch` for what names no class."""
+    kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+    if pa.types.is_floating(kind):
+        return [_whole_number(value, name, shown) for value in column.to_pylist()]
+    if not (_is_text(kind) or pa.types.is_integer(kind) or pa.types.is_null(kind)):
+        raise UnreadableBatch(
+            f"Column '{name}' of {shown} holds {kind} values; a label is a name or a whole number. Write the names of "
+            "the classes."
+        )
+    return texts(column, name, shown)
+
+
+def _whole_number(value: float | None, name: str, shown: str) -> str | None:
+    if value is None or math.isnan(value):
+        return None
+    if not value.is_integer() or abs(value) > LARGEST_NUMBER:
+        raise UnreadableBatch(
+            f"Column '{name}' of {shown} holds {value:g}; a label is a name or a whole number. Write the names of the "
+            "classes."
+        )
+    return str(int(value))
 
 
 def is_bytes(kind: pa.DataType) -> bool:

@@ -166,12 +166,17 @@ def test_what_is_wrong_with_a_sample_is_a_row_that_says_so(tmp_path, taken, pict
     assert not (tmp_path / "up.png").exists()
 
 
-@pytest.mark.parametrize("label", ["NaN", "Infinity", "-Infinity", "true", "false"])
+@pytest.mark.parametrize("label", ["NaN", "Infinity", "-Infinity", "true", "false", "0.5"])
 def test_what_names_no_class_in_json_is_no_label(tmp_path, taken, picture, label):
     told = taken(write_tar(tmp_path / "m.tar", {"1.png": picture(1), "1.json": f'{{"label": {label}}}'}))
     ((name, problem, detail),) = told.told("label", "problem", "detail")
     assert (name, problem) == ("", "label-unreadable")
     assert detail.startswith(f"label in its .json is {label}, which names no class")
+
+
+def test_a_whole_number_in_json_may_have_a_fraction_of_zero(tmp_path, taken, picture):
+    told = taken(write_tar(tmp_path / "m.tar", {"1.png": picture(1), "1.json": '{"label": 3.0}'}))
+    assert told.told("label", "problem") == [("3", "")]
 
 
 def test_what_json_may_hold_can_be_stored(tmp_path, taken, picture):

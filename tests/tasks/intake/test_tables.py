@@ -3,6 +3,7 @@
 import json
 import random
 import threading
+from datetime import date
 
 import pyarrow as pa
 import pyarrow.parquet as parquet
@@ -122,6 +123,27 @@ def test_numbers_without_names_are_labels_as_they_are(tmp_path, taken, picture, 
     assert taken(write_table(tmp_path / "m.parquet", columns, metadata)).told("label", "problem") == [("7", "")]
 
 
+@pytest.mark.parametrize("kind", [pa.float64(), pa.float32(), pa.int8(), pa.dictionary(pa.int8(), pa.string())])
+def test_whole_numbers_with_a_fraction_of_zero_are_the_same_labels(tmp_path, taken, picture, kind):
+    """So pandas writes a column of whole numbers in which one is missing."""
+    values = [1, None, 0] if not pa.types.is_dictionary(kind) else ["1", None, "0"]
+    labels = pa.array(values).cast(kind)
+    columns, metadata = (
+        {"image": images(picture(1), picture(2), picture(3)), "label": labels},
+        features(label=["a", "b"]),
+    )
+    told = taken(write_table(tmp_path / "m.parquet", columns, metadata))
+    assert told.told("label", "problem") == [("b", ""), ("", "label-missing"), ("a", "")]
+    write_table(tmp_path / "n" / "manifest.parquet", {"path": ["1", "2", "3"], "label": labels})
+    told = taken(tmp_path / "n", where="other")
+    assert told.told("label") == [("1",), ("",), ("0",)]
+
+
+def test_not_a_number_is_no_label(tmp_path, taken, picture):
+    told = taken(write_table(tmp_path / "m.parquet", {"image": images(picture(1)), "label": [float("nan")]}))
+    assert told.told("label", "problem") == [("", "label-missing")]
+
+
 def test_large_cells_are_not_read(tmp_path, taken, picture):
     columns = {"image": images(picture(1), bytes(5000), picture(2)), "label": ["a", "a", "b"]}
     told = taken(write_table(tmp_path / "m.parquet", columns), max_bytes=4000)
@@ -189,10 +211,26 @@ def not_utf8():
         ({"image": images(), "label": pa.array([], pa.string())}, r"its files have no rows"),
         ({"image": images(b"1"), "label": not_utf8()}, r"holds text that is not in UTF-8"),
         ({"label": ["a"]}, r"has no column of images; it has: label"),
+        (
+            {"image": images(b"1"), "label": [True]},
+            r"Column 'label' of .* holds bool values; a label is a name or a wh",
+        ),
+        (
+            {"image": images(b"1"), "label": [0.5]},
+            r"Column 'label' of .* holds 0.5; a label is a name or a whole number",
+        ),
+        ({"image": images(b"1"), "label": [float("inf")]}, r"Column 'label' of .* holds inf; a label is"),
+        ({"image": images(b"1"), "label": [1e300]}, r"Column 'label' of .* holds 1e\+300; a label is"),
+        (
+            {"image": images(b"1"), "label": [date(2026, 1, 5)]},
+            r"Column 'label' of .* holds date32.day. values; a label",
+        ),
+        ({"path": ["1.png"], "label": [True]}, r"Column 'label' of .* holds bool values; a label is a name"),
+        ({"path": ["1.png"], "label": [0.5]}, r"Column 'label' of .* holds 0.5; a label is a name"),
     ],
 )
 def test_a_table_that_cannot_be_taken_is_one_sentence(tmp_path, taken, columns, sentence):
-    write_table(tmp_path / "delivery" / "a.parquet", columns)
+    write_table(tmp_path / "delivery" / ("manifest.parquet" if "path" in columns else "a.parquet"), columns)
     with pytest.raises(UnreadableBatch, match=sentence) as error:
         taken(tmp_path / "delivery")
     assert "delivery" in str(error.value)
