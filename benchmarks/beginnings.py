@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.verdict_play import Answers, Counts, anew, answered_by_luck, attempts, changes, decide, flips
+from benchmarks.verdict_play import Answers, Counts, anew, answered_by_luck, attempts, changes, decide, flips, spent
 from models.gates.paired_score import PairedScore
 from models.statistics import share_of_error
 from tasks.intake.ingest import IngestParams
@@ -77,9 +77,7 @@ def accepted_at(start: Start, harmless: Harmless, nights: int = NIGHTS) -> NDArr
 def let_through(start: Start, drop: float, nights: int = NIGHTS) -> list[float]:
     """Accepted at the first comparison, and at least once in so many, with the churn at which that is most often."""
     told = [
-        attempts(
-            np.random.default_rng(0), drop, start.batches, start.tests, nights, LINEAGES, spent=True, churn=churn
-        ).mean(0)
+        attempts(np.random.default_rng(0), drop, start.batches, start.tests, nights, LINEAGES, spent, churn).mean(0)
         for churn in CHURN
     ]
     return [max(float(one[night]) for one in told) for night in (0, nights - 1)]

@@ -110,6 +110,11 @@ def clustered(
     return counts
 
 
+def spent(attempt: int) -> float:
+    """The error that the gate lets an attempt on the same data spend."""
+    return 0.05 * share_of_error(attempt)
+
+
 def attempts(
     rng: np.random.Generator,
     drop: float,
@@ -117,18 +122,17 @@ def attempts(
     images: int,
     nights: int,
     lineages: int,
-    spent: bool,
+    level_of: Callable[[int], float],
     churn: float = 0.02,
 ) -> Answers:
     """[lineages, nights]: whether any candidate until then was accepted; each night another tries on the same images.
 
-    With `spent` the error is shared by all attempts, as the gate does it; else each night has all of it.
+    `level_of` gives the error that an attempt may spend.
     """  # fmt: skip
     found = []
     for attempt in range(1, nights + 1):
         lost, gained = flips(rng, [drop] * past, churn, images, lineages)
-        level = 0.05 * (share_of_error(attempt) if spent else 1)
-        found.append(decide(lost, gained, images, SHIPPED, level).accepted)
+        found.append(decide(lost, gained, images, SHIPPED, level_of(attempt)).accepted)
     return np.maximum.accumulate(np.array(found), axis=0).T
 
 

@@ -118,14 +118,14 @@ def test_a_harmless_update_is_accepted(past):
 @pytest.mark.parametrize(("past", "images"), [(1, 70), (1, 200), (5, 100), (10, 100)])
 def test_a_harmful_candidate_is_not_accepted_by_being_tried_often_enough(past, images):
     """Truly 6% where 5% are allowed, another candidate each of 30 nights, on the same test images."""
-    within = verdict.tried_again(past, images, 0.06, spent=True, lineages=NIGHTS)[-1]
+    within = verdict.tried_again(past, images, 0.06, lineages=NIGHTS)[-1]
     assert within <= 0.05
     if images > 70:  # there, one night in four is enough for a harmless one, and never the later ones
-        assert verdict.tried_again(past, images, 0.0, spent=True, lineages=NIGHTS)[-1] > 0.98
+        assert verdict.tried_again(past, images, 0.0, lineages=NIGHTS)[-1] > 0.98
 
 
 def test_each_night_anew_one_in_three_harmful_candidates_would_get_in():
-    assert verdict.tried_again(1, 70, 0.06, spent=False, lineages=NIGHTS)[-1] > 0.3
+    assert verdict.tried_again(1, 70, 0.06, verdict.ANEW, lineages=NIGHTS)[-1] > 0.3
 
 
 @pytest.mark.parametrize(
