@@ -39,10 +39,10 @@ ui: $(READY)  ## Prefect and MLflow over what the demo left behind, until Ctrl-C
 	$(BIN)/retain ui --workspace demo
 
 test: $(READY)  ## the tests, all but the slow ones, in some eight minutes
-	$(BIN)/pytest -n 2 --dist loadfile --durations 10 -m "not slow"
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder --durations 10 -m "not slow"
 
 test-all: $(READY)  ## every test, the slow ones too
-	$(BIN)/pytest -n 2 --dist loadfile --durations 25
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder --durations 25
 
 fuzz: $(READY)  ## damaged image files through the decoder, a minute; SEED=7 for others
 	$(BIN)/python -m tests.corpus.fuzz --seconds $(FUZZ_SECONDS) --seed $(SEED)

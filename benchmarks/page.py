@@ -78,20 +78,28 @@ takes the SHA-256 of its bytes, with as many processes. *Ingest* does that, too,
 SHA-256 of the pixels, looks at the grey levels, and writes the shards through to the disk; *validate* is the data gate.
 Rates are images a second, medians of runs in turn; *share* is the median of the rate of ingestion as part of the bare
 one's next to it. *Memory* is the peak of all processes together, libraries included.
+
+These figures are older than the limits for what strangers send, which list a delivery in a process of its own
+([0012](decisions/0012-limits-for-what-strangers-send.md)); what that costs was not measured on a quiet machine yet.
 """
 
 INGEST_HEAD = (
     "| | images | processes | bare /s | ingest /s | share | validate /s | together /s | memory MB |\n|" + " --- |" * 9
 )
 
-GROWTH = """## A hundred nights
+GROWTH = """## Many nights
 
 Made by `make bench-growth` from `benchmarks/growth.jsonl`: nights of 500 images of 16 x 16, one after the other in one
 process, ingestion to registration, with as short a training as there is; what is left is what a night costs beside
 learning. A row is a span of nights. *CPU* is the processor time of the average night with all that it starts, *server*
 that of Prefect's; *wall* is the median night, on a machine that does other work as well. *Memory* is that of both after
 the span. The last columns say by how many KB a store grew in each of its nights; *data* are images in batches and
-DVC's cache, *models* are MLflow's files, *all* is the workspace.
+DVC's cache, *models* are MLflow's files, *prefect* is its folder with its database, *all* is the workspace.
+
+A night gets dearer by the lists of names and by the answers on a past that is longer by a batch, until
+`evaluate.images` and MLflow's 60 experiences are reached. Nights of one hour are all young: in use, Prefect's events
+(most of its database) go after a week, and its nights after a year
+([0015](decisions/0015-what-grows.md)).
 """
 
 GROWTH_STORES = ("data", "git", "mlflow.db", "models", "prefect.db", "prefect", "all")
@@ -154,9 +162,14 @@ def _growth(lines: Sequence[Line]) -> str:
     ran = next(line for line in lines if line["system"] == "machine")
     spans = [line for line in lines if line["system"] == "growth"]
     where = f"Measured {ran['day']} on {ran['cores']} cores ({ran['processor']}), Python {ran['python']}."
-    steps = [f"{name} {spans[0]['steps'][name]:.1f} and {taken:.1f}" for name, taken in spans[-1]["steps"].items()]
-    told = "- **Wall seconds by step**, median of the first span and of the last: " + ", ".join(steps) + "."
+    shares = [_shares(line["steps"]) for line in (spans[0], spans[-1])]
+    steps = [f"{name} {share:.0%} and {shares[1][name]:.0%}" for name, share in shares[0].items()]
+    told = "- **Share of each step** in a night of the first and of the last span: " + ", ".join(steps) + "."
     return "\n".join([GROWTH, where, "", GROWTH_HEAD, *map(growth_row, spans), "", told, ""])
+
+
+def _shares(steps: dict[str, float]) -> dict[str, float]:
+    return {name: seconds / sum(steps.values()) for name, seconds in steps.items()}
 
 
 def _ingestion(lines: Sequence[Line]) -> str:

@@ -270,6 +270,7 @@ def test_after_a_night_dvc_has_nothing_to_do(copied, shell):
     assert shell(copied.root, "git", "status", "--porcelain") == ""
 
 
+@pytest.mark.slow
 def test_dvc_learns_a_night_again_with_the_same_weights_and_the_same_verdict(copied, shell):
     before = digests(copied.night)
     shutil.rmtree(copied.night)

@@ -702,9 +702,9 @@ def test_a_file_that_ends_the_process_that_lists_it_is_no_batch_and_the_next_del
 
 
 def test_a_list_that_takes_too_much_is_no_batch(tmp_path, monkeypatch):
-    lines = "".join(f"{n}.png,cat\n" for n in range(400_000))
+    lines = "".join(f"{n}.png,cat\n" for n in range(100_000))
     (tmp_path / "manifest.csv").write_text("path,label\n" + lines)
-    monkeypatch.setattr("tasks.intake.ingest.LISTING_MEMORY", 2**27)
+    monkeypatch.setattr("tasks.intake.ingest.LISTING_MEMORY", 2**25)
     with pytest.raises(UnreadableBatch, match="more memory than"):
         ingest(tmp_path / "batches", tmp_path / "staging", tmp_path, DAY, PARAMS, workers=1)
 
