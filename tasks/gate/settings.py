@@ -51,6 +51,8 @@ class ValidateParams(Record):
     waits in quarantine; or their images are refused. While it knows none, all are learned."""
     min_train_new_class: int = Field(default=1, ge=0)
     """Fewest different images for training with which a class may begin; the images of a class with fewer wait."""
+    max_scarce_classes: int = Field(default=200, ge=0)
+    """Most new classes of a batch that may have fewer than `min_train_per_class` for training; with more it waits."""
     min_train_per_class: int = Field(default=5, ge=0)
     """Fewest images for training that a class should have; fewer are reported."""
     min_test_per_class: int = Field(default=5, ge=0)

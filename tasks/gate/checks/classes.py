@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import pandas as pd
 
 from adapters.expectations import OneOf
-from tasks.gate.checks.base import FINE, Arriving, Columns, Family, ImageCheck, always
+from tasks.gate.checks.base import FINE, Arriving, BatchCheck, Columns, Family, ImageCheck, Left, Measured, always
 from tasks.gate.checks.labels import spelling
 from tasks.gate.lookalikes import described, foreign, shape, unseen
 
@@ -67,6 +67,16 @@ def _scarce(images: pd.DataFrame, least: int) -> dict[str, str]:
     }
 
 
+def _many_scarce(left: Left) -> Measured | None:
+    """How many new classes have hardly anything to learn from."""
+    params, named = left.arriving.params, left.arriving.named
+    different = left.learned.drop_duplicates("image")
+    train = different["split"].eq("train").groupby(different["label"]).sum()
+    few = train[(train < params.min_train_per_class) & ~train.index.isin(named)]
+    note = f"{len(few):,} new classes with fewer than {params.min_train_per_class} training images each"
+    return Measured(len(few), f"{note}, at most {params.max_scarce_classes} allowed", len(few))
+
+
 CLASSES = Family(
     (
         ImageCheck(
@@ -101,6 +111,18 @@ CLASSES = Family(
             words="of a new class with too few images",
             expectation=always(OneOf(column="scarce", values=FINE)),
             detail="{scarce}",
+        ),
+        BatchCheck(
+            "classes-scarce",
+            "labels",
+            "refuse batch",
+            "At most {max_scarce_classes} new classes may have fewer than {min_train_per_class} training images each: "
+            "so many are not learned from so little, and the night is refused again and again.",
+            "Look whether the labels are classes, not names of files or numbers of objects; send more images of each, "
+            "or raise params.validate.max_scarce_classes.",
+            ("max_scarce_classes", "min_train_per_class"),
+            measure=_many_scarce,
+            most=lambda params: params.max_scarce_classes,
         ),
     ),
     columns,

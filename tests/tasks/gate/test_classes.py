@@ -67,6 +67,23 @@ def test_thousands_of_classes_of_one_image_wait_in_quarantine():
     assert "lower params.validate.min_train_new_class" in found_by(report, "class-scarce").remedy
 
 
+@pytest.mark.parametrize(
+    ("classes", "each", "admitted"), [(2000, 2, False), (201, 5, False), (200, 5, True), (201, 8, True)]
+)
+def test_very_many_new_classes_with_hardly_any_images_wait_in_quarantine(classes, each, admitted):
+    """Labels that are names of files, say. The verdict refused them, and with them every later delivery."""
+    facts = labelled({f"c{number}": each for number in range(classes)}, split=("train", "test"))
+    report = report_of(facts, min_train_per_class=4)
+    assert report.admitted == admitted
+    if admitted:
+        return
+    words = f"{classes:,} new classes with fewer than 4 training images each, at most 200 allowed"
+    assert report.summary == f"Quarantined: {words}."
+    known = tuple(f"c{number}" for number in range(classes))
+    assert report_of(facts, known=known, min_train_per_class=4).admitted, "what is known may come in any number"
+    assert report_of(facts, accepted=("classes-scarce",), min_train_per_class=4).admitted
+
+
 def test_a_scarce_new_class_waits_and_the_others_are_learned():
     facts = labelled({"cat": 40, "dog": 40, "owl": 2}, split=("train", "test"))
     assert report_of(facts).faulty_rows() == ()
