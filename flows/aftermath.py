@@ -39,6 +39,9 @@ SETTLED = timedelta(minutes=1)
 """What a step tells Prefect has arrived so long after its night ended."""
 WORKERS_WORD = timedelta(seconds=10)
 """Within that time a worker has told Prefect how its night died."""
+RELEASED = timedelta(minutes=1)
+"""So long after its night died a worker has let go of it. Meanwhile it asks the flow for hooks, which takes as long as
+its imports; a worker that is given a night again which it still holds ends with an error."""
 ASKED, KILLED = timedelta(seconds=3), timedelta(seconds=8)
 """How long after a person cancels it a night that lives is asked to end, and killed."""
 HEARTBEATS, SILENCE = "Nights whose heartbeat stops have crashed", timedelta(minutes=5)
@@ -98,6 +101,7 @@ class Care:
         """
         self.place, self.client, self.worker = place, client, worker
         self._began = began
+        self._since = datetime.now(UTC)
         self._dead: dict[Path, float] = {}
         self._stopped: frozenset[Path] = frozenset()
         self._met: set[UUID] = set()
@@ -197,7 +201,9 @@ class Care:
             else:
                 told = f"Started again, {crashes} of {CHANCES}: it ended unexpectedly."
                 log.warning("%s: %s", run.name, told)
-                chance: State[Any] = AwaitingRetry(message=told, scheduled_time=datetime.now(UTC))
+                taken = max(state.timestamp for state in states if state.type.value in AT_WORK)
+                pause = RELEASED if taken > self._since else timedelta(0)
+                chance: State[Any] = AwaitingRetry(message=told, scheduled_time=datetime.now(UTC) + pause)
                 self.client.set_flow_run_state(run.id, chance, force=True)
                 # It keeps its file: a busy worker may say once more that it crashed, and take the chance back.
                 return

@@ -182,6 +182,19 @@ def test_a_night_that_died_before_it_held_a_file_is_started_again(server, place,
     assert (place.nights / run).exists()
 
 
+def test_a_night_is_given_again_to_a_worker_that_has_let_go_of_it(server, place, begin, monkeypatch):
+    """One that is given a night which it still holds ends with an error, and `retain ui` with it."""
+    monkeypatch.setattr(aftermath, "WORKERS_WORD", timedelta(0))
+    before = begin("Running", "Crashed")
+    care = Care(place, server.client, worker=True)
+    during = begin("Running", "Crashed")
+    began = datetime.now(UTC)
+    care.round()
+    first, second = (server.client.read_flow_run(run).state.state_details.scheduled_time for run in (before, during))
+    assert first - began < timedelta(seconds=30)
+    assert second - began >= aftermath.RELEASED
+
+
 def test_a_night_that_was_started_often_enough_is_told_once(server, place, begin, state, monkeypatch, caplog):
     monkeypatch.setattr(aftermath, "WORKERS_WORD", timedelta(0))
     monkeypatch.setattr(aftermath.log, "propagate", True)
