@@ -42,6 +42,8 @@ WORKERS_WORD = timedelta(seconds=10)
 RELEASED = timedelta(minutes=1)
 """So long after its night died a worker has let go of it. Meanwhile it asks the flow for hooks, which takes as long as
 its imports; a worker that is given a night again which it still holds ends with an error."""
+STARTING = timedelta(minutes=5)
+"""A night that is started again, whose file is there already, may take so long to import its libraries."""
 ASKED, KILLED = timedelta(seconds=3), timedelta(seconds=8)
 """How long after a person cancels it a night that lives is asked to end, and killed."""
 HEARTBEATS, SILENCE = "Nights whose heartbeat stops have crashed", timedelta(minutes=5)
@@ -103,6 +105,7 @@ class Care:
         self._began = began
         self._since = datetime.now(UTC)
         self._dead: dict[Path, float] = {}
+        self._ending = False
         self._stopped: frozenset[Path] = frozenset()
         self._met: set[UUID] = set()
 
@@ -150,7 +153,7 @@ class Care:
 
     def last_round(self) -> None:
         """The worker has ended, and the server is about to stop: what is told of the nights is told now."""
-        self.worker = False
+        self.worker, self._ending = False, True
         self.round()
 
     def _look_after(self, path: Path, run: "FlowRun") -> None:
@@ -161,12 +164,15 @@ class Care:
             self._dead.pop(path, None)
             if kind == "CANCELLING":
                 _insist(path, age, started_by_hand=run.deployment_id is None)
-        elif kind == "CANCELLING" or (kind in AT_WORK and self._has_been_dead(path)):
+        elif kind == "CANCELLING" or (kind in AT_WORK and not self._starts(kind, age) and self._has_been_dead(path)):
             self._bury(run)
         elif kind == "CRASHED" and (age > WORKERS_WORD or not self.worker):
             self._wake(path, run)
         elif kind not in (*AT_WORK, "CRASHED", "SCHEDULED"):
             path.unlink(missing_ok=True)
+
+    def _starts(self, kind: str, age: timedelta) -> bool:
+        return kind == "PENDING" and age < STARTING and not self._ending
 
     def _has_been_dead(self, path: Path) -> bool:
         """A worker that sees its night die says of what, and is not to be interrupted."""

@@ -182,6 +182,17 @@ def test_a_night_that_died_before_it_held_a_file_is_started_again(server, place,
     assert (place.nights / run).exists()
 
 
+def test_a_night_that_is_being_started_again_is_not_dead(server, place, begin, state, monkeypatch):
+    """Its file is there already, and nobody holds it until the libraries are imported."""
+    monkeypatch.setattr(aftermath, "WORKERS_WORD", timedelta(0))
+    run = begin("Running", "Crashed", "Pending")
+    care = Care(place, server.client, worker=True)
+    care.round(), Care(place, server.client, worker=False).round()
+    assert state(run) == "Pending"
+    care.last_round()
+    assert state(run) == "Crashed", "its worker has ended"
+
+
 def test_a_night_is_given_again_to_a_worker_that_has_let_go_of_it(server, place, begin, monkeypatch):
     """One that is given a night which it still holds ends with an error, and `retain ui` with it."""
     monkeypatch.setattr(aftermath, "WORKERS_WORD", timedelta(0))
