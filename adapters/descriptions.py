@@ -1,25 +1,73 @@
-"""What MLflow's pages say in words of a model and of its versions, in markdown."""
+"""What MLflow's pages say in words of a model, of its versions and of a night, in markdown.
+
+The part that retain writes comes first; what a person wrote below a rule stays.
+"""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
-from records.runs import Rollback
+from records.batch import called, titles
+from records.runs import NightFacts, Rollback, RunFacts, VersionFacts
+from records.scores import ScoreMatrix, ScoreRow
+from records.verdict import Finding, Verdict
 
 RULE = "\n\n---\n\n"
-"""Below it stands what a person wrote, and stays."""
+"""Below it stands what a person wrote."""
 NOT_MARKDOWN = str.maketrans({c: f"\\{c}" for c in "\\`*_{}[]<>()#+!|~"})
 SHOWN = 5
-"""Rollbacks that are named."""
+"""Things of a kind that are named."""
 LENGTH = 4500
 """Characters of ours: MLflow's databases keep 5,000."""
+WAS_LEFT = "**Rolled back.**"
 
 
-def of_model(champion: int, rollbacks: Sequence[Rollback]) -> str:
-    """Which version is the champion, and which rollbacks there were, newest first."""
-    told = [f"**v{champion} is the champion**; the alias `champion` names it. Kept by retain."]
-    if rollbacks:
-        told += ["", "Rollbacks:", "", *(f"- {plain(rollback.sentence())}" for rollback in rollbacks[:SHOWN])]
-    return "\n".join(told)[:LENGTH]
+def of_model(
+    versions: Sequence[VersionFacts], champion: int, line: Collection[int], rollbacks: Sequence[Rollback]
+) -> str:
+    """Which version is the champion and why, how it came to be, and what is not in its line although it was once."""
+    by_number = {version.number: version for version in versions}
+    told = [f"**v{champion} is the champion**{_scored(by_number.get(champion))}. The alias `champion` names it."]
+    if champion in by_number:
+        told += ["", f"Why: {_why(by_number[champion].run)}"]
+    if rollbacks and rollbacks[0].to in (0, champion):
+        told += ["", f"It is the champion because a person wished so: {plain(rollbacks[0].sentence())}."]
+    left = sorted((v for v in versions if v.rolled_back and v.number not in line), key=lambda v: -v.number)
+    if left:
+        told += ["", "Not in its line:", "", *(_left(v, by_number.get(champion)) for v in left[:SHOWN])]
+    told += ["", "| version | day | learned | average | |", "| --- | --- | --- | --- | --- |"]
+    recent = sorted((by_number[number] for number in line), key=lambda v: -v.number)[: 2 * SHOWN]
+    return _cut([*told, *map(_row, recent)])
+
+
+def of_version(night: str, facts: RunFacts) -> str:
+    """Of a version, which the description of its night says all of, but who let it in."""
+    if not facts.approved_by:
+        return night
+    note = f": {plain(facts.approval_note)}" if facts.approval_note else ""
+    return _cut([f"**Approved by {plain(facts.approved_by)}**{note}", "", night])
+
+
+def with_rollback(before: str, left: Rollback | None) -> str:
+    """A version's description, beginning with the rollback that it was left by, if it was."""
+    told = before.partition("\n\n")[2] if before.startswith(WAS_LEFT) else before
+    return f"{WAS_LEFT} The model was {plain(left.sentence())}.\n\n{told}"[:4999] if left else told
+
+
+def of_night(facts: NightFacts, matrix: ScoreMatrix, verdict: Verdict) -> str:
+    """Why the candidate was accepted or not, what it learned, and what it lost."""
+    shown = titles({e: facts.deliveries.get(e, e) for e in matrix.experiences})
+    new = [plain(called(shown[batch], {})) for batch in facts.batches]
+    classes = f", new classes {_some([plain(name) for name in facts.new_classes])}" if facts.new_classes else ""
+    strategy = facts.params.get("update.strategy.name")
+    told = [
+        plain(called(verdict.reason, facts.deliveries), 1200),
+        "",
+        f"Learned **{_some(new)}**: {facts.images:,} new images{classes}; "
+        f"{f'on top of v{facts.parent}' if facts.parent else 'the first version'}"
+        f"{f', by `{strategy}`' if strategy else ''}.",
+        "",
+    ]
+    return _cut([*told, *_scores(matrix, facts.parent, shown), "", *_answers(verdict, shown)])
 
 
 def beside_theirs(ours: str, before: str) -> str:
@@ -29,6 +77,104 @@ def beside_theirs(ours: str, before: str) -> str:
     return f"{ours}{RULE}{theirs}" if theirs else ours
 
 
-def plain(text: str) -> str:
+def plain(text: str, most: int = 400) -> str:
     """Text on one line, without markdown: what people and senders wrote means nothing here."""
-    return " ".join(text.split())[:400].translate(NOT_MARKDOWN)
+    words = " ".join(text.split())
+    return (words if len(words) <= most else f"{words[:most]}…").translate(NOT_MARKDOWN)
+
+
+def _scores(matrix: ScoreMatrix, parent: int, shown: dict[str, str]) -> list[str]:
+    """Right answers on what is new and on what was learned before, beside the parent's."""
+    before = next((row for row in matrix.rows[:-1] if row.version == f"v{parent}"), None)
+    rows = [(f"all {len(matrix.experiences)} deliveries, on average", matrix.experiences)]
+    if matrix.past:
+        rows += [(f"the {len(matrix.past)} learned before", matrix.past)]
+    rows += [(f"new: {plain(called(shown[e], {}))}", (e,)) for e in matrix.new[:SHOWN]]
+    told = [f"| right answers | {f'v{parent}' if before else ''} | now |", "| --- | --- | --- |"]
+    return told + [f"| {what} | {_mean(before, of)} | {_mean(matrix.candidate, of)} |" for what, of in rows]
+
+
+def _mean(row: ScoreRow | None, of: Sequence[str]) -> str:
+    if row is None or not of or any(e not in row.scores for e in of):
+        return "–"
+    return _percent(sum(row.scores[e].overall for e in of) / len(of))
+
+
+ASKED = {"forgotten": "forgotten", "taken": "taken by new classes", "learned": "learned"}
+
+
+def _answers(verdict: Verdict, shown: dict[str, str]) -> list[str]:
+    """What the gate asked, of the mean, of what is new, and of all that did not pass."""
+    asked = [f for f in verdict.findings if f.subject == "mean" or f.question == "learned" or f.decision != "accept"]
+    if not asked:
+        return []
+    told = ["| the gate asked | measured | certainly between | limit |", "| --- | --- | --- | --- |"]
+    return told + [f"| {_question(f, shown)} | {_measured(f)} |" for f in asked[: 2 * SHOWN]]
+
+
+def _question(f: Finding, shown: dict[str, str]) -> str:
+    of = "on average" if f.subject == "mean" else plain(called(shown.get(f.subject, f.subject), {}))
+    return f"{ASKED[f.question]}, {of}"
+
+
+def _measured(f: Finding) -> str:
+    least = "at least" if f.question == "learned" else "at most"
+    bounds = f"{_percent(max(f.lower, 0))} and {_percent(f.upper)}"
+    return f"{_percent(max(f.estimate, 0))} | {bounds} | {least} {_percent(f.limit)}"
+
+
+def _scored(version: VersionFacts | None) -> str:
+    if version is None or "average" not in version.run.metrics:
+        return ""
+    number = version.run.metrics.get("experiences")
+    over = f" over {number:.0f} {'delivery' if number == 1 else 'deliveries'}" if number else ""
+    return f", {_percent(version.run.metrics['average'])} right on average{over}"
+
+
+def _row(version: VersionFacts) -> str:
+    average = _percent(version.run.metrics.get("average"))
+    return f"| v{version.number} | {_day(version.run)} | {_learned(version.run)} | {average} | {_word(version.run)} |"
+
+
+def _left(version: VersionFacts, champion: VersionFacts | None) -> str:
+    mine, its = (v.run.metrics.get("average", 0.0) if v else 0.0 for v in (version, champion))
+    higher = f", a higher score than v{champion.number}'s" if champion and mine > its else ""
+    why = f": {plain(version.run.left.sentence())}" if version.run.left else ""
+    return f"- v{version.number}{_scored(version)}{higher}{why}"
+
+
+def _why(run: RunFacts) -> str:
+    names = dict(zip(run.batches, run.deliveries, strict=False))
+    reason = plain(called(run.reason, names), 1200)
+    return f"approved by {plain(run.approved_by)}, though the gate said: {reason}" if run.approved_by else reason
+
+
+def _day(run: RunFacts) -> str:
+    return str(run.day or run.ended.date())
+
+
+def _learned(run: RunFacts) -> str:
+    return plain(_some(run.deliveries or [called(batch, {}) for batch in run.batches]))
+
+
+def _word(run: RunFacts) -> str:
+    return f"approved by {plain(run.approved_by)}" if run.approved_by else "accepted"
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more
+
+
+def _percent(share: float | None) -> str:
+    return "–" if share is None else f"{round(100 * share, 1) + 0:.1f}%"
+
+
+def _cut(lines: Sequence[str]) -> str:
+    """As many whole lines as MLflow's databases have room for."""
+    told = ""
+    for line in lines:
+        if len(told) + len(line) >= LENGTH:
+            break
+        told += f"{line}\n"
+    return told.rstrip("\n")

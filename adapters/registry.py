@@ -11,7 +11,7 @@ for ever as a tag of the model.
 """
 
 import tempfile
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,6 +35,8 @@ FINISHED = "attributes.status = 'FINISHED'"
 AT_ONCE = 1000
 ROLLBACK = "rollback."
 """How the tags of a model begin that keep its rollbacks; the time follows."""
+RECENT = 20
+"""Versions whose run is asked for what they do not bear themselves."""
 NOTE_LENGTH = 2000
 """Characters of a person's note that MLflow's databases take for certain."""
 
@@ -148,7 +150,9 @@ class Registry:
         with self._connection.open() as client:
             experiment = self._experiment(client)
             _forget(client, experiment, f"attributes.status != 'FINISHED' AND {_is_night(night.facts.identity)}")
-            return runs.log_night(client, experiment, night, packaging)
+            number, parent = self._next_number(client), self._by_number(client).get(night.facts.parent)
+            before = None if parent is None else str(parent.run_id)
+            return runs.log_night(client, experiment, night, packaging, number, before)
 
     def forget_unfinished(self, identity: str) -> None:
         """Delete what a killed night began to log and nobody logs any more; it may never be started again as it was."""
@@ -282,6 +286,17 @@ class Registry:
         found = search(None) if limit else _pages(search)
         return [runs.read_run(run, versions.get(run.info.run_id)) for run in found if "identity" in run.data.tags]
 
+    def _next_number(self, client: "MlflowClient") -> int:
+        last = self._nights(client, FINISHED, 1)
+        if last and not last[0].number:  # An earlier retain did not number them.
+            return len(self._nights(client, FINISHED)) + 1
+        return last[0].number + 1 if last else 1
+
+    def _by_number(self, client: "MlflowClient") -> "dict[int, ModelVersion]":
+        """The versions that retain made."""
+        found = self._versions(client, f"name = '{self.model}'")
+        return {int(v.version): v for v in found if "identity" in v.tags}
+
     def _facts(self, client: "MlflowClient", run: str) -> RunFacts:
         return runs.read_run(client.get_run(run), None)
 
@@ -293,7 +308,7 @@ class Registry:
         return min(found, key=lambda v: int(v.version), default=None)
 
     def _known(self, client: "MlflowClient", version: int) -> "ModelVersion":
-        numbers = {int(v.version): v for v in self._versions(client, f"name = '{self.model}'") if "identity" in v.tags}
+        numbers = self._by_number(client)
         if version not in numbers:
             exist = f"there are {', '.join(f'v{n}' for n in sorted(numbers))}" if numbers else "there is none yet"
             raise WrongInput(f"Model `{self.model}` has no version {version}; {exist}.")
@@ -310,6 +325,7 @@ class Registry:
         if not client.search_registered_models(f"name = '{self.model}'"):
             client.create_registered_model(self.model)
         told = client.get_run(facts.run).data.tags
+        note = told.get("mlflow.note.content") or facts.reason
         kept = {name: told[name] for name in _LINEAGE if name in told}
         model = model_of(client, facts.run)
         return client.create_model_version(
@@ -318,28 +334,44 @@ class Registry:
             source=model.artifact_location,
             run_id=facts.run,
             tags=kept,
-            description=facts.reason,
+            description=descriptions.of_version(note, facts),
             model_id=model.model_id,
         )
 
     def _move(self, client: "MlflowClient", version: int, why: Rollback | None = None) -> None:
         """The alias last, but for the marks that take it for granted: a move that was killed can be made again."""
-        versions = {int(v.version): v for v in self._versions(client, f"name = '{self.model}'") if "identity" in v.tags}
+        versions = self._by_number(client)
         current, line = self._champion(client), line_of(versions, version)
         why = why or overruled(versions[version], current)
         for left in line_of(versions, current) - line:
-            self._mark(client, versions[left], runs.rollback_tags(why))
+            self._mark(client, versions[left], why)
         if current not in (0, version):
             client.set_registered_model_alias(self.model, PREVIOUS, str(current))
         client.set_registered_model_alias(self.model, CHAMPION, str(version))
         for back in (versions[number] for number in line if versions[number].tags.get("rolled_back")):
-            self._mark(client, back, dict.fromkeys(runs.rollback_tags(why), ""))
+            self._mark(client, back, None)
+        self._mark(client, versions[version], None)
         client.set_model_version_tag(self.model, str(version), "champion_since", _now())
         self._describe(client)
 
-    def _mark(self, client: "MlflowClient", version: "ModelVersion", tags: Mapping[str, str]) -> None:
-        for name, value in tags.items():
-            client.set_model_version_tag(self.model, str(version.version), name, value)
+    def _numbers(self, client: "MlflowClient", version: "ModelVersion", ask: bool) -> dict[str, float]:
+        """Those that a version bears itself; old ones bear none, and their run is asked."""
+        if "average" not in version.tags and ask:
+            return dict(client.get_run(str(version.run_id)).data.metrics)
+        return {name: float(version.tags[name]) for name in ("average", "experiences") if name in version.tags}
+
+    def _mark(self, client: "MlflowClient", version: "ModelVersion", left: Rollback | None) -> None:
+        """A version was left, or is in the champion's line: it bears that, and MLflow shows it first."""
+        bears = runs.rollback_tags(left) if left else dict.fromkeys(runs.ROLLBACK_TAGS, "")
+        for name, value in bears.items():
+            if value or version.tags.get(name):
+                client.set_model_version_tag(self.model, str(version.version), name, value)
+        told = descriptions.with_rollback(version.description or "", left)
+        if told != version.description:
+            client.update_model_version(self.model, str(version.version), told)
+        facts = runs.read_tags(str(version.run_id), version.tags, version.creation_timestamp, version, {})
+        word = "rolled back" if left else "approved" if facts.approved_by else facts.decision
+        client.update_run(facts.run, name=runs.run_name(f"v{version.version}", facts.day or facts.ended.date(), word))
 
     def _rollbacks(self, client: "MlflowClient", versions: "Iterable[ModelVersion]") -> tuple[Rollback, ...]:
         found = client.search_registered_models(f"name = '{self.model}'")
@@ -350,13 +382,17 @@ class Registry:
 
     def _describe(self, client: "MlflowClient") -> None:
         """What MLflow's page of the model says first."""
-        versions = self._versions(client, f"name = '{self.model}'")
-        ours = descriptions.of_model(self._champion(client), self._rollbacks(client, versions))
+        versions = self._by_number(client)
+        recent = sorted(versions)[-RECENT:]
+        told = [runs.read_version(v, {}, self._numbers(client, v, n in recent)) for n, v in versions.items()]
+        champion, rollbacks = self._champion(client), self._rollbacks(client, versions.values())
+        ours = descriptions.of_model(told, champion, line_of(versions, champion), rollbacks)
         before = client.get_registered_model(self.model).description or ""
         client.update_registered_model(self.model, descriptions.beside_theirs(ours, before))
 
 
 _LINEAGE = (
+    "night", "day", "deliveries", "average", "experiences",
     "identity", "parent", "batches", "data_revision", "git_commit", "code_version", "verdict", "reason", "held",
     "approved_by", "approval_note", "approved_at",
 )  # fmt: skip

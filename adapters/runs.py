@@ -1,7 +1,9 @@
 """One judged night as one MLflow run: what is logged of it, under which names, and how it is read back.
 
 MLflow's compare page shows metrics and parameters, but no tags and no pictures; so every number that two versions may
-be compared by is a metric, and what they were made from is a parameter as well as a tag.
+be compared by is a metric, and what they were made from is a parameter as well as a tag. A metric's step is the number
+of the night, and the metrics that one looks at first bring the course that they took before along, over the nights that
+this one builds on: MLflow draws a curve of several points of one run, and of no others.
 """
 
 import hashlib
@@ -12,12 +14,14 @@ import time
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
+from adapters import descriptions
 from adapters.packaging import Packaging, log_model
+from records.batch import shortened, titles
 from records.runs import NightFacts, Rollback, RunFacts, VersionFacts
 from records.scores import ScoreMatrix
 from records.verdict import Finding, Question, Verdict
@@ -28,12 +32,26 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+WORDS = {"accept": "accepted", "refuse": "refused"}
+
 METRICS_AT_ONCE, PARAMS_AT_ONCE, TAGS_AT_ONCE = 800, 100, 100
 """What MLflow takes in one call."""
 LABEL_LENGTH = 200
 """Characters of a label that stand in a metric's name."""
 DIGEST_LENGTH = 36
 """Characters of a data set's digest that MLflow keeps."""
+CURVES = (
+    "average", "forgotten/mean", "taken/mean", "learning_accuracy", "forgetting_from_best", "forgetting_from_parent",
+    "backward_transfer", "forward_transfer", "macro_f1", "calibration_error", "negative_flips", "positive_flips",
+    "images/new", "seconds/update",
+)  # fmt: skip
+"""Metrics that bring their course along; so do the first and last scores and classes."""
+CURVES_OF_EACH = 10
+"""Scores, and classes, of which a run has a curve."""
+CURVE = 30
+"""Nights of the past in a curve."""
+MOST_NAMES = 40
+"""Names of deliveries in a tag."""
 MOST_SUBJECTS = 60
 """Experiences of which a run has metrics of their own, those that came first and last; all are in `scores.json`. A
 metric for each would let MLflow's database grow with the square of the nights."""
@@ -55,11 +73,27 @@ class JudgedNight:
     """File name to content, kept beside the verdict: pictures, a report."""
 
 
-def log_night(client: "MlflowClient", experiment: str, night: JudgedNight, packaging: Packaging) -> str:
-    """Log one run, its model included, and give its id. It is finished when everything is there, and not before."""
-    run = client.create_run(experiment, tags=tags(night), run_name=f"{night.facts.day} {status(night)}").info.run_id
+def log_night(
+    client: "MlflowClient",
+    experiment: str,
+    night: JudgedNight,
+    packaging: Packaging,
+    number: int = 1,
+    parent: str | None = None,
+) -> str:
+    """Log one run, its model included, and give its id. It is finished when everything is there, and not before.
+
+    `number` says which night of the model it is; `parent` is the run of the version that it builds on.
+    """
+    began = time.time() - sum(night.facts.seconds.values())
+    run = client.create_run(
+        experiment,
+        start_time=int(began * 1000),
+        tags=tags(night, number),
+        run_name=run_name(f"night {number}", night.facts.day, status(night)),
+    ).info.run_id
     model = client.create_logged_model(experiment, name="model", source_run_id=run, model_type="retain")
-    _log_values(client, run, night, model.model_id)
+    _log_values(client, run, night, model.model_id, number, parent)
     _log_data(client, run, night.facts)
     _log_files(client, run, night)
     log_model(client, run, model, night.candidate, packaging)
@@ -72,10 +106,21 @@ def status(night: JudgedNight) -> str:
     return "held" if night.held and night.verdict.decision == "accept" else night.verdict.decision
 
 
-def tags(night: JudgedNight) -> dict[str, str]:
+def run_name(what: str, day: date, word: str) -> str:
+    """What MLflow's lists call a night: `v12 · 2026-11-22 · accepted`, or `night 7 · ...` if it became no version."""
+    return f"{what} · {day} · {WORDS.get(word, word)}"
+
+
+def tags(night: JudgedNight, number: int) -> dict[str, str]:
     """What is known of the night in words; a registered version bears the same tags."""
     facts, verdict = night.facts, night.verdict
+    names = [facts.deliveries[batch][:100] for batch in facts.batches[:MOST_NAMES] if batch in facts.deliveries]
     lineage = {
+        "night": str(number),
+        "day": str(facts.day),
+        "deliveries": json.dumps(names),
+        "average": f"{night.matrix.average():.6f}",
+        "experiences": str(len(night.matrix.experiences)),
         "identity": facts.identity,
         "parent": str(facts.parent),
         "batches": ",".join(facts.batches),
@@ -87,7 +132,7 @@ def tags(night: JudgedNight) -> dict[str, str]:
         "held": "true" if status(night) == "held" else "",
     }
     shown = {
-        "mlflow.note.content": verdict.reason,
+        "mlflow.note.content": descriptions.of_night(facts, night.matrix, verdict),
         "mlflow.source.name": "retain",
         "mlflow.source.type": "JOB",
         "mlflow.source.git.commit": facts.commit,
@@ -96,9 +141,8 @@ def tags(night: JudgedNight) -> dict[str, str]:
 
 
 def params(facts: NightFacts) -> dict[str, str]:
-    """What the night was made from."""
-    made_from = {"parent": str(facts.parent), "batches": ",".join(facts.batches), "data_revision": facts.data_revision}
-    return {**facts.params, **made_from}
+    """What the night was made from, in words that differ where nights do; digests are tags."""
+    return {**facts.params, "parent": str(facts.parent), "learned": _learned(facts)}
 
 
 def metrics(night: JudgedNight) -> dict[str, float]:
@@ -137,9 +181,16 @@ def _told(verdict: Verdict) -> list[Finding]:
     return [f for f in verdict.findings if id(f) in some or f.subject == "mean" or f.decision != "accept"]
 
 
-def _ends(names: Sequence[T]) -> Sequence[T]:
-    half = MOST_SUBJECTS // 2
-    return names if len(names) <= MOST_SUBJECTS else [*names[:half], *names[-half:]]
+def _ends(names: Sequence[T], most: int = MOST_SUBJECTS) -> Sequence[T]:
+    half = most // 2
+    return names if len(names) <= most else [*names[:half], *names[-half:]]
+
+
+def _learned(facts: NightFacts) -> str:
+    """The deliveries that were new, by name."""
+    shown = titles({batch: facts.deliveries.get(batch, shortened(batch)) for batch in facts.batches})
+    names = list(shown.values())
+    return ", ".join(names[:MOST_NAMES]) + (f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else "")
 
 
 def read_run(run: Any, version: "ModelVersion | None") -> RunFacts:
@@ -153,6 +204,8 @@ def read_tags(
     """Facts from the tags that a run or a version bears. `ended` is in milliseconds since 1970."""
     return RunFacts(
         run=run,
+        number=int(told.get("night") or 0),
+        day=_day(told),
         identity=told["identity"],
         ended=datetime.fromtimestamp(ended / 1000, UTC),
         decision=told["verdict"],
@@ -160,6 +213,7 @@ def read_tags(
         held=bool(told.get("held")),
         parent=int(told["parent"]),
         batches=tuple(filter(None, told["batches"].split(","))),
+        deliveries=tuple(json.loads(told.get("deliveries") or "[]")),
         data_revision=told.get("data_revision", ""),
         commit=told.get("git_commit", ""),
         approved_by=told.get("approved_by", ""),
@@ -168,6 +222,14 @@ def read_tags(
         left=None if version is None else read_rollback(version),
         metrics={name: value for name, value in numbers.items() if value == value and abs(value) != float("inf")},
     )
+
+
+def _day(told: Mapping[str, str]) -> date | None:
+    """Of old nights, the day that the last of their batches begins with."""
+    try:
+        return date.fromisoformat(told.get("day") or told["batches"].rpartition(",")[2][:10])
+    except ValueError:
+        return None
 
 
 def read_version(version: "ModelVersion", aliases: Mapping[str, int], numbers: Mapping[str, float]) -> VersionFacts:
@@ -183,15 +245,13 @@ def read_version(version: "ModelVersion", aliases: Mapping[str, int], numbers: M
     )
 
 
+ROLLBACK_TAGS = ("rolled_back", "rolled_back_from", "rolled_back_to", "rolled_back_by", "rolled_back_note")
+
+
 def rollback_tags(told: Rollback) -> dict[str, str]:
     """What a version bears since a person went back from it; all empty once it is in the champion's line again."""
-    return {
-        "rolled_back": told.at.isoformat(timespec="seconds"),
-        "rolled_back_from": str(told.left),
-        "rolled_back_to": str(told.to),
-        "rolled_back_by": told.by,
-        "rolled_back_note": told.note,
-    }
+    at = told.at.isoformat(timespec="seconds")
+    return dict(zip(ROLLBACK_TAGS, (at, str(told.left), str(told.to), told.by, told.note), strict=True))
 
 
 def read_rollback(version: "ModelVersion") -> Rollback | None:
@@ -208,11 +268,18 @@ def read_rollback(version: "ModelVersion") -> Rollback | None:
     )
 
 
-def _log_values(client: "MlflowClient", run: str, night: JudgedNight, model: str) -> None:
+def _log_values(
+    client: "MlflowClient", run: str, night: JudgedNight, model: str, number: int, parent: str | None
+) -> None:
     from mlflow.entities import Metric, Param
 
-    now = int(time.time() * 1000)
-    values = [Metric(name, value, now, 0, model_id=model) for name, value in metrics(night).items()]
+    now, numbers = int(time.time() * 1000), metrics(night)
+    values = [Metric(name, value, now, number, model_id=model) for name, value in numbers.items()]
+    for name in _curves(numbers):
+        history = client.get_metric_history(parent, name) if parent else []
+        before = [told for told in history if told.step < number]
+        for told in sorted(before, key=lambda told: told.step)[-CURVE:]:
+            values.append(Metric(name, told.value, told.timestamp, told.step))
     for part, course in night.facts.losses.items():
         values += [Metric(_safe(f"loss/{part}"), loss, now, step) for step, loss in enumerate(course, start=1)]
     for some in _parts(values, METRICS_AT_ONCE):
@@ -221,13 +288,20 @@ def _log_values(client: "MlflowClient", run: str, night: JudgedNight, model: str
         client.log_batch(run, params=more)
 
 
+def _curves(numbers: Mapping[str, float]) -> list[str]:
+    """Of the metrics that this night has: what it does not have must not be read from an earlier one."""
+    groups = ([name for name in numbers if name.startswith(f"{group}/")] for group in ("score", "class"))
+    some = [name for group in groups for name in _ends(group, CURVES_OF_EACH)]
+    return [name for name in CURVES if name in numbers] + some
+
+
 def _log_data(client: "MlflowClient", run: str, facts: NightFacts) -> None:
     from mlflow.data.code_dataset_source import CodeDatasetSource
     from mlflow.entities import Dataset, DatasetInput, InputTag
 
     source = CodeDatasetSource({"file": "data.dvc", "git_commit": facts.commit, "dvc_revision": facts.data_revision})
     dataset = Dataset(
-        name=",".join(facts.batches)[:200],
+        name=_learned(facts)[:200],
         digest=facts.data_revision[:DIGEST_LENGTH],
         source_type="code",
         source=json.dumps(source.to_dict()),

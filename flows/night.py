@@ -123,6 +123,7 @@ def learn(
     verdict = judge_step(place)
     watch.lap("judge")
     keep_step(place, verdict)
+    watch.lap("keep")
     registration = register_step(place, matrix, verdict, day, request.hold, watch.seconds, trained)
     return Night(
         outcome="held" if verdict.decision == "accept" and not registration.champion else verdict.decision,

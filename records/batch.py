@@ -1,6 +1,8 @@
 """A batch: images that arrived together, immutable from then on."""
 
 import re
+from collections import Counter
+from collections.abc import Mapping
 from datetime import date
 from typing import Literal
 
@@ -78,6 +80,22 @@ def shortened(text: str) -> str:
             digits += 1
         shown[one] = one[: DAY + digits]
     return LONG_ID.sub(lambda found: shown[found[0]], text)
+
+
+def titles(names: Mapping[str, str]) -> dict[str, str]:
+    """Id of a batch to the name of its delivery; where several were called so, with the day, and a digit or two."""
+    shown: dict[str, str] = {}
+    for parts in (slice(0, 0), slice(5, DAY - 1), slice(5, DAY + 4), slice(0, None)):
+        trial = {one: " ".join(filter(None, (name, one[parts]))) for one, name in names.items() if one not in shown}
+        often = Counter(trial.values())
+        shown |= {one: title for one, title in trial.items() if often[title] == 1}
+    return {one: shown[one] for one in names}
+
+
+def called(text: str, names: Mapping[str, str]) -> str:
+    """A text for people, with deliveries called by their names where these are known, see `titles`."""
+    shown = titles(names)
+    return shortened(LONG_ID.sub(lambda found: shown.get(found[0], found[0]), text))
 
 
 class Arrival(Record):

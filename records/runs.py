@@ -21,8 +21,12 @@ class NightFacts(Record):
     """Version that the update started from."""
     batches: tuple[str, ...]
     """What it learned."""
+    deliveries: dict[str, str] = {}
+    """Batch to the name of its delivery, of all that the candidate has learned."""
     images: int = Field(ge=0)
     """New training images."""
+    new_classes: tuple[str, ...] = ()
+    """Classes that no version before knew."""
     data_revision: str
     """DVC's digest of all data, as `data.dvc` has it."""
     commit: str
@@ -30,9 +34,9 @@ class NightFacts(Record):
     code: str
     """Digest of the code that made it."""
     params: dict[str, str] = {}
-    """Dotted name to value, as in params.yaml."""
+    """Dotted name to value, as in params.yaml: what differs from the defaults, and what is always asked for."""
     seconds: dict[str, float] = {}
-    """Step to its duration."""
+    """Step to its duration, since the night began."""
     losses: dict[str, tuple[float, ...]] = {}
     """Named part of the loss to its course, oldest first."""
     costs: dict[str, float] = {}
@@ -66,6 +70,10 @@ class RunFacts(Record):
 
     run: str
     """Id of the MLflow run."""
+    number: int = 0
+    """Which judged night of the model it was; 0 if that was not written down."""
+    day: date | None = None
+    """That its deliveries were filed under."""
     identity: str
     ended: datetime
     decision: Decision
@@ -74,6 +82,8 @@ class RunFacts(Record):
     """Accepted, but told to wait for a person."""
     parent: int
     batches: tuple[str, ...]
+    deliveries: tuple[str, ...] = ()
+    """Names that the batches were delivered under, in their order; of old nights nothing, of many the first."""
     data_revision: str
     commit: str
     approved_by: str = ""

@@ -110,16 +110,20 @@ def night_facts(
     params: Mapping[str, str],
     seconds: Mapping[str, float] | None = None,
     trained: TrainingLog | None = None,
+    deliveries: Mapping[str, str] | None = None,
 ) -> NightFacts:
     """What the registry is told of how the candidate came to be; lineage is taken from its own record."""
     snapshot = Snapshot.read(candidate / "snapshot.json")
     new = [e for e in snapshot.experiences if e.batch in matrix.new]
+    known = {name for e in snapshot.experiences if e.batch not in matrix.new for name in e.classes}
     return NightFacts(
         identity=snapshot.identity,
         day=day,
         parent=snapshot.parent,
         batches=tuple(e.batch for e in new),
+        deliveries=dict(deliveries or {}),
         images=sum(e.train for e in new),
+        new_classes=tuple(dict.fromkeys(name for e in new for name in e.classes if name not in known)),
         data_revision=data_revision,
         commit=commit,
         code=code,

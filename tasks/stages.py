@@ -21,6 +21,7 @@ from typing import TypeVar
 
 import pandas as pd
 import pyarrow.parquet as parquet
+import yaml
 
 from adapters.datastore import DataStore
 from models.archive import Archive
@@ -342,9 +343,10 @@ def run_register(
         store.data_revision(),
         store.head(),
         identities.code_version(),
-        params.flat(),
+        params.telling(),
         seconds,
         trained,
+        {name: read_batch(workspace.batches, name).source for name in matrix.experiences},
     )
     return register(
         workspace.candidate,
@@ -356,6 +358,7 @@ def run_register(
         registry_of(workspace),
         params.register_,
         hold,
+        {"params.yaml": yaml.safe_dump(params.model_dump(mode="json", by_alias=True), sort_keys=False).encode()},
     )
 
 

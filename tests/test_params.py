@@ -106,3 +106,11 @@ def test_flat_names_every_value_once() -> None:
     assert flat["update.strategy.name"] == "replay_distillation"
     assert flat["validate.refused_share"] == "0.05"
     assert flat["register.model"] == "retain"
+
+
+def test_what_tells_one_night_from_another_is_short():
+    params = Params.model_validate({"update": {"network": {"name": "mlp"}, "memory": {"size": 500}}})
+    assert params.telling() == {
+        "update.network.name": "mlp", "update.strategy.name": "replay_distillation",
+        "update.memory.size": "500", "update.budget.epochs": "1.0",
+    }  # fmt: skip

@@ -87,6 +87,7 @@ def night(tmp_path):
         )
         facts = NightFacts(
             identity=identity, day=date(2026, 1, 5 + parent), parent=parent, batches=(batch,), images=8,
+            deliveries={batch: "monday"}, new_classes=("a",),
             data_revision="0123456789abcdef0123456789abcdef.dir", commit="c0ffee", code="beef",
             params={"update.seed": "0"}, seconds={"update": 1.5}, losses=losses or {}, system={"python": "3.11"},
         )  # fmt: skip
@@ -119,9 +120,10 @@ def test_a_night_is_logged_with_everything(registry, packaging, night):
     assert logged.data.params == {
         "update.seed": "0",
         "parent": "0",
-        "batches": "2026-01-05-aaaaaaaa",
-        "data_revision": "0123456789abcdef0123456789abcdef.dir",
+        "learned": "monday",
     }
+    assert logged.info.run_name == "night 1 · 2026-01-05 · accepted"
+    assert 1.5 <= (logged.info.end_time - logged.info.start_time) / 1000 < 60
     assert logged.data.metrics["learned/2026-01-05-aaaaaaaa/lower"] == 0.8
     assert logged.data.metrics["score/2026-01-05-aaaaaaaa"] == 0.9
     assert logged.data.metrics["seconds/update"] == 1.5
@@ -352,6 +354,93 @@ def test_a_note_that_no_database_keeps_is_refused(registry):
         registry.rollback(1, by="mara", note="x" * 2001)
 
 
+def test_runs_are_named_by_what_became_of_them(registry, packaging, night):
+    def names():
+        with registry._connection.open() as client:
+            return [client.get_run(facts.run).info.run_name for facts in reversed(registry.runs())]
+
+    registry.promote(registry.log_night(night("aa"), packaging))
+    registry.promote(registry.log_night(night("bb", 1), packaging))
+    registry.log_night(night("cc", 2, "refuse"), packaging)
+    held = registry.log_night(night("dd", 2, held=True), packaging)
+    assert names() == [
+        "v1 · 2026-01-05 · accepted", "v2 · 2026-01-06 · accepted",
+        "night 3 · 2026-01-07 · refused", "night 4 · 2026-01-07 · held",
+    ]  # fmt: skip
+    registry.approve(held, by="mara", note="")
+    registry.rollback(1, by="mara")
+    assert names()[1:] == [
+        "v2 · 2026-01-06 · rolled back", "night 3 · 2026-01-07 · refused", "v3 · 2026-01-07 · rolled back"
+    ]  # fmt: skip
+    registry.rollback(3)
+    assert names()[3] == "v3 · 2026-01-07 · approved"
+
+
+def test_metrics_are_curves_over_the_nights_that_a_run_builds_on(registry, packaging, night):
+    """MLflow draws a curve of the points of one run; a metric of one point a run is a bar."""
+    registry.promote(registry.log_night(night("aa"), packaging))
+    registry.log_night(night("bb", 1, "refuse"), packaging)
+    run = registry.log_night(night("cc", 1), packaging)
+    with registry._connection.open() as client:
+        average = [(told.step, told.value) for told in client.get_metric_history(run, "average")]
+        steps = [told.step for told in client.get_metric_history(run, "macro_f1")]
+        alone = [told.step for told in client.get_metric_history(run, "learned/2026-01-06-aaaaaaaa")]
+    assert average == [(1, 0.9), (3, 0.9)]
+    assert (steps, alone) == ([1, 3], [3])
+    assert [facts.number for facts in registry.runs()] == [3, 2, 1]
+
+
+def test_nights_that_an_earlier_retain_logged_are_read_as_they_are_and_counted(registry, packaging, night):
+    registry.promote(registry.log_night(night("aa"), packaging))
+    with registry._connection.open() as client:
+        for run in registry.runs():
+            for name in ("night", "day", "deliveries", "average", "experiences"):
+                client.delete_tag(run.run, name)
+                client.delete_model_version_tag("retain", "1", name)
+        client.update_model_version("retain", "1", "Little was forgotten.")
+    (old,) = registry.runs()
+    assert (old.number, str(old.day), old.deliveries) == (0, "2026-01-05", ())
+    registry.promote(registry.log_night(night("bb", 1), packaging))
+    assert registry.runs(1)[0].number == 2
+    with registry._connection.open() as client:
+        described = client.get_registered_model("retain").description
+    assert "| v1 | 2026-01-05 | 2026-01-05-aaaaaaaa | 90.0% | accepted |" in described
+
+
+def test_a_version_says_what_it_learned_and_why_it_was_accepted(registry, packaging, night):
+    run = registry.log_night(night("aa", decision="inconclusive"), packaging)
+    registry.approve(run, by="ma_ra", note="looked at it")
+    with registry._connection.open() as client:
+        described = client.get_model_version("retain", "1").description
+        note = client.get_run(run).data.tags["mlflow.note.content"]
+    assert described == f"**Approved by ma\\_ra**: looked at it\n\n{note}"
+    assert note.splitlines()[:3] == [
+        "Too few images.", "", "Learned **monday**: 8 new images, new classes a; the first version."
+    ]  # fmt: skip
+    assert "| new: monday | – | 90.0% |" in note
+    assert "| learned, monday | 90.0% | 80.0% and 95.0% | at least 50.0% |" in note
+    registry.promote(registry.log_night(night("bb", 1), packaging))
+    registry.rollback(1, by="mara", note="why")
+    with registry._connection.open() as client:
+        assert client.get_model_version("retain", "2").description.startswith("**Rolled back.** The model was rolled")
+        assert client.get_model_version("retain", "1").description == described
+
+
+def test_the_model_says_which_version_is_champion_why_and_what_was_left(registry, packaging, night):
+    registry.promote(registry.log_night(night("aa"), packaging))
+    registry.promote(registry.log_night(night("bb", 1), packaging))
+    with registry._connection.open() as client:
+        client.set_model_version_tag("retain", "2", "average", "0.95")
+    registry.rollback(1, by="mara", note="why")
+    with registry._connection.open() as client:
+        lines = client.get_registered_model("retain").description.splitlines()
+    assert lines[0] == "**v1 is the champion**, 90.0% right on average over 1 delivery. The alias `champion` names it."
+    assert lines[2] == "Why: Little was forgotten."
+    assert lines[4].startswith("It is the champion because a person wished so: rolled back from v2 to v1")
+    assert lines[8].startswith("- v2, 95.0% right on average over 1 delivery, a higher score than v1's: rolled back")
+    assert not any("aaaaaaaa" in line for line in lines), "no digest is among what is seen first"
+
+
 def test_an_inconclusive_run_can_be_approved(registry, packaging, night):
     run = registry.log_night(night("aa", decision="inconclusive"), packaging)
     assert registry.approve(run[:8], by="mara", note="looked at the flips") == 1
@@ -383,7 +472,7 @@ def test_an_unknown_or_ambiguous_run_is_named(registry, night):
     with registry._connection.open() as client:
         experiment = registry._experiment(client)
         for _ in range(17):
-            client.set_terminated(client.create_run(experiment, tags=tags(night("aa"))).info.run_id)
+            client.set_terminated(client.create_run(experiment, tags=tags(night("aa"), 1)).info.run_id)
     firsts = [facts.run[0] for facts in registry.runs()]
     twice = next(first for first in firsts if firsts.count(first) > 1)
     with pytest.raises(WrongInput, match=f"runs begin with `{twice}`"):
