@@ -162,6 +162,8 @@ def _growth(lines: Sequence[Line]) -> str:
     ran = next(line for line in lines if line["system"] == "machine")
     spans = [line for line in lines if line["system"] == "growth"]
     where = f"Measured {ran['day']} on {ran['cores']} cores ({ran['processor']}), Python {ran['python']}."
+    if "note" in ran:
+        where += f" {ran['note']}"
     shares = [_shares(line["steps"]) for line in (spans[0], spans[-1])]
     steps = [f"{name} {share:.0%} and {shares[1][name]:.0%}" for name, share in shares[0].items()]
     told = "- **Share of each step** in a night of the first and of the last span: " + ", ".join(steps) + "."
