@@ -300,6 +300,22 @@ COSTLY_DELIVERIES = (
         _tar(lambda: [("1.png", whole("PNG")), ("1.json", b'{"a":' * 100_000)]),
         "Quarantined",
     ),
+    *(
+        Whole(
+            f"a label that is {label} in JSON",
+            _tar(lambda label=label: [("1.png", whole("PNG")), ("1.json", f'{{"label": {label}}}'.encode())]),
+            "Quarantined.* 1 without a usable label",
+        )
+        for label in ("NaN", "true", "0.5")
+    ),
+    Whole(
+        "a tar with a name as long as a name can be",
+        lambda folder: (
+            _tar(lambda: [("1.png", whole("PNG")), ("1.cls", b"cat")])(folder),
+            (folder / "a.tar").rename(folder / ("x" * 251 + ".tar")),
+        ),
+        "Quarantined",
+    ),
     Whole(
         "a number of 10000 digits in JSON",
         _tar(lambda: [("1.png", whole("PNG")), ("1.json", b'{"label": ' + b"1" * 10_000 + b"}")]),

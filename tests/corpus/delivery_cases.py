@@ -89,6 +89,15 @@ DELIVERIES = (
         _parquet(path=PATHS, label=[None, *["cat"] * 9]),
         "Admitted: 9 of 10 images; 1 .* refused: 1 without a usable label",
     ),
+    Whole(
+        "manifest of whole numbers with a fraction of zero, and none, in Parquet",
+        _parquet(path=PATHS, label=[float("nan"), *[3.0] * 9]),
+        "Admitted: 9 of 10 images; 1 .* refused: 1 without a usable label",
+    ),
+    Whole(
+        "manifest of fractions in Parquet", _parquet(path=PATHS, label=[0.5] * 10), "'label' .* holds 0.5; a label is"
+    ),
+    Whole("manifest of yes and no in Parquet", _parquet(path=PATHS, label=[True] * 10), "'label' .* holds bool values"),
     Whole("manifest in UTF-16", _manifest(("path,label\n" + TEN).encode("utf-16")), NOT_UTF8 + "ff"),
     Whole("manifest in UTF-16 without a mark", _manifest(("path,label\n" + TEN).encode("utf-16-le")), NO_COLUMN),
     Whole("manifest in Latin-1", _manifest("path,label\n1.png,Käse\n".encode("latin-1")), NOT_UTF8 + "e4"),
@@ -205,6 +214,21 @@ DELIVERIES = (
         "classes of markup and formulas",
         _classes(MARKUP.replace("/", "|"), "=1+1", "-rf", "con.png", "' OR 1=1; --"),
         "Admitted: all 30 images",
+    ),
+    Whole(
+        "classes of formulas in full width",
+        _classes("\uff1d1+1", "\uff0b1", "x;\uff1dcmd", "\u22121"),
+        "Admitted: all 24 images",
+    ),
+    Whole(
+        "classes that differ in what cannot be seen",
+        _classes("cat", "ca\u200bt"),
+        "Admitted: 6 of 12 images; 6 .* refused: 6 with a label that is not what it seems",
+    ),
+    Whole(
+        "classes that differ in an alphabet",
+        _classes("cat", "c\u0430t"),
+        "Admitted: 6 of 12 images; 6 .* refused: 6 with a label that is not what it seems",
     ),
     Whole(
         "a class of control characters",
