@@ -4,7 +4,7 @@ The part that retain writes comes first; what a person wrote below a rule stays.
 """
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from records.batch import called, titles
 from records.runs import NightFacts, Rollback, RunFacts, VersionFacts
@@ -28,7 +28,8 @@ def of_model(
     by_number = {version.number: version for version in versions}
     told = [f"**v{champion} is the champion**{_scored(by_number.get(champion))}. The alias `champion` names it."]
     if champion in by_number:
-        told += ["", f"Why: {_why(by_number[champion].run)}"]
+        names = {b: d for v in versions for b, d in zip(v.run.batches, v.run.deliveries, strict=False)}
+        told += ["", f"Why: {_why(by_number[champion].run, names)}"]
     if rollbacks and rollbacks[0].to in (0, champion):
         told += ["", f"It is the champion because a person wished so: {plain(rollbacks[0].sentence())}."]
     left = sorted((v for v in versions if v.rolled_back and v.number not in line), key=lambda v: -v.number)
@@ -143,8 +144,7 @@ def _left(version: VersionFacts, champion: VersionFacts | None) -> str:
     return f"- v{version.number}{_scored(version)}{higher}{why}"
 
 
-def _why(run: RunFacts) -> str:
-    names = dict(zip(run.batches, run.deliveries, strict=False))
+def _why(run: RunFacts, names: Mapping[str, str]) -> str:
     reason = plain(called(run.reason, names), 1200)
     return f"approved by {plain(run.approved_by)}, though the gate said: {reason}" if run.approved_by else reason
 

@@ -10,11 +10,10 @@ from rich.text import Text
 
 from flows import screen
 from records.batch import shortened
-from records.runs import Rollback
+from records.runs import Rollback, RunFacts
 from records.scores import ScoreMatrix, ScoreRow
 
 if TYPE_CHECKING:
-    from records.runs import RunFacts
     from tasks.gate.handbook import Asked
     from tasks.overview import Change, Comparison
     from tasks.quarantine.holding import Entry
@@ -29,6 +28,8 @@ WORDS = {"accept": "accepted", "refuse": "refused"}
 NONE = "–"
 SHORT = 8
 """Characters of a run's id that are shown; the beginning is enough to name it."""
+FEW = 3
+"""Deliveries that a line names."""
 MOST = 20
 """Classes that a comparison shows."""
 MOST_VALUES = 30
@@ -117,7 +118,7 @@ def show_history(runs: "Sequence[RunFacts]", champion: int, rollbacks: "Sequence
             percent(run.metrics.get("average")),
             percent(None if forgotten is None else max(forgotten, 0)),
             run.run[:SHORT],
-            Text(_one_or_number(run.batches)),
+            Text(screen.visible(_learned(run))),
         )
     screen.draw(table)
 
@@ -133,8 +134,12 @@ def _rollback_row(told: Rollback) -> tuple[str | Text, ...]:
     return f"{told.at:%Y-%m-%d %H:%M}", coloured("rolled back"), moved, "", "", "", "", Text(screen.visible(why))
 
 
-def _one_or_number(batches: Sequence[str]) -> str:
-    return shortened(batches[0]) if len(batches) == 1 else screen.count(len(batches), "batch", "batches")
+def _learned(run: RunFacts) -> str:
+    """What the deliveries were called, if that was written down; of many, their number."""
+    number = len(run.batches)
+    if number <= FEW and len(run.deliveries) == number:
+        return ", ".join(run.deliveries)
+    return shortened(run.batches[0]) if number == 1 else screen.count(number, "batch", "batches")
 
 
 def show_comparison(told: "Comparison") -> None:

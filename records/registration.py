@@ -98,7 +98,8 @@ class Night(Record):
     def sentence(self) -> str:
         """What happened, in one sentence."""
         if self.verdict is not None:
-            return f"{self.verdict.reason} {self._kept()}"
+            held = "Held for a person. " if self.outcome == "held" else ""
+            return f"{held}{self.verdict.reason} {self._kept()}"
         if self.beginning is not None:
             return f"Nothing to learn yet: {self.beginning.sentence()}"
         if self.quarantined:
@@ -114,7 +115,9 @@ class Night(Record):
         if kept.champion:
             return f"Registered as v{kept.version}."
         if kept.version is None:
-            return f"Its data stay pending until a person decides: `retain approve {kept.run}`."
+            return (
+                f"It becomes a version, and its data are learned, once a person says so: `retain approve {kept.run}`."
+            )
         return (
             f"But it is v{kept.version}, from which a person went back, so it does not become the champion by "
             f"itself: `retain rollback {kept.version}` makes it so, and with other data or parameters it is another."

@@ -99,14 +99,16 @@ def _sentence(error: ValidationError, content: dict[str, Any]) -> str:
     problem = error.errors()[0]
     where = _place(problem, content)
     if problem["type"] == "extra_forbidden":
-        known = _known_keys(problem["loc"][:-1])
+        known = _known_keys(problem["loc"][:-1], content)
         close = difflib.get_close_matches(str(problem["loc"][-1]), known, n=1)
         hint = f"did you mean `{close[0]}`?" if close else f"known here: {', '.join(known)}."
         return f"`{where}` is not a parameter; {hint}"
     if problem["type"] == "union_tag_invalid":
         context = problem["ctx"]
         known_names = str(context["expected_tags"]).replace("'", "")
-        return f"`{where}.name` is `{context['tag']}`, which is not known; known: {known_names}."
+        close = difflib.get_close_matches(str(context["tag"]), known_names.split(", "), n=1)
+        hint = f"did you mean `{close[0]}`? Known" if close else "known"
+        return f"`{where}.name` is `{context['tag']}`, which is not known; {hint}: {known_names}."
     if problem["type"] == "union_tag_not_found":
         return f"`{where}` must have a `name`, which chooses."
     if problem["type"] == "value_error":  # A section as a whole: to print it would bury what is said of it.
@@ -129,8 +131,19 @@ def _place(problem: "ErrorDetails", content: Any) -> str:
     return ".".join(place)
 
 
-def _known_keys(place: tuple[int | str, ...]) -> list[str]:
-    content: Any = Params().model_dump(mode="json", by_alias=True)
+def _known_keys(place: tuple[int | str, ...], given: dict[str, Any]) -> list[str]:
+    """The keys of a section, with the choice (`name`) that it makes: another strategy has other ones."""
+    told: dict[str, Any] = {}
+    section = told
+    for part in place:
+        given = given.get(str(part), {}) if isinstance(given, dict) else {}
+        if isinstance(given, dict) and given:
+            section[str(part)] = {"name": given["name"]} if "name" in given else {}
+            section = section[str(part)]
+    try:
+        content: Any = Params.model_validate(told).model_dump(mode="json", by_alias=True)
+    except ValidationError:
+        content = Params().model_dump(mode="json", by_alias=True)
     for part in place:
         content = content.get(part, content) if isinstance(content, dict) else {}
     return sorted(content) if isinstance(content, dict) else []

@@ -43,9 +43,20 @@ def compare_by(workspace: Workspace, first: int, second: int, by: str) -> Slices
     both = rows[rows["_merge"] == "both"]
     batches = [read_batch(workspace.batches, batch) for batch in both["experience"].unique()]
     known = sorted({*BUILT_IN, *(column for batch in batches for column in batch.columns)})
+    if by not in known and by in _columns_of(workspace, (first, second)):
+        raise WrongInput(
+            f"Only images that both v{first} and v{second} were examined on are compared, and none of them was "
+            f"delivered with the column '{by}'. They have: {', '.join(known)}."
+        )
     if by not in known:
         raise WrongInput(f"There is no column '{by}' to compare by; there are: {', '.join(known)}.")
     return slice_answers(first, second, by, both, [values_of(workspace.batches, batch, by) for batch in batches])
+
+
+def _columns_of(workspace: Workspace, versions: Sequence[int]) -> set[str]:
+    """Every column that any experience of the versions was delivered with."""
+    names = {name for version in versions for name in outcomes_of(workspace, version)["experience"].unique()}
+    return {column for name in names for column in read_batch(workspace.batches, name).columns}
 
 
 def slice_answers(first: int, second: int, by: str, both: pd.DataFrame, values: Sequence[pd.DataFrame]) -> Slices:

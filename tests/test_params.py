@@ -53,7 +53,7 @@ def test_deployments_are_the_two_that_are_documented() -> None:
         ("update: {budget: {epochs: 0}}", "`update.budget.epochs`: input should be greater than 0 (given: 0)"),
         (
             "update: {strategy: {name: reply}}",
-            "`update.strategy.name` is `reply`, which is not known; known: finetune, joint, replay, ",
+            "`update.strategy.name` is `reply`, which is not known; did you mean `replay`? Known: finetune, ",
         ),
         ("update: {strategy: {name: replay, colour: red}}", "colour` is not a parameter"),
         ("learn: {}", "`learn` is not a parameter; known here: evaluate, ingest, judge, register, update, validate."),
@@ -114,3 +114,10 @@ def test_what_tells_one_night_from_another_is_short():
         "update.network.name": "mlp", "update.strategy.name": "replay_distillation",
         "update.memory.size": "500", "update.budget.epochs": "1.0",
     }  # fmt: skip
+
+
+def test_a_misspelt_key_of_a_choice_is_told_by_the_keys_of_that_choice(tmp_path):
+    path = tmp_path / "params.yaml"
+    path.write_text("validate: {}\nevaluate: {}\njudge: {}\nupdate: {strategy: {name: dark_replay, stroed: 1}}\n")
+    with pytest.raises(WrongParameters, match=r"`update.strategy.stroed` is not a parameter; did you mean `stored`\?"):
+        read_params(path)

@@ -42,7 +42,7 @@ def _accepted(findings: Sequence[Finding], asked: Sequence[Finding]) -> list[str
             said += (
                 f", new classes took {_percent(taken.estimate)} (limit {_percent(taken.limit)}{_most(taken, asked)})"
             )
-            said += f", in all {_balance(forgotten.estimate + taken.estimate)} of the past"
+            said = f"{_balance(forgotten.estimate + taken.estimate)} of what was learned before: {said}"
         parts.append(said)
     learned = [f for f in findings if f.question == "learned"]
     if learned:
@@ -62,8 +62,8 @@ def _most(f: Finding, asked: Sequence[Finding]) -> str:
 
 def _balance(lost: float) -> str:
     if abs(lost) < 0.0005:
-        return "nothing lost"
-    return f"{_percent(lost)} lost" if lost > 0 else f"{_percent(-lost)} gained"
+        return "lost nothing"
+    return f"lost {_percent(lost)}" if lost > 0 else f"gained {_percent(-lost)}"
 
 
 def _unsaid(findings: Sequence[Finding], classes: Sequence[ClassFinding]) -> str:

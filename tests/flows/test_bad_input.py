@@ -298,7 +298,8 @@ PARAMS = {
     "wrong type": ("update: {budget: {epochs: many}}", "`update.budget.epochs`: input should be a valid number"),
     "unknown strategy": (
         "update: {strategy: {name: reply}}",
-        "`update.strategy.name` is `reply`, which is not known; known: finetune, joint, replay, dark_replay, er_ace, "
+        "`update.strategy.name` is `reply`, which is not known; did you mean `replay`? Known: finetune, "
+        "joint, replay, dark_replay, er_ace, "
         "lwf, replay_distillation, icarl, ewc, si, importance_weighted, reptile, analytic.",
     ),
     "no blending": (

@@ -136,3 +136,8 @@ def test_a_comparison_by_a_column_of_many_values_shows_thirty(shown):
     ]
     assert (len(lines), lines[-1]) == (33, "and 70 more; --json has all.")
     assert shown(tables.show_slices, told.model_copy(update={"values": told.values[:30]}))[-1].startswith("camera 29 ")
+
+
+def test_history_calls_deliveries_by_their_names(shown):
+    several = run("accept", batches=("a", "b"), deliveries=("monday", "tuesday"))
+    assert shown(tables.show_history, [several], 0)[1].endswith("monday, tuesday")

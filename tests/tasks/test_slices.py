@@ -95,3 +95,16 @@ def test_values_are_those_of_the_shards(tmp_path, batch):
 def test_a_version_that_is_not_there(tmp_path):
     with pytest.raises(WrongInput, match="has no version 1; there is none yet"):
         compare_by(create(tmp_path / "fresh"), 1, 2, "label")
+
+
+def test_a_column_that_only_later_images_have_is_told_of(tmp_path, batch, monkeypatch):
+    """`compare 1 2 --by camera`, where cameras came with the second delivery, said that there was no such column."""
+    place = create(tmp_path / "shop")
+    (tmp_path / "batches" / batch.id).rename(place.batches / batch.id)
+    rows = pd.DataFrame({"experience": [batch.id], "image": ["i"], "label": ["a"], "answer": ["a"], "overall": [1.0]})
+    answers = {1: rows.iloc[:0], 2: rows}
+    monkeypatch.setattr("tasks.slices.outcomes_of", lambda workspace, version: answers[version])
+    with pytest.raises(WrongInput, match=r"Only images that both v1 and v2 were examined on are compared, and none of"):
+        compare_by(place, 1, 2, "camera")
+    with pytest.raises(WrongInput, match="There is no column 'weather' to compare by"):
+        compare_by(place, 1, 2, "weather")

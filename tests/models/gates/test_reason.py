@@ -33,8 +33,8 @@ def test_accepted():
         finding("learned", "b", 0.972, 0.95, 0.98, 0.6, "accept"),
     ]
     assert reason("accept", findings) == (
-        "Accepted: forgot 0.4% on average (at most 1.9%, limit 3.0%), new classes took 6.1% (limit 25.0%), "
-        "in all 6.5% lost of the past; learned the new images to 97.2% (limit 60.0%)."
+        "Accepted: lost 6.5% of what was learned before: forgot 0.4% on average (at most 1.9%, limit 3.0%), "
+        "new classes took 6.1% (limit 25.0%); learned the new images to 97.2% (limit 60.0%)."
     )
 
 
@@ -104,9 +104,8 @@ def test_what_was_taken_is_told_with_what_was_forgotten_and_where_most_was_lost(
         finding("taken", "d", 0.17, 0.15, 0.19, 0.3, "accept"),
     ]
     assert reason("accept", findings) == (
-        "Accepted: forgot nothing on average (at most 0.9%, limit 5.0%; "
-        "most of b, 43.3%, too small to be judged alone), "
-        "new classes took 17.0% (limit 20.0%; most of d, 25.0%), in all 17.0% lost of the past."
+        "Accepted: lost 17.0% of what was learned before: forgot nothing on average (at most 0.9%, limit 5.0%; "
+        "most of b, 43.3%, too small to be judged alone), new classes took 17.0% (limit 20.0%; most of d, 25.0%)."
     )
     refused = [finding("forgotten", "a to c", 0.3, 0.25, 0.4, 0.1, "refuse", worst="b", worst_estimate=0.6)]
     assert reason("refuse", refused) == "Refused: forgot at least 25.0% of a to c (limit 10.0%; most of b, 60.0%)."
