@@ -86,4 +86,4 @@ def _system(error: OSError) -> str:
     where = f" for {visible(os.fsdecode(error.filename))}" if error.filename else ""
     if error.errno in FULL:
         return f"There is no space left on the disk{where}. Free some and try again."
-    return f"The system said no{where}: {error.strerror}."
+    return f"Operating system error{where}: {error.strerror}."

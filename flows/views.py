@@ -49,8 +49,8 @@ def outcome(night: Night) -> str:
 COLUMNS = (("night", 5), ("delivery", 21), ("learned", 7), ("forgotten", 18), ("taken", 6), ("verdict", 12),
            ("version", 7), ("seconds", 7))  # fmt: skip
 LEGEND = (
-    "learned: score on the new images. forgotten: earlier test images that were lost although only the classes known "
-    "before compete [at least, at most]. taken: lost to new classes."
+    "learned: score on the new images. forgotten: earlier test images misclassified even when only the classes known "
+    "then are considered [at least, at most]. taken: lost to new classes."
 )
 
 
@@ -142,7 +142,7 @@ def tell_reasons(label: str, night: Night) -> None:
 
 def say_approve(run: str, workspace: Path) -> None:
     """How a person lets a run in that waits for one."""
-    screen.say(f"To let it in on your word: {screen.command(f'approve {run[:SHORT]}', workspace)}")
+    screen.say(f"To approve it manually: {screen.command(f'approve {run[:SHORT]}', workspace)}")
 
 
 # Between nights

@@ -119,6 +119,6 @@ class Night(Record):
                 f"It becomes a version, and its data are learned, once a person says so: `retain approve {kept.run}`."
             )
         return (
-            f"But it is v{kept.version}, from which a person went back, so it does not become the champion by "
+            f"But it is v{kept.version}, which was rolled back, so it does not become the champion by "
             f"itself: `retain rollback {kept.version}` makes it so, and with other data or parameters it is another."
         )

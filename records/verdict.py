@@ -8,7 +8,8 @@ from records.record import Record
 
 Decision = Literal["accept", "refuse", "inconclusive"]
 Question = Literal["forgotten", "taken", "learned"]
-"""`forgotten`: lost though only the classes known before compete. `taken`: lost to new classes. `learned`: score."""
+"""`forgotten`: lost even when only the classes known then are considered. `taken`: lost to new classes. `learned`: the
+score."""
 
 
 class Finding(Record):

@@ -72,7 +72,7 @@ def _fill(
     store = DataStore(workspace.root)
     made += [path for path in (workspace.root / ".git", workspace.root / ".dvc") if not path.exists()]
     store.init(remote)
-    store.commit_files([workspace.root / name for name in contents], "Begin to retain")
+    store.commit_files([workspace.root / name for name in contents], "Initialise workspace")
     return workspace
 
 

@@ -106,7 +106,7 @@ def fashion_mnist(root: Path | None) -> Pictures:
             parts = [FashionMNIST(str(folder), train=train, download=root is None) for train in (True, False)]
         except (OSError, RuntimeError) as error:
             raise WrongInput(
-                f"Fashion-MNIST could not be had ({str(error).splitlines()[0]}). Name a folder that holds its four "
+                f"Fashion-MNIST could not be loaded ({str(error).splitlines()[0]}). Name a folder that holds its four "
                 "files with --root; Debian's package dataset-fashion-mnist puts them below "
                 "/usr/share/datasets/fashion-mnist."
             ) from error

@@ -249,7 +249,7 @@ def _remembered(known: Knowledge, past: Callable[[], Pool | None], params: Memor
 def _remember(
     remembered: Memory, course: Course, strategy: Strategy, material: Material, params: MemoryParams, key: str
 ) -> Memory:
-    """What the past left, and of the new images those whose turn it is."""
+    """What the past left, and of the new images those selected for memory."""
     if params.bound == 0:
         return Memory.empty()
     new = Memory.of(material.new, params.seed, strategy.importance(course, material.new), key)

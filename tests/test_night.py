@@ -186,7 +186,7 @@ def test_a_night_that_tries_the_same_data_on_the_same_version_again_must_be_sure
 def test_a_version_that_was_rolled_back_is_not_promoted_again_by_the_same_night(week):
     night, status = week.repeated.night, week.repeated.status
     assert (night.outcome, night.parent, place_of(night)) == ("held", 2, (3, False))
-    assert "it is v3, from which a person went back" in night.sentence()
+    assert "it is v3, which was rolled back" in night.sentence()
     assert (status.champion.number, status.pending) == (2, night.learned)
     assert night.learned == week.repaired.night.learned
 

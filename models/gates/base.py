@@ -157,7 +157,7 @@ class Gate(Record):
     the same data are tried again, ten times less error is allowed to each later attempt."""
     forgotten_mean: float = Field(default=0.05, gt=0, le=1)
     """Limit for the mean over past experiences, or groups of small ones, each counted once, of the share of test images
-    lost although only the classes known before compete."""
+    lost even when only the classes known then are considered."""
     forgotten_each: float = Field(default=0.10, gt=0, le=1)
     """Limit for that share in each past experience, or group of small ones."""
     taken_mean: float = Field(default=0.20, gt=0, le=1)

@@ -15,11 +15,11 @@ from models.strategies.base import Course, Losses, Material, Step, Strategy
 
 
 class EWC(Strategy):
-    """Fine-tuning with a spring on every weight."""
+    """Fine-tuning with a quadratic penalty on moving every weight, stiffer where the weight mattered."""
 
     name: Literal["ewc"] = "ewc"
     strength: float = Field(default=100.0, ge=0)
-    """Stiffness of the springs."""
+    """Strength of the penalty."""
     fading: float = Field(default=1.0, gt=0, le=1)
     """What is left of old importances after a night."""
     sample: int = Field(default=1000, ge=1)

@@ -19,7 +19,7 @@ from models.strategies.base import Course, Losses, Material, Step, Strategy
 
 
 class ImportanceWeighted(Strategy):
-    """Replay with a weight an image."""
+    """Replay with one weight per image."""
 
     name: Literal["importance_weighted"] = "importance_weighted"
     by: Literal["loss", "gradient"] = "gradient"

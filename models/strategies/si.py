@@ -14,11 +14,11 @@ from models.strategies.ewc import spring_energy
 
 
 class SI(Strategy):
-    """Fine-tuning with springs whose stiffness was measured while training."""
+    """Fine-tuning with a quadratic penalty whose strength for each weight was measured while training."""
 
     name: Literal["si"] = "si"
     strength: float = Field(default=0.1, ge=0)
-    """Stiffness of the springs (c in the paper)."""
+    """Strength of the penalty (c in the paper)."""
     damping: float = Field(default=0.1, gt=0)
     """Keeps the importance of weights that hardly moved finite (xi in the paper)."""
 

@@ -20,7 +20,7 @@ FOLDS = 5
 LEAST_PER_CLASS = 2 * FOLDS
 """Classes with fewer images are not judged: each fold should hold two of them."""
 LEAST_RIGHT = 0.7
-"""Share of the labels that the classifier must foretell for its doubts to be told."""
+"""Cross-validated accuracy that the classifier must reach for its doubts to be told."""
 WIDEST, IMAGES_PER_FEATURE = 128, 10
 """Features are brought down to their principal components: at most so many, and with so many images for each, or the
 classifier would be sure of what it only learned by heart."""
@@ -32,9 +32,9 @@ class Doubts:
 
     looked_at: int
     right: float
-    """Share of the labels that it foretells, 0..1."""
+    """Its cross-validated accuracy on the labels, 0..1."""
     told: dict[int, str]
-    """Row to what is told, worst first; nothing if it foretells too few to be believed."""
+    """Row to what is told, worst first; nothing if it is too inaccurate to be believed."""
 
     @property
     def able(self) -> bool:

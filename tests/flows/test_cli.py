@@ -320,7 +320,7 @@ def test_status_names_champion_and_what_waits(retain, shop, monkeypatch):
     assert "classes      a, b" in lines
     assert "inbox        monday" in lines
     assert "             Accept, and why." in lines
-    assert "To let it in on your word: retain approve " in told.out
+    assert "To approve it manually: retain approve " in told.out
     assert lines[-1] == "The next night will take 1 delivery: retain night -w shop"
 
 
@@ -419,7 +419,7 @@ def test_rollback_makes_an_earlier_version_the_champion(retain, copied):
 
 
 def test_after_a_rollback_nobody_is_told_to_approve_what_builds_on_the_version_that_was_left(retain, copied):
-    assert "To let it in on your word" in retain("status", "-w", copied.root).out
+    assert "To approve it manually" in retain("status", "-w", copied.root).out
     retain("rollback", "1", "-w", copied.root, "--by", "mara", "--note", "camera 4 had moved")
     told = retain("status", "-w", copied.root).out
     assert "approve" not in told

@@ -142,7 +142,7 @@ def test_an_open_night_says_how_a_person_decides(capsys, wide):
     views.show_night(judged("inconclusive"), Path("/shop"))
     assert lines(capsys)[:2] == [
         "The reason. Its data stay pending.",
-        "To let it in on your word: retain approve adf3878d -w /shop",
+        "To approve it manually: retain approve adf3878d -w /shop",
     ]
     views.show_night(judged("accept", outcome="held"), Path("/shop"))
     assert f"`retain approve {RUN}`" in capsys.readouterr().out

@@ -171,7 +171,7 @@ def _issues(left: Left) -> Measured | None:
     found = left.once(doubts)
     if found is None or not found.able:
         return None
-    foretold = f"the classifier foretells {found.right:.0%} of them"
+    foretold = f"cross-validated accuracy: {found.right:.0%}"
     note = f"{len(found.told)} of {found.looked_at:,} labels looked at; {foretold}"
     return Measured(float(len(found.told)), note, len(found.told), found.told)
 
@@ -183,7 +183,7 @@ def _issue_share(left: Left) -> Measured | None:
     note = f"{100 * found.share:.1f}% of {found.looked_at:,} labels"
     if not found.able:
         note = (
-            f"a classifier foretells only {found.right:.0%} of {found.looked_at:,} labels: they may be mixed up, or "
+            f"a classifier is right on only {found.right:.0%} of {found.looked_at:,} labels: they may be mixed up, or "
             "the pictures are beyond it"
         )
     return Measured(found.share, note, 1)

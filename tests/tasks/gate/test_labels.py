@@ -138,7 +138,7 @@ def test_wrong_labels_are_found_and_right_ones_are_not():
     found = CHECKS["label-issue"].measure(left)
     assert set(found.told) == set(wrong)
     assert found.told[7].startswith("labelled emu, looks like dog (")
-    assert found.note == "4 of 300 labels looked at; the classifier foretells 98% of them"
+    assert found.note == "4 of 300 labels looked at; cross-validated accuracy: 98%"
     share = CHECKS["label-issue-share"].measure(left)
     assert (share.value, share.note) == (pytest.approx(4 / 300), "1.3% of 300 labels")
 
