@@ -7,12 +7,14 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 from uuid import UUID
 
+from prefect import runtime
 from prefect.artifacts import (
     create_markdown_artifact,
     create_progress_artifact,
     create_table_artifact,
     update_progress_artifact,
 )
+from prefect.client.orchestration import get_client
 
 from records.batch import shortened
 from records.experience import Report
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("retain")
 PERCENT = 100
+NAMED = 3
+"""Deliveries that a run's name holds."""
 SHOWN = 12
 """Versions and experiences that Prefect's table of scores shows: it is kept for every night."""
 
@@ -60,6 +64,26 @@ def progress(what: str) -> "Iterator[Progress]":
             update_progress_artifact(bar, progress=quarter * 25.0)
 
     yield tell
+
+
+def rename(night: Night) -> None:
+    """Call the flow run by what it took and what came of it; before its end there is nothing but the day."""
+    with get_client(sync_client=True) as client:
+        client.update_flow_run(UUID(str(runtime.flow_run.id)), name=title(night))
+
+
+def title(night: Night) -> str:
+    """`monday, tuesday: accepted as v3 · 2026-11-25`."""
+    names = list(dict.fromkeys(plain(arrival.delivery or arrival.batch.source) for arrival in night.arrivals))
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    what = ", ".join(name[:40] for name in names[:NAMED]) + more or (
+        "what was pending" if night.learned else "nothing new"
+    )
+    quarantined = night.verdict is None and night.quarantined
+    result = {"accept": "accepted", "refuse": "refused"}.get(night.outcome, night.outcome)
+    kept = night.registration
+    became = f" as v{kept.version}" if kept is not None and kept.champion else ""
+    return f"{what}: {'quarantined' if quarantined else result}{became} · {night.day}"
 
 
 def show_report(report: Report) -> None:

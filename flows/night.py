@@ -109,6 +109,7 @@ def night(request: Request = AS_CONFIGURED, workspace: str = "", arrived: date |
         }
     )
     artifacts.show_night(told)
+    artifacts.rename(told)
     return told
 
 

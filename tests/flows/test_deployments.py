@@ -177,7 +177,7 @@ def test_a_night_from_the_form_registers_a_version(interface, manual):
 
 
 def test_a_night_can_be_read_in_prefect(interface, manual, until):
-    assert interface.ask(f"flow_runs/{manual}")["name"] == "night of 2026-03-02"
+    assert interface.ask(f"flow_runs/{manual}")["name"] == "shapes: accepted as v1 · 2026-03-02"
     which = {"flow_runs": {"id": {"any_": [manual]}}}
     steps = ["ingest shapes", "champion", "validate", "attempt", "update", "evaluate", "judge", "keep", "register"]
     runs = until(30, lambda: len(found := interface.ask("task_runs/filter", which)) == len(steps) and found)

@@ -1,0 +1,25 @@
+"""What Prefect's lists call a night."""
+
+from datetime import date
+
+from flows.artifacts import title
+from records.batch import Arrival, Batch
+from records.registration import Night, Registration
+
+
+def arrival(name: str) -> Arrival:
+    day = date(2026, 3, 2)
+    batch = Batch(id=f"{day}-0", digest="0", arrived=day, source=name, images=7, classes=("a",), shards=())
+    return Arrival(batch=batch, known=False, delivery=name)
+
+
+def test_a_night_is_called_by_what_it_took_and_what_came_of_it():
+    registration = Registration(run="r", model="m", version=3, champion=True)
+    arrivals = tuple(map(arrival, ("monday", "tuesday", "wednesday", "thursday")))
+    night = Night(outcome="accept", day=date(2026, 3, 2), arrivals=arrivals[:2], registration=registration)
+    assert title(night) == "monday, tuesday: accepted as v3 · 2026-03-02"
+    refused = night.model_copy(update={"outcome": "refuse", "arrivals": arrivals, "registration": None})
+    assert title(refused) == "monday, tuesday, wednesday and 1 more: refused · 2026-03-02"
+    idle = Night(outcome="nothing to learn", day=date(2026, 3, 2))
+    assert title(idle) == "nothing new: nothing to learn · 2026-03-02"
+    assert title(idle.model_copy(update={"learned": ("b",), "outcome": "held"})).startswith("what was pending: held")
