@@ -93,7 +93,7 @@ $(SITE)/.ready: $(READY) docs/requirements.lock
 	@touch $@
 
 reference: $(READY)  ## make docs/checks.md anew from the checks themselves
-	$(BIN)/python -m tasks.gate.handbook > docs/checks.md
+	$(BIN)/python -m tasks.validate.handbook > docs/checks.md
 
 lock: $(READY)  ## resolve pyproject.toml anew into requirements.lock and docs/requirements.lock
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --extra dev pyproject.toml -o requirements.lock

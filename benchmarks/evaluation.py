@@ -16,8 +16,8 @@ import pyarrow.parquet as parquet
 import torch
 from torch import Tensor
 
-from models.archive import Archive
-from models.images import SHARD_SCHEMA
+from dataset.archive import Archive
+from dataset.images import SHARD_SCHEMA
 from models.learner import Learner
 from models.networks.mlp import MLP
 from models.problems.classification import Classification

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 from benchmarks.evaluation import write_batch
-from models.archive import Archive
+from dataset.archive import Archive
 from models.networks.mlp import MLP
 from tasks.update import ImageParams, MemoryParams, UpdateParams, update
 

@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from benchmarks import machine, page, usage
-from flows.servers import import_libraries, prefect_api, switch_off_telemetry
+from flows.servers.processes import import_libraries, prefect_api, switch_off_telemetry
 from records.registration import Night
 from tasks.creation import create
-from tasks.intake.readiness import mark
+from tasks.ingest.readiness import mark
 from tasks.workspace import Workspace
 
 RESULTS = Path(__file__).parent / "growth.jsonl"
@@ -157,7 +157,7 @@ def _cpu() -> dict[str, float]:
 
 
 def _servers(pids: set[int]) -> set[int]:
-    return {pid for pid in pids if "flows.door" in usage.command(pid)}
+    return {pid for pid in pids if "flows.servers.door" in usage.command(pid)}
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from tasks.intake.processes import in_order
+from dataset.processes import in_order
 
 CLASSES = 10
 PART = 250
@@ -71,7 +71,7 @@ def _failed(numbers: range, why: str) -> int:
 
 @cache
 def _fashion(root: Path) -> tuple[np.ndarray, np.ndarray]:
-    from tasks.streams import fashion_mnist  # brings torch along, which the other deliveries do without
+    from dataset.streams import fashion_mnist  # brings torch along, which the other deliveries do without
 
     pictures = fashion_mnist(root)
     return pictures.pixels, pictures.labels

@@ -19,9 +19,9 @@ from unittest import mock
 from PIL import Image
 
 from benchmarks import ingest_images
-from tasks.intake.deliveries import read_delivery
-from tasks.intake.ingest import PART_ITEMS, IngestParams, ingest
-from tasks.intake.processes import in_order
+from dataset.deliveries.delivery import read_delivery
+from dataset.processes import in_order
+from tasks.ingest.ingest import PART_ITEMS, IngestParams, ingest
 
 if TYPE_CHECKING:
     from records.experience import Experience
@@ -66,7 +66,7 @@ def measure_speed(source: Path, home: Path, processes: int, repeats: int) -> Non
 
 def measure_archive(folder: Path, processes: int, repeats: int, size: int, before: int) -> None:
     """Seconds to take and validate a batch with one batch of that size learned before, and with `before`; in turn."""
-    from tasks.intake.inbox import take
+    from tasks.ingest.inbox import take
 
     _warm_up(folder / "warm", processes)
     workspaces = {name: _workspace(folder / name) for name in ("small", "large")}

@@ -26,7 +26,7 @@ import psutil
 from PIL import Image
 
 from adapters.datastore import DataStore
-from flows.guard import PATIENCE
+from flows.servers.guard import PATIENCE
 from records.snapshot import Snapshot
 from tasks.creation import create
 from tasks.versions import registry_of, version_folder
@@ -34,7 +34,7 @@ from tasks.workspace import Workspace
 
 SEED = 7
 KILLS = 15
-RETAIN = (sys.executable, "-m", "flows.cli")
+RETAIN = (sys.executable, "-m", "flows.cli.main")
 SIDE, EACH = 12, 300
 LINES, LONGEST = 9, 8.0
 """So many lines a night says, and so many seconds are at most between one of them and a kill."""

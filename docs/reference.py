@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from flows.cli import app
+from flows.cli.main import app
 from records.measures import Measures
 from records.scores import ScoreMatrix
 from tasks.params import Params

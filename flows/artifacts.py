@@ -18,10 +18,10 @@ from prefect.client.orchestration import get_client
 
 from records.batch import shortened
 from records.experience import Report
+from records.formatting import plain
 from records.registration import Night
 from records.scores import ScoreMatrix
 from records.verdict import Verdict
-from tasks.gate.words import plain
 
 if TYPE_CHECKING:
     from models.training import Progress

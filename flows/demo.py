@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flows import screen, tables, views
-from flows.servers import import_libraries, prefect_api
+from flows.servers.processes import import_libraries, prefect_api
+from flows.terminal import screen, tables, views
 from records.errors import WrongInput
 from records.registration import Night
 from tasks.creation import create
 from tasks.workspace import Workspace
 
 if TYPE_CHECKING:
-    from tasks.streams import Delivery, StreamName
+    from dataset.streams import Delivery, StreamName
 
 log = logging.getLogger("retain")
 MARK = "demo"
@@ -63,10 +63,10 @@ def prepare(root: Path, stream: "StreamName") -> Workspace:
 def watch(workspace: Workspace, stream: "StreamName", root: Path | None) -> Iterator[Watched]:
     """Run the stream's nights one after the other, giving each as it ends."""
     with prefect_api(workspace, import_libraries):
+        from dataset.streams import deliveries
         from flows.night import Request, night
-        from tasks.intake.readiness import mark
+        from tasks.ingest.readiness import mark
         from tasks.params import read_params
-        from tasks.streams import deliveries
 
         plan = deliveries(stream, root, read_params(workspace.params).ingest.test_share)
         for number, delivery in enumerate(plan, start=1):
@@ -93,7 +93,7 @@ def show_end(seen: list[Watched], workspace: Workspace, seconds: float) -> None:
 
 def show_scores(last: Night, workspace: Workspace) -> None:
     """The score matrix of the last version, as a table and as a picture."""
-    from tasks.pictures import score_picture
+    from reports.pictures import score_picture
 
     assert last.scores is not None
     assert last.registration is not None

@@ -12,7 +12,7 @@ import traceback
 
 from typer import TyperException
 
-from flows.screen import visible
+from flows.terminal.screen import visible
 from records.errors import RetainError
 
 MEND, DEFECT, INTERRUPTED = 2, 1, 130

@@ -15,7 +15,9 @@ from typing import Literal
 from prefect import flow, runtime, settings
 from pydantic import BaseModel, ConfigDict, Field
 
-from flows import aftermath, artifacts, failures
+from dataset.deliveries.delivery import printable
+from flows import artifacts, failures
+from flows.servers import aftermath
 from flows.steps import step
 from records.batch import Arrival
 from records.errors import Unavailable, UnreadableBatch
@@ -26,9 +28,8 @@ from records.training import TrainingLog
 from records.verdict import Verdict
 from serving import reload
 from tasks import stages
-from tasks.intake import inbox
-from tasks.intake.deliveries import printable
-from tasks.intake.readiness import CLOCK, Clock, settle
+from tasks.ingest import inbox
+from tasks.ingest.readiness import CLOCK, Clock, settle
 from tasks.quarantine import holding
 from tasks.versions import snapshot_of, start_of
 from tasks.workspace import Workspace, alone

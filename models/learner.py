@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from models.archive import PIXELS_AT_ONCE
+from dataset.archive import PIXELS_AT_ONCE
 from models.catalogue import NetworkRecipe
 from models.networks.base import Network
 from records.record import Record

@@ -21,8 +21,8 @@ import pyarrow.parquet as parquet
 import torch
 from numpy.typing import NDArray
 
-from models.archive import Archive, Pool
-from models.images import keyed_hash
+from dataset.archive import Archive, Pool
+from dataset.images import keyed_hash
 from records.snapshot import InputSpec
 
 Share = Literal["balanced", "proportional"]

@@ -7,12 +7,12 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from models.archive import Pool
+from dataset.archive import Pool
 from models.augmentation import Augmentation
 from models.budget import Budget
 from models.checkpoint import Checkpoint, Saved, Tensors
 from models.compute import ONE_CPU, Compute
-from models.draws import Draws, Imbalance
+from models.minibatches import Draws, Imbalance
 from models.optimiser import MovingAverage, Optimiser, adapted_rate, set_rate
 from models.strategies.base import Course, Material, Strategy
 from records.record import Record

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
-from models import codecs, fit, jpeg, png, tiff
-from models.knowledge import sha256
+from dataset.decoding import codecs, fit, jpeg, png, tiff
+from models.bundle import sha256
 from models.learner import Learner
 from models.networks.base import Network
 

@@ -22,10 +22,10 @@ import torch
 from numpy.typing import NDArray
 from pydantic import Field
 
-from models.archive import Archive, Pool
+from dataset.archive import Archive, Pool
+from models.bundle import Knowledge, sha256
 from models.compute import default_device
 from models.gates.base import Outcomes
-from models.knowledge import Knowledge, sha256
 from models.learner import Learner
 from models.measures import calibration_error, macro_f1, negative_flips, per_class, positive_flips
 from models.memory import rank

@@ -9,7 +9,7 @@ from records.errors import WrongInput
 from records.record import Record
 from records.registration import Registration
 from tasks.evaluate import OUTCOMES
-from tasks.intake.ingest import list_batches
+from tasks.ingest.ingest import list_batches
 from tasks.quarantine.holding import reports
 from tasks.register import approve
 from tasks.stages import archive_of, params_of

@@ -12,11 +12,11 @@ from models.gates.paired_score import PairedScore
 from records.errors import WrongParameters
 from records.record import Record
 from tasks.evaluate import EvaluateParams
-from tasks.gate import catalogue
-from tasks.gate.settings import ValidateParams
-from tasks.intake.ingest import IngestParams
+from tasks.ingest.ingest import IngestParams
 from tasks.sections import RegisterParams, load_sections
 from tasks.update import UpdateParams
+from tasks.validate import catalogue
+from tasks.validate.settings import ValidateParams
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails

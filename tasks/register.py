@@ -23,7 +23,7 @@ import serving
 from adapters.packaging import PROGRAM, Packaging
 from adapters.registry import Registry
 from adapters.runs import JudgedNight
-from models.archive import Archive
+from dataset.archive import Archive
 from models.compute import default_device
 from records.errors import DamagedState
 from records.registration import Approval, Registration
@@ -32,10 +32,10 @@ from records.scores import ScoreMatrix
 from records.snapshot import Snapshot
 from records.training import TrainingLog
 from records.verdict import Verdict
+from reports.pictures import score_picture
 from serving.program import write_program
 from serving.reload import reload_and_compare
 from tasks.evaluate import OUTCOMES
-from tasks.pictures import score_picture
 from tasks.sections import RegisterParams
 
 REQUIREMENTS = ("numpy", "pandas", "pillow", "safetensors", "torch")

@@ -12,7 +12,7 @@ import pyarrow.parquet as parquet
 from records.batch import Batch
 from records.errors import WrongInput
 from records.record import Record
-from tasks.intake.ingest import read_batch
+from tasks.ingest.ingest import read_batch
 from tasks.overview import Change, change_of, join_answers, outcomes_of
 from tasks.workspace import Workspace
 

@@ -24,8 +24,8 @@ import pyarrow.parquet as parquet
 import yaml
 
 from adapters.datastore import DataStore
-from models.archive import Archive
-from models.knowledge import Knowledge
+from dataset.archive import Archive
+from models.bundle import Knowledge
 from models.training import Progress
 from records.batch import Batch
 from records.errors import DamagedState, Unavailable, UpdateFailed, WrongInput
@@ -38,15 +38,15 @@ from records.verdict import Verdict
 from tasks import identity as identities
 from tasks import launch
 from tasks.evaluate import evaluate, read_pairs
-from tasks.gate import alone
-from tasks.gate.champion import Champion, Model, Thumbnails
-from tasks.gate.earlier import LOOKED_UP, EarlierImages, earlier_images, is_damaged, remove_index
-from tasks.gate.validate import validate
-from tasks.intake.ingest import read_batch
+from tasks.ingest.ingest import read_batch
 from tasks.judge import judge
 from tasks.params import Params, read_params
 from tasks.register import night_facts, register
 from tasks.update import update
+from tasks.validate import isolated
+from tasks.validate.earlier import LOOKED_UP, EarlierImages, earlier_images, is_damaged, remove_index
+from tasks.validate.embeddings import Champion, Model, Thumbnails
+from tasks.validate.validate import validate
 from tasks.versions import forget_versions, registry_of, snapshot_of, version_folder
 from tasks.workspace import Workspace
 
@@ -130,43 +130,43 @@ def run_validate(
     return tuple(experiences), tuple(reports)
 
 
-def _answers(workspace: Workspace, run: RunFile) -> list[alone.Answer]:
+def _answers(workspace: Workspace, run: RunFile) -> list[isolated.Answer]:
     """Each batch of a run, asked on its own, with those before it counting as earlier."""
     fetch_data(workspace, run.batches)
-    before = alone.left_by_another(workspace.asking)
+    before = isolated.left_by_another(workspace.asking)
     if not before:
         return _with_index(workspace, partial(_answers_here, workspace, run))
     log.warning("A process ended while it looked at %s; each batch is looked at in a process of its own.", before)
-    answers: list[alone.Answer] = []
+    answers: list[isolated.Answer] = []
     for question in _questions(workspace, run, answers):
-        answers.append(alone.ask_alone(question, read_batch(workspace.batches, question.batch)))
+        answers.append(isolated.ask_alone(question, read_batch(workspace.batches, question.batch)))
     workspace.asking.unlink(missing_ok=True)
     return answers
 
 
-def _answers_here(workspace: Workspace, run: RunFile) -> list[alone.Answer]:
-    answers: list[alone.Answer] = []
+def _answers_here(workspace: Workspace, run: RunFile) -> list[isolated.Answer]:
+    answers: list[isolated.Answer] = []
     with gate_of(workspace, run) as gate:
         for question in _questions(workspace, run, answers):
-            with alone.noted(workspace.asking, question.batch):
+            with isolated.noted(workspace.asking, question.batch):
                 answers.append(gate.answer(question))
     return answers
 
 
-def _questions(workspace: Workspace, run: RunFile, answers: Sequence[alone.Answer]) -> Iterator[alone.Question]:
+def _questions(workspace: Workspace, run: RunFile, answers: Sequence[isolated.Answer]) -> Iterator[isolated.Question]:
     """One batch after the other; `answers` has those to the questions before."""
     for name in run.batches:
         tonight = tuple(answer.experience for answer in answers if answer.experience is not None)
-        yield alone.Question(root=workspace.root, batch=name, run=run, tonight=tonight)
+        yield isolated.Question(root=workspace.root, batch=name, run=run, tonight=tonight)
 
 
-def answer(question: alone.Question) -> alone.Answer:
+def answer(question: isolated.Question) -> isolated.Answer:
     """What the data gate says of one batch, in a process that looks at nothing else."""
     workspace = Workspace(question.root)
     return _with_index(workspace, partial(_answer_here, workspace, question))
 
 
-def _answer_here(workspace: Workspace, question: alone.Question) -> alone.Answer:
+def _answer_here(workspace: Workspace, question: isolated.Question) -> isolated.Answer:
     with gate_of(workspace, question.run) as gate:
         for experience in question.tonight:
             gate.earlier.add(experience, partial(facts_of, workspace, experience.batch, LOOKED_UP))
@@ -194,7 +194,7 @@ class Gate:
     champion: Champion
     earlier: EarlierImages
 
-    def answer(self, question: alone.Question) -> alone.Answer:
+    def answer(self, question: isolated.Question) -> isolated.Answer:
         """Ask about a batch; if it is admitted, its images count as earlier ones. One that cannot be looked at is held
         back, whatever was raised."""
         batch = read_batch(self.workspace.batches, question.batch)
@@ -206,13 +206,13 @@ class Gate:
             )
             self.earlier.add(experience, facts)
         except RejectedBatch as rejected:
-            return alone.Answer(report=rejected.report)
+            return isolated.Answer(report=rejected.report)
         except Exception as error:
-            if not alone.is_its_own(error):
+            if not isolated.is_its_own(error):
                 raise
-            log.warning("%s is held: %s", batch.id, alone.clause(error))
-            return alone.unanswered(batch, alone.clause(error))
-        return alone.Answer(report=report, experience=experience)
+            log.warning("%s is held: %s", batch.id, isolated.clause(error))
+            return isolated.unanswered(batch, isolated.clause(error))
+        return isolated.Answer(report=report, experience=experience)
 
 
 @contextmanager

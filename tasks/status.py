@@ -4,15 +4,15 @@ import hashlib
 import time
 from collections.abc import Sequence
 
+from dataset.deliveries.delivery import printable
 from records.errors import RetainError
 from records.experience import Report
 from records.record import Record
 from records.registration import Beginning
 from records.runs import Rollback, RunFacts, VersionFacts
-from tasks.intake.deliveries import printable
-from tasks.intake.inbox import named_beside, waiting
-from tasks.intake.ingest import IngestParams, count_tests, list_batches
-from tasks.intake.readiness import unready
+from tasks.ingest.inbox import named_beside, waiting
+from tasks.ingest.ingest import IngestParams, count_tests, list_batches
+from tasks.ingest.readiness import unready
 from tasks.quarantine.holding import pending, reports
 from tasks.sections import read_section
 from tasks.versions import registry_of, snapshot_of, start_of

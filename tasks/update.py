@@ -12,16 +12,16 @@ from typing import Annotated, Literal, Self
 import torch
 from pydantic import Field, model_validator
 
-from models.archive import Archive, Pool
+from dataset.archive import Archive, Pool
 from models.augmentation import Augmentation
 from models.budget import Budget
+from models.bundle import Knowledge
 from models.catalogue import CorrectionChoice, NetworkRecipe, ProblemChoice, StrategyChoice
 from models.checkpoint import Checkpoint
 from models.compute import Compute, Precision
-from models.draws import Imbalance
-from models.knowledge import Knowledge
 from models.learner import Learner
 from models.memory import Memory, Share
+from models.minibatches import Imbalance
 from models.networks.cnn import CNN
 from models.optimiser import Optimiser
 from models.problems.classification import Classification

@@ -22,7 +22,7 @@ from records.addresses import WorkspaceFile, shown
 from records.errors import Busy, NotAWorkspace, WrongInput, WrongParameters
 from records.record import first_problem
 from records.registration import RunFile
-from tasks.turns import Taken, turn
+from tasks.locks import Taken, turn
 
 PRIVATE = 0o700
 """What is in `.retain` is for the owner alone: whoever can write a model there decides what answers tomorrow."""
@@ -224,7 +224,7 @@ class Workspace:
 
     @property
     def split_key(self) -> str:
-        """What only who sees the workspace knows, and nobody who sends images: see `models.images.split_of`; empty in
+        """What only who sees the workspace knows, and nobody who sends images: see `dataset.images.split_of`; empty in
         workspaces that were made without."""
         return self.told().split_key or ""
 

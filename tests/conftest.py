@@ -1,23 +1,29 @@
 """What many tests need: batches of drawn shapes, and silence from every tool."""
 
+import io
 import logging
 import os
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as parquet
 import pytest
 from PIL import Image
 
 from adapters.datastore import DataStore
-from flows.servers import import_libraries, prefect_api, switch_off_telemetry
+from flows.servers.processes import import_libraries, prefect_api, switch_off_telemetry
+from records.batch import Batch
 from records.registration import Night
 from tasks.creation import create
+from tasks.ingest.ingest import IngestParams, ingest
 from tasks.workspace import Workspace
 
 switch_off_telemetry()
@@ -153,3 +159,43 @@ def run_night(prefect):
         return night(Request.model_validate(request), str(workspace.root), date(2026, 3, day))
 
     return run
+
+
+@dataclass(frozen=True)
+class Taken:
+    """A delivery that was ingested."""
+
+    batch: Batch
+    known: bool
+    rows: list[dict]
+
+    def told(self, *columns: str) -> list[tuple]:
+        """Some columns, row by row."""
+        return [tuple(row[name] for name in columns) for row in self.rows]
+
+
+@pytest.fixture
+def taken(tmp_path):
+    """`taken(source)` ingests into a workspace of its own."""
+
+    def take(source: Path, workers: int = 1, where: str = "workspace", **params: object) -> Taken:
+        home = tmp_path / where
+        arrival = ingest(home / "batches", home / "staging", source, date(2026, 3, 2), IngestParams(**params), workers)
+        shards = [home / "batches" / arrival.batch.id / shard.name for shard in arrival.batch.shards]
+        rows = pa.concat_tables([parquet.read_table(shard) for shard in shards]).to_pylist()
+        return Taken(arrival.batch, arrival.known, rows)
+
+    take.batches = tmp_path / "workspace" / "batches"
+    return take
+
+
+@pytest.fixture(scope="session")
+def picture():
+    """`picture(1, 2)` is a PNG file of one row of grey levels."""
+
+    def write(*levels: int) -> bytes:
+        file = io.BytesIO()
+        Image.fromarray(np.array([levels], dtype=np.uint8)).save(file, "PNG")
+        return file.getvalue()
+
+    return write

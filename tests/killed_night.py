@@ -31,7 +31,7 @@ def run(workspace: str, day: date, point: str, call: int, settings: dict[str, st
     # This process has the environment of the one that it was forked from, which may be older than the server.
     os.environ |= settings
     from flows.night import Request, night
-    from flows.servers import prefect_api
+    from flows.servers.processes import prefect_api
     from tasks.workspace import Workspace
 
     owner, name = point.rsplit(".", 1)

@@ -12,20 +12,20 @@ import pandas as pd
 import pyarrow.parquet as parquet
 import pytest
 
-from models.archive import Archive
-from models.images import content_id, split_of
+from dataset.archive import Archive
+from dataset.images import content_id, split_of
+from dataset.streams import FIRST_DAY, Pictures, deliveries, digits, fashion_mnist
 from records.batch import Batch
 from records.experience import Experience
 from records.scores import ScoreMatrix
 from records.verdict import Verdict
 from tasks.evaluate import evaluate, read_pairs
-from tasks.gate.earlier import EarlierImages
-from tasks.gate.validate import validate
-from tasks.intake.ingest import ingest
+from tasks.ingest.ingest import ingest
 from tasks.judge import judge
 from tasks.params import Params, read_params
-from tasks.streams import FIRST_DAY, Pictures, deliveries, digits, fashion_mnist
 from tasks.update import update
+from tasks.validate.earlier import EarlierImages
+from tasks.validate.validate import validate
 
 TEMPLATE = Path(__file__).parents[1] / "tasks" / "template"
 FASHION = Path("/usr/share/datasets/fashion-mnist")

@@ -4,7 +4,7 @@ import json
 import sys
 from pathlib import Path
 
-from models.archive import Archive
+from dataset.archive import Archive
 from records.experience import Experience
 from tasks import launch
 from tasks.update import UpdateParams, update

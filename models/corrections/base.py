@@ -1,7 +1,7 @@
 """What a correction is to the rest: a last touch, after training; most take a bias for new classes out of the head.
 
 A night sees far more images of new classes than of old ones, and a head that is trained on them leans towards the new.
-Balanced softmax takes that out of the loss (see `models/draws.py`); a correction repairs the head afterwards.
+Balanced softmax takes that out of the loss (see `models/minibatches.py`); a correction repairs the head afterwards.
 """
 
 from typing import ClassVar

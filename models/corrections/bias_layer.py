@@ -9,7 +9,7 @@ from typing import ClassVar, Literal
 import torch
 from pydantic import Field
 
-from models.archive import Pool
+from dataset.archive import Pool
 from models.corrections.base import Correction, old_and_new
 from models.strategies.base import Course, Material
 

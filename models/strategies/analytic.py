@@ -23,7 +23,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from models.archive import Pool
+from dataset.archive import Pool
 from models.strategies.base import Course, Losses, Material, State, Step, Strategy
 
 STEPS_PER_DEVIATION, LARGEST = 16, 127

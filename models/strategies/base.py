@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from models.archive import Pool
+from dataset.archive import Pool
 from models.networks.base import Network
 from models.problems.base import Problem
 from records.record import Record

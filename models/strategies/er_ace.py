@@ -11,7 +11,7 @@ from typing import ClassVar, Literal
 
 from torch import Tensor
 
-from models.archive import Pool
+from dataset.archive import Pool
 from models.strategies.base import Course, Losses, Material, Step, Strategy
 
 NEVER = -1e9

@@ -10,7 +10,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from models.archive import Pool
+from dataset.archive import Pool
 from models.strategies.base import Course, Losses, Material, Step, Strategy
 
 

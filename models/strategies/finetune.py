@@ -2,7 +2,7 @@
 
 from typing import ClassVar, Literal
 
-from models.archive import Pool
+from dataset.archive import Pool
 from models.strategies.base import Course, Losses, Material, Step, Strategy
 
 

@@ -14,7 +14,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
-from models.archive import Pool
+from dataset.archive import Pool
 from models.networks.base import Network
 from models.strategies.base import Course, Losses, Material, Step, Strategy
 

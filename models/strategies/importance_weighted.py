@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
-from models.archive import Pool
+from dataset.archive import Pool
 from models.strategies.base import Course, Losses, Material, Step, Strategy
 
 

@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from models.archive import Pool
+from dataset.archive import Pool
 from models.strategies.base import Course, Losses, Material, Step, Strategy
 
 

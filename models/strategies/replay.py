@@ -5,7 +5,7 @@ Chaudhry et al. (2019), "On Tiny Episodic Memories in Continual Learning", arXiv
 
 from typing import Literal
 
-from models.archive import Pool
+from dataset.archive import Pool
 from models.strategies.base import Course, Losses, Material, Step, Strategy
 
 

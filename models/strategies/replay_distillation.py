@@ -11,7 +11,7 @@ import torch
 from pydantic import Field
 from torch.nn import functional
 
-from models.archive import Pool
+from dataset.archive import Pool
 from models.strategies.base import Course, Losses, Material, Step, Strategy
 
 

@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from pydantic import Field
 
-from models.archive import Pool
+from dataset.archive import Pool
 from models.strategies.base import Course, Losses, Material, Step, Strategy
 from models.strategies.ewc import spring_energy
 

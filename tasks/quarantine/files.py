@@ -15,13 +15,13 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from dataset.deliveries.delivery import REPEATED, label_of
+from dataset.deliveries.manifests import Manifest, read_manifest
+from dataset.rows import read_rows
 from records.errors import WrongInput
 from records.experience import Report
-from tasks.gate.words import plain
-from tasks.intake.deliveries import REPEATED, label_of
-from tasks.intake.ingest import read_batch
-from tasks.intake.manifests import Manifest, read_manifest
-from tasks.intake.rows import read_rows
+from records.formatting import plain
+from tasks.ingest.ingest import read_batch
 from tasks.quarantine.holding import corrected_rows
 from tasks.workspace import Workspace
 

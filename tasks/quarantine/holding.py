@@ -16,16 +16,16 @@ from datetime import date
 from pathlib import Path
 
 from adapters.datastore import DataStore
+from dataset.rows import read_rows
 from records.batch import Batch
 from records.errors import WrongInput
 from records.experience import Report
+from records.formatting import plain
 from records.record import Record
 from records.rows import packed
-from tasks.gate.words import plain
-from tasks.intake.apart import kept_aside
-from tasks.intake.ingest import list_batches, read_batch
-from tasks.intake.rows import read_rows
-from tasks.quarantine.report import NOTHING, report_html
+from reports.quarantine.page import NOTHING, report_html
+from tasks.ingest.apart import kept_aside
+from tasks.ingest.ingest import list_batches, read_batch
 from tasks.workspace import Workspace
 
 
@@ -68,7 +68,7 @@ def set_aside(workspace: Workspace, report: Report) -> Path:
     page, record = files_of(workspace, report.batch)
     page.parent.mkdir(parents=True, exist_ok=True)
     # What no check has looked at is not opened here either: it may be what the gate did not survive.
-    from tasks.quarantine.exhibits import exhibits  # It decodes pictures, and so loads PyTorch.
+    from tasks.quarantine.report_data import exhibits  # It decodes pictures, and so loads PyTorch.
 
     shown = exhibits(workspace, report) if report.checks else NOTHING
     page.write_text(report_html(report, shown), encoding="utf-8")

@@ -10,21 +10,21 @@ from datetime import date
 from pathlib import Path
 
 from adapters.datastore import DataStore
+from dataset.deliveries.delivery import label_of, label_problem
+from dataset.rows import read_rows
 from records.batch import Batch
 from records.errors import WrongInput
 from records.experience import Check, Hold, Report
+from records.formatting import count_of, plain
 from records.record import Record
 from records.registration import RunFile
-from tasks.gate.checks.files import FAULTS
-from tasks.gate.words import count_of, plain
-from tasks.intake.corrections import Correction, correct
-from tasks.intake.deliveries import label_of, label_problem
-from tasks.intake.ingest import list_batches, read_batch
-from tasks.intake.rows import read_rows
+from tasks.ingest.corrections import Correction, correct
+from tasks.ingest.ingest import list_batches, read_batch
 from tasks.params import read_params
 from tasks.quarantine import holding
 from tasks.quarantine.files import read_files, rows_of
 from tasks.stages import run_validate
+from tasks.validate.checks.files import FAULTS
 from tasks.versions import registry_of, snapshot_of, start_of
 from tasks.workspace import Workspace
 

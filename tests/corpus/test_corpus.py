@@ -14,14 +14,14 @@ import pandas as pd
 import pyarrow.parquet as parquet
 import pytest
 
+from dataset.deliveries.delivery import LONGEST_LABEL
 from records.errors import UnreadableBatch
 from records.experience import RejectedBatch
-from tasks.gate.earlier import EarlierImages
-from tasks.gate.settings import ValidateParams
-from tasks.gate.validate import validate
-from tasks.intake.deliveries import LONGEST_LABEL
-from tasks.intake.ingest import LONGEST_PATH, IngestParams, cut, ingest, list_batches
-from tasks.quarantine.report import report_html
+from reports.quarantine.page import report_html
+from tasks.ingest.ingest import LONGEST_PATH, IngestParams, cut, ingest, list_batches
+from tasks.validate.earlier import EarlierImages
+from tasks.validate.settings import ValidateParams
+from tasks.validate.validate import validate
 from tests.corpus.delivery_cases import DELIVERIES
 from tests.corpus.files import whole
 from tests.corpus.image_cases import IMAGES

@@ -5,10 +5,10 @@ import time
 
 import pytest
 
-from models.images import ImageLimits, facts
+from dataset.images import ImageLimits, facts
 from records.errors import UnreadableBatch
-from tasks.gate.checks.files import FAULT_OF
-from tasks.intake.ingest import IngestParams, ingest, list_batches
+from tasks.ingest.ingest import IngestParams, ingest, list_batches
+from tasks.validate.checks.files import FAULT_OF
 from tests.corpus.costly_cases import COSTLY
 from tests.corpus.costly_deliveries import COSTLY_DELIVERIES
 from tests.corpus.files import whole

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dataset.deliveries.delivery import LONGEST_LABEL, label_of, label_problem, read_delivery
+from dataset.deliveries.manifests import REQUIRED, read_manifest
 from records.errors import UnreadableBatch
-from tasks.gate.words import plain
-from tasks.intake.deliveries import LONGEST_LABEL, label_of, label_problem, read_delivery
-from tasks.intake.ingest import ingest
-from tasks.intake.manifests import REQUIRED, read_manifest
+from records.formatting import plain
+from tasks.ingest.ingest import ingest
 from tests.corpus.files import whole
 from tests.corpus.test_corpus import DAY, FEW, SHARES, assert_harmless, facts_of, judged
 

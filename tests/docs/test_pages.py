@@ -8,7 +8,7 @@ import pytest
 import typer.main
 
 from docs.pages import gather, loaded_from_elsewhere, rewritten
-from flows.cli import app
+from flows.cli.main import app
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -76,10 +76,10 @@ def test_a_link_to_a_source_file_becomes_its_name():
         "SECURITY.md": "security.md",
         "docs/decisions": "decisions/index.md",
     }
-    turns, security = "../../tasks/turns.py", "../../SECURITY.md#report"
-    text = f"[tasks/turns.py]({turns}), [the lock]({turns}), [safe]({security}), [all](.)"
+    turns, security = "../../tasks/locks.py", "../../SECURITY.md#report"
+    text = f"[tasks/locks.py]({turns}), [the lock]({turns}), [safe]({security}), [all](.)"
     assert rewritten(text, "docs/decisions/a.md", known) == (
-        "`tasks/turns.py`, the lock (`tasks/turns.py`), [safe](../security.md#report), [all](index.md)"
+        "`tasks/locks.py`, the lock (`tasks/locks.py`), [safe](../security.md#report), [all](index.md)"
     )
 
 

@@ -6,7 +6,7 @@ import typer.main
 
 from adapters.runs import JudgedNight, metrics
 from docs import reference
-from flows.cli import app
+from flows.cli.main import app
 from models.catalogue import StrategyChoice
 from records.measures import Measures
 from records.runs import NightFacts

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from adapters.datastore import DataStore
-from flows.cli import main
+from flows.cli.main import main
 from tasks.creation import create
 from tasks.status import status_of
 from tasks.workspace import Workspace

@@ -19,7 +19,7 @@ import pyarrow.parquet as parquet
 import pytest
 from PIL import Image
 
-from flows.cli import main
+from flows.cli.main import main
 from records.batch import shortened
 from records.experience import Report
 from records.registration import RunFile
@@ -27,7 +27,7 @@ from tasks import stages
 from tasks.quarantine import holding
 from tasks.workspace import Workspace
 
-RETAIN = [sys.executable, "-m", "flows.cli"]
+RETAIN = [sys.executable, "-m", "flows.cli.main"]
 
 
 def png(seed: int, side: int = 12) -> bytes:
@@ -407,7 +407,7 @@ def test_prefect_at_an_address_that_nobody_answers(retain, workspace, monkeypatc
 
 IN_A_SMALL_FILE_SYSTEM = (
     'mount -t tmpfs -o size="$1" none "$3" && cp -a "$2/." "$3" && shift 2 && cd / && '
-    '"$2" -m flows.cli ingest "$3" -w "$1"; code=$?; ls "$1/data/batches"; exit $code'
+    '"$2" -m flows.cli.main ingest "$3" -w "$1"; code=$?; ls "$1/data/batches"; exit $code'
 )
 
 

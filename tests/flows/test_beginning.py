@@ -2,7 +2,7 @@
 
 import pytest
 
-from flows import views
+from flows.terminal import views
 from records.registration import Night
 from tasks.status import status_of
 from tasks.workspace import Workspace

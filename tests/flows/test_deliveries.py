@@ -16,9 +16,9 @@ import pytest
 from records.experience import Report
 from records.registration import RunFile
 from tasks import stages
-from tasks.intake import inbox
-from tasks.intake.ingest import IngestParams, list_batches
-from tasks.intake.readiness import Clock
+from tasks.ingest import inbox
+from tasks.ingest.ingest import IngestParams, list_batches
+from tasks.ingest.readiness import Clock
 from tasks.workspace import alone
 from tests.corpus.costly_deliveries import COSTLY_DELIVERIES
 

@@ -17,9 +17,9 @@ from typing import Any, get_args
 import psutil
 import pytest
 
-from flows.access import header, serving, token_of
 from flows.night import Strategy
-from flows.servers import answers
+from flows.servers.access import header, serving, token_of
+from flows.servers.processes import answers
 from tasks.status import status_of
 from tasks.versions import registry_of
 from tasks.workspace import Workspace

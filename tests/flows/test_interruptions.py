@@ -11,8 +11,8 @@ from contextlib import contextmanager
 import pytest
 
 from benchmarks.kills import KILLS, SEED, claims, play, rows
-from flows import aftermath
-from flows.servers import answers
+from flows.servers import aftermath
+from flows.servers.processes import answers
 from tasks.status import status_of
 from tasks.versions import registry_of
 from tasks.workspace import Workspace

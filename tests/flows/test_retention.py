@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from flows.aftermath import connected
-from flows.servers import REMEMBERED_DAYS, prefect_api
+from flows.servers.aftermath import connected
+from flows.servers.processes import REMEMBERED_DAYS, prefect_api
 from tasks.workspace import Workspace
 
 

@@ -19,9 +19,9 @@ import pytest
 from prefect.client.schemas.filters import FlowRunFilter
 from prefect.states import Cancelling
 
-from flows.access import token_of
-from flows.aftermath import connected
-from flows.servers import prefect_client
+from flows.servers.access import token_of
+from flows.servers.aftermath import connected
+from flows.servers.processes import prefect_client
 from tasks.workspace import Workspace
 
 RETAIN = str(Path(sys.executable).with_name("retain"))
@@ -155,7 +155,9 @@ class Interface:
     def kill_prefect(self) -> None:
         """The Prefect server alone is gone."""
         (server,) = (
-            process for process in self.family() if process.cmdline()[1:5] == ["-P", "-m", "flows.door", "prefect"]
+            process
+            for process in self.family()
+            if process.cmdline()[1:5] == ["-P", "-m", "flows.servers.door", "prefect"]
         )
         server.kill()
 

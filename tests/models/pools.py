@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from models.archive import Pool
+from dataset.archive import Pool
 from models.networks.base import Network
 from models.networks.mlp import MLP
 from records.snapshot import InputSpec

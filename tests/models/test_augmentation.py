@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.archive import Pool
+from dataset.archive import Pool
 from models.augmentation import Augmentation
 from models.budget import Budget
-from models.draws import Draws
+from models.minibatches import Draws
 from tests.models.pools import coloured
 
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import chisquare
 
-from models.archive import Pool
+from dataset.archive import Pool
 from models.memory import COLUMNS, Memory, Share, even_quotas, rank
 from tests.models.pools import pool_of
 

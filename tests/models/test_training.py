@@ -4,7 +4,7 @@ import math
 import pytest
 import torch
 
-from models.archive import Pool
+from dataset.archive import Pool
 from models.augmentation import Augmentation
 from models.budget import Budget
 from models.checkpoint import Checkpoint, Saved

@@ -9,7 +9,7 @@ import torch
 from mlflow.models import set_model
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
-from models.knowledge import Knowledge
+from models.bundle import Knowledge
 from models.learner import Learner
 
 

@@ -15,7 +15,7 @@ import serving
 from adapters.packaging import Packaging
 from adapters.registry import Registry
 from adapters.runs import JudgedNight
-from models.knowledge import Knowledge
+from models.bundle import Knowledge
 from models.learner import Learner
 from models.memory import Memory
 from models.networks.mlp import MLP

@@ -9,10 +9,10 @@ import torch
 from mlflow.exceptions import MlflowException
 from PIL import Image
 
-from models.archive import ADMITTED
-from models.fit import fit
-from models.images import decode
-from models.knowledge import Knowledge
+from dataset.archive import ADMITTED
+from dataset.decoding.fit import fit
+from dataset.images import decode
+from models.bundle import Knowledge
 from models.learner import Learner
 from models.memory import Memory
 from models.networks.mlp import MLP

@@ -19,8 +19,8 @@ import serving
 from adapters.packaging import Packaging
 from adapters.registry import Registry
 from adapters.runs import JudgedNight
-from models.fit import fit
-from models.knowledge import Knowledge
+from dataset.decoding.fit import fit
+from models.bundle import Knowledge
 from models.learner import Learner
 from models.memory import Memory
 from models.networks.cnn import CNN
@@ -80,7 +80,7 @@ try:
     fifth.predict(pixels / 255)
 except mlflow.exceptions.MlflowException as error:
     told["refused"] = str(error)
-told["ours"] = [sys.modules[name].__file__ for name in ("models", "records", "flows", "models.knowledge")]
+told["ours"] = [sys.modules[name].__file__ for name in ("models", "records", "flows", "models.bundle")]
 print(json.dumps(told))
 '''
 

@@ -11,16 +11,16 @@ import pandas as pd
 import pyarrow.parquet as parquet
 import pytest
 
-from models.archive import Archive
+from dataset.archive import Archive
 from models.networks.mlp import MLP
 from records.experience import Experience
 from tasks.evaluate import evaluate, read_pairs
-from tasks.gate.earlier import EarlierImages
-from tasks.gate.validate import validate
-from tasks.intake.ingest import count_tests, ingest
+from tasks.ingest.ingest import count_tests, ingest
 from tasks.judge import judge
 from tasks.params import Params
 from tasks.update import UpdateParams, update
+from tasks.validate.earlier import EarlierImages
+from tasks.validate.validate import validate
 
 PARAMS = Params(update=UpdateParams(network=MLP(hidden=(32,))))
 

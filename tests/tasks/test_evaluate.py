@@ -9,10 +9,10 @@ import pytest
 import torch
 from sklearn.metrics import f1_score
 
-from models.archive import Archive, Pool
+from dataset.archive import Archive, Pool
 from models.budget import Budget
+from models.bundle import Knowledge, sha256
 from models.gates.paired_score import PairedScore
-from models.knowledge import Knowledge, sha256
 from models.networks.mlp import MLP
 from models.optimiser import Optimiser
 from models.problems.classification import Classification
@@ -22,7 +22,7 @@ from records.experience import Experience
 from records.registration import APPROVAL, Approval
 from records.scores import FirstSight, Score, ScoreMatrix, ScoreRow
 from tasks.evaluate import EvaluateParams, choose, evaluate, read_pairs, read_references
-from tasks.intake.ingest import IngestParams, ingest
+from tasks.ingest.ingest import IngestParams, ingest
 from tasks.judge import judge
 from tasks.update import UpdateParams, update
 

@@ -11,16 +11,16 @@ import numpy as np
 import pytest
 import torch
 
-from models.archive import Archive
+from dataset.archive import Archive
+from models.bundle import Knowledge
 from models.checkpoint import Checkpoint
 from models.compute import Compute
-from models.knowledge import Knowledge
 from models.strategies.base import State
 from records.errors import UpdateFailed, WrongInput
 from records.experience import Experience
 from records.registration import RunFile
 from tasks import launch
-from tasks.intake.ingest import IngestParams, ingest
+from tasks.ingest.ingest import IngestParams, ingest
 from tasks.stages import run_update
 from tasks.update import UpdateParams, learn, update
 from tasks.workspace import Workspace

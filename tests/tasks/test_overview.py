@@ -10,8 +10,8 @@ import pytest
 
 from records.errors import WrongInput
 from tasks.creation import create
-from tasks.intake.inbox import take
-from tasks.intake.ingest import IngestParams, list_batches
+from tasks.ingest.inbox import take
+from tasks.ingest.ingest import IngestParams, list_batches
 from tasks.overview import Change, approve_run, compare_answers, compare_versions
 from tasks.quarantine import release
 from tasks.status import may_learn, status_of
@@ -104,7 +104,7 @@ def test_a_night_with_nothing_to_learn_does_not_import_what_learns(tmp_path):
     place = create(tmp_path / "workspace")
     asked = (
         "import sys; from pathlib import Path\n"
-        "from flows.servers import import_libraries; from tasks.workspace import Workspace\n"
+        "from flows.servers.processes import import_libraries; from tasks.workspace import Workspace\n"
         f"import_libraries(Workspace(Path({str(place.root)!r})))\n"
         "print([name for name in ('torch._dynamo', 'great_expectations', 'flows.night') if name in sys.modules])"
     )

@@ -12,10 +12,10 @@ from pydantic import ValidationError
 
 from adapters.registry import Registry
 from adapters.runs import JudgedNight
-from models.archive import Archive
+from dataset.archive import Archive
+from dataset.images import SHARD_SCHEMA
 from models.budget import Budget
-from models.images import SHARD_SCHEMA
-from models.knowledge import Knowledge
+from models.bundle import Knowledge
 from models.networks.mlp import MLP
 from models.problems.classification import Classification
 from records.batch import Batch, Shard

@@ -7,7 +7,7 @@ import pytest
 
 from records.errors import WrongInput
 from tasks.creation import create
-from tasks.intake.ingest import IngestParams, ingest
+from tasks.ingest.ingest import IngestParams, ingest
 from tasks.overview import Change, join_answers
 from tasks.slices import NO_VALUE, compare_by, slice_answers, values_of
 

@@ -7,12 +7,12 @@ from datetime import date
 
 import pytest
 
-from models.knowledge import Knowledge
+from models.bundle import Knowledge
 from records.addresses import WorkspaceFile
 from records.errors import WrongInput
 from records.registration import RunFile
 from records.training import TrainingLog
-from tasks.intake.ingest import IngestParams, ingest
+from tasks.ingest.ingest import IngestParams, ingest
 from tasks.stages import archive_of, attempt_of, bounded_cache, read_experiences, run_update, run_validate
 from tasks.workspace import Workspace
 
@@ -76,15 +76,15 @@ def test_batches_that_end_the_process_are_found_and_the_nights_go_on(validated, 
     """Two such batches, and a third that came with them."""
     killer = ("import json, os, sys", "asked = json.load(sys.stdin)",
               f"asked['batch'] in {three[:2]} and os.kill(os.getpid(), 9)",
-              "from pathlib import Path", "from tasks import stages", "from tasks.gate import alone",
+              "from pathlib import Path", "from tasks import stages", "from tasks.validate import alone",
               "stages.answer(alone.Question.model_validate(asked)).write(Path(sys.argv[1]))")  # fmt: skip
-    monkeypatch.setattr("tasks.gate.alone.COMMAND", (sys.executable, "-c", "\n".join(killer)))
+    monkeypatch.setattr("tasks.validate.isolated.COMMAND", (sys.executable, "-c", "\n".join(killer)))
     validated.asking.write_text(three[0])  # as a process leaves it that was ended
     answered = run_validate(validated, RunFile(batches=three))
     assert told_by(answered) == ([three[2]], [False, False, True])
     assert "SIGKILL" in answered[1][0].summary
     assert not validated.asking.exists()
-    monkeypatch.setattr("tasks.gate.alone.COMMAND", (sys.executable, "-c", "raise SystemExit(9)"))
+    monkeypatch.setattr("tasks.validate.isolated.COMMAND", (sys.executable, "-c", "raise SystemExit(9)"))
     assert told_by(run_validate(validated, RunFile(batches=three[2:]))) == ([three[2]], [True]), "at once, and here"
 
 

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from models.archive import Archive
+from dataset.archive import Archive
 from models.augmentation import Augmentation
 from models.budget import Budget
+from models.bundle import Knowledge, sha256
 from models.checkpoint import Checkpoint
 from models.compute import Compute
 from models.corrections.bias_layer import BiasLayer
 from models.corrections.weight_aligning import WeightAligning
-from models.knowledge import Knowledge, sha256
 from models.learner import Learner
 from models.networks.mlp import MLP
 from models.networks.patches import Patches
@@ -25,7 +25,7 @@ from models.strategies.joint import Joint
 from models.strategies.si import SI
 from records.errors import DamagedState, WrongParameters
 from records.experience import Experience
-from tasks.intake.ingest import IngestParams, ingest
+from tasks.ingest.ingest import IngestParams, ingest
 from tasks.update import ImageParams, MemoryParams, UpdateParams, update
 from tasks.update import learn as continue_learning
 

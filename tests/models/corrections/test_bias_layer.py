@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from models.archive import Pool
+from dataset.archive import Pool
 from models.corrections.bias_layer import BiasLayer, balanced_outputs
 from models.problems.classification import Classification
 from models.strategies.base import Course, Material, frozen

@@ -10,7 +10,7 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.linear_model import Ridge
 from sklearn.preprocessing import StandardScaler
 
-from models.archive import Pool
+from dataset.archive import Pool
 from models.measures import calibration_error
 from models.networks.base import Network, Recipe
 from models.networks.cnn import CNN

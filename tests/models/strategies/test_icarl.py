@@ -3,7 +3,7 @@ from dataclasses import replace
 
 import torch
 
-from models.archive import Pool
+from dataset.archive import Pool
 from models.networks.base import Network
 from models.networks.mlp import MLP
 from models.problems.classification import Classification

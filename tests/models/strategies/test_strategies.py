@@ -7,7 +7,7 @@ from typing import get_args
 import pytest
 import torch
 
-from models.archive import Pool
+from dataset.archive import Pool
 from models.catalogue import CorrectionChoice, StrategyChoice
 from models.networks.base import Network
 from models.networks.mlp import MLP

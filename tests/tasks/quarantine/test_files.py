@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from records.errors import WrongInput
 from records.experience import Check, Complaint, Report
 from tasks.creation import create
-from tasks.intake import inbox
-from tasks.intake.ingest import IngestParams
+from tasks.ingest import inbox
+from tasks.ingest.ingest import IngestParams
 from tasks.quarantine.files import _protected, _restored, read_files, rows_of, write_files
 from tasks.stages import facts_of
 from tasks.workspace import Workspace

@@ -16,11 +16,11 @@ from records.registration import RunFile
 from records.rows import packed
 from tasks import stages
 from tasks.creation import create
-from tasks.intake import inbox
-from tasks.intake.ingest import IngestParams
+from tasks.ingest import inbox
+from tasks.ingest.ingest import IngestParams
 from tasks.quarantine import holding
-from tasks.quarantine.exhibits import exhibits, thumbnail
 from tasks.quarantine.files import rows_of
+from tasks.quarantine.report_data import exhibits, thumbnail
 from tasks.workspace import Workspace
 
 DAY = date(2026, 3, 2)

@@ -1,0 +1,154 @@
+"""Writing the shards of a batch: Parquet files of bounded size, the same bytes for the same rows on every machine."""
+
+import hashlib
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as compute
+import pyarrow.parquet as parquet
+from typing_extensions import Buffer
+
+from dataset.images import SHARD_SCHEMA
+from records.batch import Shard
+
+GROUP_ROWS = 2048
+GROUP_BYTES = 16 * 2**20
+"""A row group ends with the image that reaches one of these: what is held in memory, and read at a time later on."""
+
+NUMBERS = {pa.int32(): np.int32, pa.int64(): np.int64, pa.float32(): np.float32}
+FEW_VALUES = ("label", "split", "problem", "detail", "format", "mode")
+
+
+def shard_schema(columns: Sequence[str]) -> pa.Schema:
+    """`SHARD_SCHEMA` and the manifest's further columns, each as a string `user.<name>`."""
+    further = [pa.field(f"user.{name}", pa.string(), nullable=False) for name in columns]
+    return pa.schema([*SHARD_SCHEMA, *further])
+
+
+def column(values: Sequence[Any], type: pa.DataType) -> pa.Array:
+    """A column of texts, bytes (2 GiB together at most) or numbers; texts and bytes may be None, for no value.
+
+    Laid out here, because `pyarrow.array` first imports pandas, which takes longer than to start a process.
+    """
+    if type in NUMBERS:
+        return pa.Array.from_buffers(type, len(values), [None, pa.py_buffer(np.array(values, NUMBERS[type]))])
+    parts = [value.encode() if isinstance(value, str) else value or b"" for value in values]
+    ends = np.cumsum([0, *map(len, parts)], dtype=np.int32)
+    there = np.packbits([value is not None for value in values], bitorder="little") if None in values else None
+    buffers = [None if there is None else pa.py_buffer(there), pa.py_buffer(ends), pa.py_buffer(b"".join(parts))]
+    return pa.Array.from_buffers(type, len(values), buffers)
+
+
+class ShardWriter:
+    """Takes rows in order and writes `images-00000.parquet`, `images-00001.parquet`, ... into a folder."""
+
+    def __init__(self, folder: Path, columns: Sequence[str], shard_bytes: int) -> None:
+        self._folder = folder
+        self._schema = shard_schema(columns)
+        self._shard_bytes = shard_bytes
+        self._group: list[pa.RecordBatch] = []
+        self._group_rows = 0
+        self._group_bytes = 0
+        self._open: _OpenShard | None = None
+        self._done: list[Shard] = []
+
+    def add(self, rows: pa.RecordBatch) -> None:
+        """Take some images; how they are parted changes nothing. Raises `OSError` if the disk does not take them."""
+        for size in _sizes(rows):
+            self._group_bytes += size
+            self._group_rows += 1
+            if self._group_rows == GROUP_ROWS or self._group_bytes >= GROUP_BYTES:
+                taken = self._group_rows - sum(part.num_rows for part in self._group)
+                self._group.append(rows.slice(0, taken))
+                rows = rows.slice(taken)
+                self._write_group()
+        if rows.num_rows:
+            self._group.append(rows)
+
+    def finish(self) -> tuple[Shard, ...]:
+        """Write what is left; gives all shards in order."""
+        if self._group:
+            self._write_group()
+        self._close_shard()
+        return tuple(self._done)
+
+    def abandon(self) -> None:
+        """Close the open file, whatever state it is in."""
+        if self._open is not None:
+            self._open.sink.close()
+
+    def _write_group(self) -> None:
+        if self._open is None:
+            name = f"images-{len(self._done):05d}.parquet"
+            self._open = _OpenShard(self._folder / name, self._schema)
+        # In one piece: where the pages of a column end would follow from its pieces.
+        self._open.write(pa.Table.from_batches(self._group, self._schema).combine_chunks())
+        self._group, self._group_rows, self._group_bytes = [], 0, 0
+        if self._open.sink.bytes >= self._shard_bytes:
+            self._close_shard()
+
+    def _close_shard(self) -> None:
+        if self._open is not None:
+            self._done.append(self._open.finish())
+            self._open = None
+
+
+def _sizes(rows: pa.RecordBatch) -> list[int]:
+    """Bytes of each image file that is kept."""
+    sizes: list[int] = compute.fill_null(compute.binary_length(rows["encoded"]), 0).to_pylist()
+    return sizes
+
+
+class _OpenShard:
+    def __init__(self, path: Path, schema: pa.Schema) -> None:
+        self.sink = _HashingFile(path)
+        self._name = path.name
+        self._rows = 0
+        facts = [name for name in schema.names if name != "encoded"]
+        # Image files are compressed already. No statistics of them either: those would copy whole images.
+        self._writer = parquet.ParquetWriter(
+            self.sink,
+            schema,
+            compression={"encoded": "none", **dict.fromkeys(facts, "zstd")},
+            use_dictionary=[name for name in facts if name in FEW_VALUES or name.startswith("user.")],
+            write_statistics=facts,
+        )
+
+    def write(self, table: pa.Table) -> None:
+        self._writer.write_table(table, row_group_size=max(1, table.num_rows))
+        self._rows += table.num_rows
+
+    def finish(self) -> Shard:
+        self._writer.close()
+        self.sink.close()
+        return Shard(name=self._name, rows=self._rows, bytes=self.sink.bytes, sha256=self.sink.digest.hexdigest())
+
+
+class _HashingFile(io.RawIOBase):
+    """A file that is hashed while it is written, so that no shard has to be read again."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("wb")
+        self.digest = hashlib.sha256()
+        self.bytes = 0
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Buffer) -> int:
+        written = self._file.write(data)
+        self.digest.update(data)
+        self.bytes += written
+        return written
+
+    def flush(self) -> None:
+        if not self._file.closed:
+            self._file.flush()
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()

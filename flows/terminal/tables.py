@@ -1,0 +1,255 @@
+"""Tables: scores, history, comparison, parameters; and the words and colours of a verdict. Shares are in percent."""
+
+from collections.abc import Sequence
+from datetime import date, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+from rich.text import Text
+
+from flows.terminal import screen
+from records.batch import shortened
+from records.runs import Rollback, RunFacts
+from records.scores import ScoreMatrix, ScoreRow
+
+if TYPE_CHECKING:
+    from tasks.overview import Change, Comparison
+    from tasks.quarantine.holding import Entry
+    from tasks.slices import Slices
+    from tasks.validate.handbook import Asked
+
+COLOURS = {
+    "accept": "green", "approved": "green", "refuse": "red", "inconclusive": "yellow", "held": "yellow",
+    "quarantined": "magenta", "rolled back": "yellow", "nothing to learn": "dim",
+}  # fmt: skip
+SEVERITIES = {"refuse batch": "red", "refuse image": "magenta", "drop": "cyan", "warn": "yellow"}
+WORDS = {"accept": "accepted", "refuse": "refused"}
+NONE = "–"
+SHORT = 8
+"""Characters of a run's id that are shown; the beginning is enough to name it."""
+FEW = 3
+"""Deliveries that a line names."""
+MOST = 20
+"""Classes that a comparison shows."""
+MOST_VALUES = 30
+"""Values of a column that a comparison shows."""
+
+
+def percent(value: float | None) -> str:
+    """A share as percent with one decimal, without the sign of a zero; a dash if there is none."""
+    return NONE if value is None else f"{round(value * 100, 1) + 0:.1f}%"
+
+
+def coloured(word: str) -> Text:
+    """A decision or outcome, in its colour."""
+    return Text(WORDS.get(word, word), style=COLOURS.get(word, ""))
+
+
+def word(run: "RunFacts") -> str:
+    """What became of a judged night, in one word."""
+    if run.approved_by:
+        return "approved"
+    return "held" if run.held and run.decision == "accept" else run.decision
+
+
+def show_matrix(matrix: ScoreMatrix, version: int | None = None) -> None:
+    """Scores in percent: a row a version, a column an experience; of many, the last ones that the terminal has room
+    for. `version`: what the candidate became."""
+    names = [f"v{version}" if version and row is matrix.candidate else row.version for row in matrix.rows]
+    room = (screen.paper().width - max(len("version"), *map(len, names)) - len("  average")) // len("  100.0")
+    shown = matrix.experiences[-max(room, 1) :]
+    table = _table(("version", *_headings(shown), "average"), left=("version",))
+    table.columns[-1].style = "bold"
+    for name, row in zip(names, matrix.rows, strict=True):
+        if any(e in row.scores for e in shown):
+            cells = [f"{row.scores[e].overall * 100:.1f}" if e in row.scores else "" for e in shown]
+            table.add_row(name, *cells, f"{_average(row) * 100:.1f}")
+    screen.say("Score on the test images of each experience, in percent", "bold")
+    screen.draw(table)
+    if len(shown) < len(matrix.experiences):
+        screen.say(
+            f"The last {len(shown)} of {len(matrix.experiences)} experiences, and the versions that know them; "
+            "the average is over all.",
+            "dim",
+        )
+    if (told := matrix.measures) is not None:
+        numbers = {"macro F1": told.macro_f1, "calibration error": told.calibration_error,
+                   "negative flips": told.negative_flips}  # fmt: skip
+        screen.say(", ".join(f"{name} {percent(value)}" for name, value in numbers.items() if value is not None), "dim")
+
+
+def _average(row: ScoreRow) -> float:
+    return sum(score.overall for score in row.scores.values()) / len(row.scores)
+
+
+def _headings(experiences: Sequence[str]) -> list[str]:
+    """Month and day of each; where that is not enough to tell them apart, the beginning of the digest below."""
+    days = [name[5:10] for name in experiences]
+    return days if len(set(days)) == len(days) else [f"{name[5:10]}\n {name[11:15]}" for name in experiences]
+
+
+def show_history(runs: "Sequence[RunFacts]", champion: int, rollbacks: "Sequence[Rollback]" = ()) -> None:
+    """A row a night and a row a rollback, newest first."""
+    if not runs:
+        screen.say("No night has been judged yet.")
+        return
+    names = ("ended (UTC)", "verdict", "version", "parent", "average", "forgotten", "run", "learned")
+    table = _table(names, left=("ended (UTC)", "verdict", "version", "parent", "run", "learned"))
+    # The one to be cut where the terminal is narrow.
+    table.columns[-1].no_wrap, table.columns[-1].overflow = False, "ellipsis"
+    shown = [rollback for rollback in rollbacks if rollback.at >= runs[-1].ended]
+    rows: list[RunFacts | Rollback] = [*runs, *shown]
+    for run in sorted(rows, key=_when, reverse=True):
+        if isinstance(run, Rollback):
+            table.add_row(*_rollback_row(run))
+            continue
+        version = Text(f"v{run.version}" if run.version else NONE)
+        if run.version and run.version == champion:
+            version.append(" champion", "bold green")
+        elif run.left is not None:
+            version.append(" rolled back", COLOURS["rolled back"])
+        forgotten = run.metrics.get("forgotten/mean")
+        table.add_row(
+            f"{run.ended:%Y-%m-%d %H:%M}",
+            coloured(word(run)),
+            version,
+            f"v{run.parent}" if run.parent else NONE,
+            percent(run.metrics.get("average")),
+            percent(None if forgotten is None else max(forgotten, 0)),
+            run.run[:SHORT],
+            Text(screen.visible(_learned(run))),
+        )
+    screen.draw(table)
+
+
+def _when(told: "RunFacts | Rollback") -> datetime:
+    return told.at if isinstance(told, Rollback) else told.ended
+
+
+def _rollback_row(told: Rollback) -> tuple[str | Text, ...]:
+    who = f"by {told.by}" if told.by else ""
+    why = ": ".join(filter(None, (who, told.note)))
+    moved = f"v{told.left} → v{told.to}" if told.to else f"v{told.left}"
+    return f"{told.at:%Y-%m-%d %H:%M}", coloured("rolled back"), moved, "", "", "", "", Text(screen.visible(why))
+
+
+def _learned(run: RunFacts) -> str:
+    """What the deliveries were called, if that was written down; of many, their number."""
+    number = len(run.batches)
+    if number <= FEW and len(run.deliveries) == number:
+        return ", ".join(run.deliveries)
+    return shortened(run.batches[0]) if number == 1 else screen.count(number, "batch", "batches")
+
+
+def show_comparison(told: "Comparison") -> None:
+    """What the second version learned and lost against the first."""
+    first, second = f"v{told.first}", f"v{told.second}"
+    shared = screen.count(told.total.images if told.total else 0, "test image")
+    screen.say(f"{second} against {first}, on the {shared} that both were examined on", "bold")
+    total = [] if told.total is None else [told.total]
+    screen.draw(_change_table("experience", [*told.experiences, *total], first, second))
+    screen.say()
+    classes = told.classes
+    if len(classes) > MOST:
+        classes = tuple(sorted(classes, key=lambda c: (-c.lost, -c.gained))[:MOST])
+    screen.draw(_change_table("class", classes, first, second))
+    if len(classes) < len(told.classes):
+        screen.say(f"The {MOST} of {len(told.classes)} classes that lost most; --json has all.", "dim")
+    for name, alone in ((first, [c for c in told.experiences if c.second is None]),
+                        (second, [c for c in told.experiences if c.first is None])):  # fmt: skip
+        if alone:
+            screen.say(f"Learned by {name} alone: {screen.count(len(alone), 'experience')}, marked {NONE}.", "dim")
+    if told.confused:
+        pairs = [f"{pair} ({number})" for pair, number in told.confused.items()]
+        screen.say()
+        screen.tell("lost as", screen.listed(pairs, 10))
+
+
+def show_checks(checks: "Sequence[Asked]") -> None:
+    """A row a check of the data gate; severities that params.yaml changes stand out."""
+    table = _table(("check", "if not", "limits"), left=("check", "if not", "limits"))
+    table.columns[-1].no_wrap = False
+    for check in checks:
+        limits = ", ".join(f"{name} {value}".strip() for name, value in check.limits.items())
+        colour = SEVERITIES.get(check.severity, "dim") + (" bold" if check.changed else "")
+        table.add_row(check.name, Text(check.severity, colour), Text(screen.visible(limits)))
+    screen.draw(table)
+    screen.say(f"{len(checks)} checks; what each means is in docs/checks.md, or here with --json.", "dim")
+
+
+def show_slices(told: "Slices") -> None:
+    """How the second version differs from the first, a row a value of a column."""
+    first, second = f"v{told.first}", f"v{told.second}"
+    shared = screen.count(sum(c.images for c in told.values), "test image")
+    screen.say(f"{second} against {first} by {told.by}, on the {shared} that both were examined on", "bold")
+    screen.draw(_change_table(screen.visible(told.by), told.values[:MOST_VALUES], first, second))
+    if (more := len(told.values) - MOST_VALUES) > 0:
+        screen.say(f"and {more} more; --json has all.", "dim")
+
+
+def show_params(values: dict[str, str], defaults: dict[str, str]) -> None:
+    """A line a parameter; those that differ from the default stand out."""
+    longest = max(map(len, values))
+    for name, value in values.items():
+        default = defaults.get(name)
+        changed = default is not None and value != default
+        line = Text(f"{name:{longest}}  ").append(screen.visible(_as_yaml(value)), "bold" if changed else "")
+        if changed:
+            line.append(f"  (default {_as_yaml(str(default))})", "dim")
+        screen.draw(line)
+
+
+def show_entries(entries: "Sequence[Entry]", today: date) -> None:
+    """A row an entry of the quarantine. What was held back as a whole stands out."""
+    if not entries:
+        screen.say("Nothing is in quarantine.")
+        return
+    names = ("batch", "delivered as", "images", "refused", "age", "why")
+    table = _table(names, left=("batch", "delivered as", "why"))
+    table.columns[1].no_wrap = table.columns[-1].no_wrap = False
+    for entry in entries:
+        name = Text(
+            shortened(entry.batch), style="" if entry.admitted else COLOURS["held" if entry.held else "quarantined"]
+        )
+        age = screen.count((today - entry.arrived).days, "day")
+        source, why = Text(screen.visible(entry.source)), Text(screen.visible(entry.summary))
+        table.add_row(name, source, f"{entry.images:,}", f"{entry.refused:,}", age, why)
+    screen.draw(table)
+
+
+def files_not_taken(number: int, entry: Path) -> str:
+    """How many files of a delivery are in no batch, and where they lie, below the folder of the batch's entry."""
+    files = f"{screen.count(number, 'file')} {'was' if number == 1 else 'were'} not taken"
+    return f"{files}; {'it lies' if number == 1 else 'they lie'} in {screen.place(entry / 'files')}"
+
+
+def _as_yaml(value: str) -> str:
+    """As it is typed into params.yaml."""
+    return {"None": "null", "True": "true", "False": "false"}.get(value, value)
+
+
+def _change_table(title: str, changes: "Sequence[Change]", first: str, second: str) -> Table:
+    table = _table((title, "images", first, second, "change", "lost", "gained"), left=(title,))
+    for c in changes:
+        style = "bold" if c.subject == "all" and title == "experience" else ""
+        both = c.first is not None and c.second is not None
+        flips = (str(c.lost), str(c.gained)) if both else ("", "")
+        images = f"{c.images:,}"
+        table.add_row(Text(screen.visible(c.subject)), images, percent(c.first), percent(c.second), _points(c), *flips,
+                      style=style)  # fmt: skip
+    return table
+
+
+def _points(change: "Change") -> Text:
+    if change.first is None or change.second is None:
+        return Text("")
+    points = round((change.second - change.first) * 100, 1) + 0
+    return Text(f"{points:+.1f}" if points else "0.0", "green" if points > 0 else "red" if points < 0 else "")
+
+
+def _table(names: Sequence[str], left: Sequence[str]) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for name in names:
+        table.add_column(Text(name), justify="left" if name in left else "right", no_wrap=True)
+    return table

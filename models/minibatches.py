@@ -1,0 +1,202 @@
+"""What each step sees: which new images, which remembered ones, and how much each class and image counts.
+
+A step's draw depends on the seed and the number of the step alone, so a night that goes on after an interruption sees
+what it would have seen.
+"""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dataset.archive import Pool
+from models.augmentation import AS_IT_IS, Augmentation
+from models.budget import Budget
+from models.compute import ONE_CPU, Compute
+from models.strategies.base import Step
+
+RESIDENT_BYTES = 512 * 2**20
+"""Images up to so many bytes are held in working memory; of more, each step reads its own from disk."""
+RESIDENT_SHARE = 0.5
+"""Of a GPU's free memory that images may take, to be resident there."""
+
+Imbalance = Literal["prior", "weights", "none"]
+"""`prior`: balanced softmax, the loss corrects for each class's share of a step (Ren et al., 2020). `weights`: images
+of rare classes count more, by the inverse of that share. `none`: as they come."""
+
+
+class Draws:
+    """The steps of a night, by number."""
+
+    def __init__(
+        self,
+        new: Sequence[Pool],
+        replayed: Pool | None,
+        budget: Budget,
+        classes: int,
+        seed: int,
+        imbalance: Imbalance = "prior",
+        augmentation: Augmentation = AS_IT_IS,
+        compute: Compute = ONE_CPU,
+        scarcity: float = 0.0,
+    ) -> None:
+        if budget.replayed == 0 or replayed is None or len(replayed) == 0:
+            replayed = None
+        self.compute, self.augmentation = compute, augmentation
+        self.new = Source.of(new, compute.device)
+        self.old = Source.of([replayed], compute.device) if replayed else None
+        self.new_visits = Visits(len(self.new.target), budget.batch, seed)
+        self.old_visits = Visits(len(self.old.target), budget.replayed, seed + 1) if self.old else None
+        prior = expected_log_prior(new, replayed, budget, classes, scarcity).to(compute.device)
+        self.log_prior = prior if imbalance == "prior" else None
+        self.class_weight = class_weights(prior) if imbalance == "weights" else None
+        near = self.new.resident is not None and (self.old is None or self.old.resident is not None)
+        self.drawn: Callable[[int], Drawn] = self._draw if near else ReadAhead(self._draw)
+
+    def step(self, number: int) -> Step:
+        """Step `number`, from 0; with several processes, this process's part of it."""
+        positions, again, images = self.drawn(number)
+        targets, remembered = self.new.target[positions], None
+        if self.old is not None:
+            targets = torch.cat([targets, self.old.target[again]])
+            remembered = None if self.old.outputs is None else self.old.outputs[again]
+        if self.augmentation.active:
+            images = self.augmentation(images)
+        weight = None if self.class_weight is None else self.class_weight[targets]
+        step = Step(images, targets, len(positions), self.log_prior, weight, remembered=remembered)
+        if not self.augmentation.mix:
+            return step
+        images, partner, share = self.augmentation.blend(images)
+        return replace(step, images=images, partner=targets[partner], share=share)
+
+    def close(self) -> None:
+        """No more steps are drawn."""
+        if isinstance(self.drawn, ReadAhead):
+            self.drawn.reader.shutdown(cancel_futures=True)
+
+    def _draw(self, number: int) -> "Drawn":
+        positions = self.compute.part(self.new_visits.at(number))
+        if self.old is None or self.old_visits is None:
+            return positions, positions[:0], self.new.images(positions)
+        again = self.compute.part(self.old_visits.at(number))
+        return positions, again, torch.cat([self.new.images(positions), self.old.images(again)])
+
+
+Drawn = tuple[Tensor, Tensor, Tensor]
+"""Positions among the new images, positions among the remembered ones, and the images of both."""
+
+
+class ReadAhead:
+    """Reads the next step's images from disk, in a thread, while the present step is learned."""
+
+    def __init__(self, draw: Callable[[int], Drawn]) -> None:
+        self.draw = draw
+        self.reader = ThreadPoolExecutor(1, thread_name_prefix="read-ahead")
+        self.waiting: dict[int, Future[Drawn]] = {}
+
+    def __call__(self, number: int) -> Drawn:
+        """What step `number` sees; the step after it is begun."""
+        present = self.waiting.pop(number, None) or self.reader.submit(self.draw, number)
+        self.waiting = {number + 1: self.reader.submit(self.draw, number + 1)}
+        return present.result()
+
+
+class Visits:
+    """Positions 0..size-1 in random order, over and over, `at_once` at a time; each epoch has an order of its own."""
+
+    def __init__(self, size: int, at_once: int, seed: int) -> None:
+        self.size, self.at_once, self.seed = size, at_once, seed
+        self._orders: dict[int, Tensor] = {}
+
+    def at(self, number: int) -> Tensor:
+        """Positions [at_once] of visit `number`."""
+        start, stop = number * self.at_once, (number + 1) * self.at_once
+        parts = []
+        for epoch in range(start // self.size, (stop - 1) // self.size + 1):
+            first = epoch * self.size
+            parts.append(self._order(epoch)[max(start - first, 0) : stop - first])
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+    def _order(self, epoch: int) -> Tensor:
+        if epoch not in self._orders:
+            generator = torch.Generator().manual_seed((self.seed * 1_000_003 + epoch) % 2**63)
+            self._orders = {e: order for e, order in self._orders.items() if e == epoch - 1}
+            self._orders[epoch] = torch.randperm(self.size, generator=generator)
+        return self._orders[epoch]
+
+
+@dataclass(frozen=True)
+class Source:
+    """Images of any number of pools, ready to be drawn by position."""
+
+    target: Tensor
+    """[n] class index, on the device."""
+    outputs: Tensor | None
+    """[n, classes] what was answered when they were stored."""
+    device: torch.device
+    resident: Tensor | None
+    """uint8 [n, C, H, W] on the device, if they fit there."""
+    pools: tuple[Pool, ...]
+
+    @classmethod
+    def of(cls, pools: Sequence[Pool], device: torch.device) -> "Source":
+        """Bring the images of `pools` as near to the device as they fit."""
+        size = sum(pool.bytes for pool in pools)
+        fits = size <= (
+            RESIDENT_SHARE * torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else RESIDENT_BYTES
+        )
+        return cls(
+            target=torch.cat([pool.target for pool in pools]).to(device),
+            outputs=pools[0].outputs.to(device) if len(pools) == 1 and pools[0].outputs is not None else None,
+            device=device,
+            resident=torch.cat([pool.all_images() for pool in pools]).to(device) if fits else None,
+            pools=tuple(pools),
+        )
+
+    def images(self, positions: Tensor) -> Tensor:
+        """uint8 [k, C, H, W] on the device, of `positions` [k]."""
+        if self.resident is not None:
+            return self.resident[positions.to(self.device)]
+        images = self._read(positions)
+        if self.device.type == "cuda":
+            return images.pin_memory().to(self.device, non_blocking=True)
+        return images
+
+    def _read(self, positions: Tensor) -> Tensor:
+        if len(self.pools) == 1:
+            return self.pools[0].images(positions)
+        images = torch.empty((len(positions), *self.pools[0].shape), dtype=torch.uint8)
+        starts = np.cumsum([0, *map(len, self.pools)])
+        for start, pool in zip(starts.tolist(), self.pools, strict=False):
+            here = (positions >= start) & (positions < start + len(pool))
+            images[here] = pool.images(positions[here] - start)
+        return images
+
+
+def expected_log_prior(
+    new: Sequence[Pool], replayed: Pool | None, budget: Budget, classes: int, scarcity: float = 0.0
+) -> Tensor:
+    """[classes] log of each class's expected share of a step; one that does not occur counts as one in a million.
+
+    With `scarcity`, shares are multiplied by that power of the number of different images that a class has.
+    """
+    shares = torch.bincount(torch.cat([pool.target for pool in new]), minlength=classes).double()
+    shares = shares / shares.sum() * budget.batch
+    if replayed is not None:
+        counts = torch.bincount(replayed.target, minlength=classes).double()
+        shares = shares + counts / counts.sum() * budget.replayed
+    if scarcity:
+        different = torch.bincount(torch.cat([pool.target for pool in [*new, *([replayed] if replayed else [])]]))
+        shares = shares * torch.nn.functional.pad(different, (0, classes - len(different))).double() ** scarcity
+    return (shares / shares.sum()).clamp_min(1e-6).log().float()
+
+
+def class_weights(log_prior: Tensor) -> Tensor:
+    """[classes] inverse of each class's share, 1 on average over the images of a step; at most a hundred."""
+    share = log_prior.exp()
+    occurring = share > 2e-6
+    return torch.where(occurring, 1 / (share * occurring.sum()), torch.zeros_like(share)).clamp_max(100.0)

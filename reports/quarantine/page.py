@@ -1,0 +1,316 @@
+"""What the data gate says to people: one sentence, and a page with pictures.
+
+The page is a single file that needs nothing else: no script, no other host, styles and pictures inside. All that came
+with the batch (names, labels, details) is data: escaped here, and made printable where it entered the report. It stays
+below three megabytes, whatever the batch: what it shows of images, classes and names is limited.
+"""
+
+import base64
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from html import escape
+
+from records.batch import shortened
+from records.experience import Check, Complaint, Report
+from records.formatting import count_of, plain
+from reports.quarantine.chart import chart
+from reports.quarantine.style import STYLE
+
+THUMBNAILS = 24
+"""Most images that the page shows for one reason."""
+MOST_IMAGES = 120
+"""Most images that it shows for all reasons together; each reason gets some before any gets more."""
+MOST_CLASSES = 200
+LONGEST = 160
+"""Characters of a name or detail that are shown under a picture."""
+
+STATES = {
+    "refuse batch": ("stop", "Stops the batch"),
+    "refuse image": ("refused", "Refused"),
+    "drop": ("dropped", "Left out"),
+    "warn": ("warned", "Worth a look"),
+}
+"""Severity of a check that did not pass, to class and words; in the order in which the page tells of them."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An image that the page shows or names."""
+
+    label: str
+    path: str
+    thumbnail: bytes = b""
+    """PNG (shown pixel by pixel) or JPEG; empty if it cannot be decoded, or if there was no room left."""
+
+
+@dataclass(frozen=True)
+class ClassCount:
+    """What became of the images of a class."""
+
+    label: str
+    images: int
+    admitted: int
+    refused: int
+    """By a check that found fault with them; what remains to `images` was left out without blame."""
+    train: int
+    validation: int
+    test: int
+    """Of the admitted ones."""
+
+
+@dataclass(frozen=True)
+class Exhibits:
+    """What the page shows besides the report."""
+
+    pictures: Mapping[str, Picture] = field(default_factory=dict)
+    """By `<batch id>#<row>`: images that are complained of, and those that they resemble."""
+    classes: tuple[ClassCount, ...] = ()
+    corrects: str = ""
+    """Of a correction: the batch whose images these are."""
+    accepted: tuple[str, ...] = ()
+    """Checks that a person accepted."""
+    note: str = ""
+
+
+NOTHING = Exhibits()
+
+
+def report_html(report: Report, exhibits: Exhibits = NOTHING) -> str:
+    """The report as one HTML page."""
+    verdict = "Admitted" if report.admitted else "Held" if report.held else "Quarantined"
+    failed = sorted((check for check in report.checks if not check.passed), key=_rank)
+    grave = [check for check in failed if check.severity != "warn"]
+    mild = [check for check in failed if check.severity == "warn"]
+    shown = _shown(report)
+    sections = [_section(check, shown[check.name], report.batch, exhibits) for check in grave]
+    warnings = [_section(check, shown[check.name], report.batch, exhibits) for check in mild]
+    body = [
+        _header(report, verdict, exhibits),
+        *sections,
+        _classes(exhibits.classes),
+        *(["<h2>Worth a look</h2>", *warnings] if warnings else []),
+        "<h2>All checks</h2>",
+        _table(sorted(report.checks, key=_rank)),
+    ]
+    title = f"{verdict}: {escape(report.batch)}"
+    head = _HEAD.replace("STYLE", STYLE).replace("TITLE", title)
+    return shortened(f"{head}<main>\n{chr(10).join(body)}\n</main>\n</body>\n</html>\n")
+
+
+def shown_complaints(report: Report) -> Iterator[Complaint]:
+    """The images that the page shows, the first of every reason first."""
+    shown = _shown(report)
+    for place in range(THUMBNAILS):
+        yield from (c.complaints[place] for c in report.checks if place < shown.get(c.name, 0))
+
+
+def _shown(report: Report) -> dict[str, int]:
+    """How many images are shown for each check that did not pass."""
+    failed = sorted((check for check in report.checks if not check.passed), key=_rank)
+    shown = dict.fromkeys((check.name for check in failed), 0)
+    room = MOST_IMAGES
+    for place in range(THUMBNAILS):
+        for check in failed:
+            if place < len(check.complaints) and room > 0:
+                shown[check.name] += 1
+                room -= 1
+    return shown
+
+
+def _rank(check: Check) -> int:
+    return len(STATES) if check.passed else list(STATES).index(check.severity)
+
+
+# The top: verdict, what to do, how many
+
+
+def _header(report: Report, verdict: str, exhibits: Exhibits) -> str:
+    told = report.summary.removeprefix(f"{verdict}: ")
+    return "\n".join(
+        (
+            f'<header class="{"admitted" if report.admitted else "stop"}"><p class="kind">Data gate</p>',
+            f'<h1>{verdict}</h1><p class="summary">{escape(told[:1].upper() + told[1:])}</p>',
+            _counts(report),
+            _next(report),
+            _facts(report, exhibits),
+            "</header>",
+        )
+    )
+
+
+def _counts(report: Report) -> str:
+    away, faulty = set(report.refused_rows()), set(report.faulty_rows())
+    good = "admitted" if report.admitted else "good, but held back"
+    parts = (
+        ("admitted", good, report.images - len(away)),
+        ("refused", "refused", len(faulty)),
+        ("dropped", "left out", len(away - faulty)),
+    )
+    bar = "".join(f'<span class="{kind}" style="flex-grow:{number}"></span>' for kind, _, number in parts if number)
+    legend = "".join(f'<li class="{kind}"><b>{number:,}</b> {words}</li>' for kind, words, number in parts if number)
+    return f'<div class="bar" aria-hidden="true">{bar}</div>\n<ul class="legend">{legend}</ul>'
+
+
+def _next(report: Report) -> str:
+    sentence, commands = _advice(report)
+    rows = "".join(
+        f"<li><code>{escape(f'retain quarantine {words}')}</code><span>{escape(what)}</span></li>"
+        for words, what in commands
+    )
+    listed = f'\n<ul class="commands">{rows}</ul>' if rows else ""
+    return f'<div class="next"><p><b>What to do</b> {escape(sentence)}</p>{listed}</div>'
+
+
+def _advice(report: Report) -> tuple[str, tuple[tuple[str, str], ...]]:
+    """One sentence, and commands with what they do."""
+    name, faulty = report.batch, report.faulty_rows()
+    look = (f"show {name} --files DIR", "write the images out, with a manifest to correct")
+    if report.admitted:
+        if not faulty:
+            return "Nothing: the next night learns this batch.", ()
+        return (
+            f"The batch is learned without {'this image' if len(faulty) == 1 else f'these {len(faulty):,} images'}; "
+            "correct and release what is worth it, or drop the entry.",
+            (
+                look,
+                (f"release {name} --manifest DIR/manifest.csv", "release them as corrected"),
+                (f"drop {name}", "leave it at that: the images stay in the batch, unlearned"),
+            ),
+        )
+    drop = (f"drop {name}", "take the whole batch out of the archive; its history keeps it")
+    if report.held and not faulty:
+        again = (f"release {name}", "ask the data gate, and let it go on if it passes")
+        return "Look at the batch and release it, or drop it; no other batch waits for it.", (again, drop)
+    if not faulty:
+        again = (f"release {name}", "ask again, after params.yaml or the model has changed")
+        return "Mend what stopped the batch and release it, or drop it.", (again, drop)
+    return (
+        "Look through the images below, then release the batch without them or with corrections, or drop it.",
+        (
+            (f"release {name} --leave-out refused", "learn the rest of the batch"),
+            look,
+            (f"release {name} --manifest DIR/manifest.csv", "release it as corrected"),
+            drop,
+        ),
+    )
+
+
+def _facts(report: Report, exhibits: Exhibits) -> str:
+    named = (
+        ("Batch", report.batch),
+        ("Delivered as", report.source),
+        ("Images", f"{report.images:,}"),
+        ("Corrects", exhibits.corrects),
+        ("Accepted by a person", ", ".join(exhibits.accepted)),
+        ("Released", exhibits.note),
+    )
+    terms = (f"<div><dt>{term}</dt><dd><bdi>{escape(plain(v))}</bdi></dd></div>" for term, v in named if v)
+    return f"<dl>{''.join(terms)}</dl>"
+
+
+# One reason, with its images
+
+
+def _section(check: Check, shown: int, batch: str, exhibits: Exhibits) -> str:
+    kind, words = STATES[check.severity]
+    number = check.note or count_of(check.found)
+    tiles = [_tile(complaint, batch, exhibits.pictures) for complaint in check.complaints[:shown]]
+    pictured = any("<img" in tile for tile in tiles)
+    grid = f'<div class="{"grid" if pictured else "list"}">\n{chr(10).join(tiles)}\n</div>' if tiles else ""
+    more = check.found - shown
+    rest = f'<p class="more">and {more:,} more</p>' if tiles and more > 0 else ""
+    drawn = chart(check.comparison) if check.comparison else ""
+    return (
+        f'<section class="{kind}">\n<h3>{escape(_title(check.name))} {_badge(kind, words)}'
+        f'<span class="number">{escape(number)}</span> <code>{escape(check.name)}</code></h3>\n'
+        f"<p>{escape(check.meaning)}</p>\n"
+        f'<p class="remedy"><b>What to do</b> {escape(check.remedy)}</p>\n{drawn}{grid}{rest}\n</section>'
+    )
+
+
+def _title(name: str) -> str:
+    words = name.replace("-", " ")
+    return words[:1].upper() + words[1:]
+
+
+def _tile(complaint: Complaint, batch: str, pictures: Mapping[str, Picture]) -> str:
+    own, other = pictures.get(f"{batch}#{complaint.row}"), pictures.get(complaint.like)
+    detail = f"<small><bdi>{escape(plain(complaint.detail, LONGEST))}</bdi></small>"
+    first = _image(own), _caption(complaint.path, own)
+    if other is None or not other.thumbnail:
+        return f"<figure>{first[0]}<figcaption>{first[1]}{detail}</figcaption></figure>"
+    where = complaint.like.rpartition("#")[0]
+    beside = "<small>in the same batch</small>" if where == batch else f"<small>in <bdi>{escape(where)}</bdi></small>"
+    second = _image(other), f"{_caption(other.path, other)}{beside}"
+    sides = "".join(f'<div>{image}<div class="words">{words}</div></div>' for image, words in (first, second))
+    return f'<figure class="pair"><div>{sides}</div><figcaption>{detail}</figcaption></figure>'
+
+
+def _caption(path: str, picture: Picture | None) -> str:
+    return f'<bdi class="path">{escape(plain(path, LONGEST))}</bdi>{_label(picture)}'
+
+
+def _label(picture: Picture | None) -> str:
+    return f' <span class="label"><bdi>{escape(plain(picture.label, 60))}</bdi></span>' if picture else ""
+
+
+def _image(picture: Picture | None) -> str:
+    if picture is None or not picture.thumbnail:
+        return '<div class="blank">no picture</div>'
+    kind = "png" if picture.thumbnail.startswith(b"\x89PNG") else "jpeg"
+    return f'<img alt="" class="{kind}" src="data:image/{kind};base64,{base64.b64encode(picture.thumbnail).decode()}">'
+
+
+# Tables
+
+
+def _classes(classes: Sequence[ClassCount]) -> str:
+    if not classes:
+        return ""
+    rows = "".join(map(_class_row, classes[:MOST_CLASSES]))
+    head = "<tr><th>Class</th><th>Images</th><th>Good</th><th>Refused</th><th>To train</th><th>To test</th></tr>"
+    more = len(classes) - MOST_CLASSES
+    rest = f'<p class="more">and {more:,} smaller classes</p>' if more > 0 else ""
+    return (
+        f'<h2>Classes</h2>\n<div class="wide"><table class="numbers">\n<thead>{head}</thead>\n'
+        f"<tbody>\n{rows}</tbody>\n</table></div>{rest}"
+    )
+
+
+def _class_row(told: ClassCount) -> str:
+    marked = ' class="refused"' if told.refused else ""
+    return (
+        f"<tr><td><bdi>{escape(plain(told.label, 80))}</bdi></td><td>{told.images:,}</td><td>{told.admitted:,}</td>"
+        f"<td{marked}>{told.refused:,}</td><td>{told.train:,}</td><td>{told.test:,}</td></tr>\n"
+    )
+
+
+def _table(checks: Sequence[Check]) -> str:
+    head = "<tr><th>Result</th><th>Check</th><th>Found</th><th>What is looked for</th></tr>"
+    rows = "".join(map(_row, checks))
+    return f'<div class="wide"><table>\n<thead>{head}</thead>\n<tbody>\n{rows}</tbody>\n</table></div>'
+
+
+def _row(check: Check) -> str:
+    kind, words = ("passed", "Passed") if check.passed else STATES[check.severity]
+    found = check.note or (count_of(check.found) if check.found else "none")
+    cells = f"<td><code>{escape(check.name)}</code></td><td>{escape(found)}</td><td>{escape(check.meaning)}</td>"
+    return f"<tr><td>{_badge(kind, words)}</td>{cells}</tr>\n"
+
+
+def _badge(kind: str, words: str) -> str:
+    return f'<span class="badge {kind}">{words}</span>'
+
+
+_HEAD = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>TITLE</title>
+<style>
+STYLE</style>
+</head>
+<body>
+"""

@@ -1,0 +1,110 @@
+"""A correction: images of a batch, released from quarantine by a person, become a new immutable batch.
+
+Nothing of the batch that is corrected changes. Bytes and facts are copied from its shards, as they are pure functions
+of what was delivered; labels are those that the person gave. It is built and put into its place as any other batch.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+import pyarrow as pa
+
+from dataset.deliveries.delivery import label_problem
+from dataset.rows import read_parts
+from dataset.shards import ShardWriter
+from records.batch import Batch, id_of
+from records.errors import WrongInput
+from tasks.ingest.ingest import find_batch, number_of
+from tasks.ingest.staging import put_into_place, staged
+
+
+@dataclass(frozen=True)
+class Correction:
+    """What a person decided about images of a batch."""
+
+    labels: Mapping[int, str]
+    """Row of the batch to label, for each image that is released; others stay behind."""
+    replaces: bool
+    """True if nothing of the batch was admitted, so that it is never to be learned itself."""
+    accepted: tuple[str, ...] = ()
+    """Names of checks, sorted."""
+    note: str = ""
+
+
+def correct(
+    batches: Path, staging: Path, original: Batch, correction: Correction, arrived: date, shard_bytes: int
+) -> Batch:
+    """Make a batch of the released images of `original`; `arrived` is the day it is filed under.
+
+    Raises `WrongInput` if no image is released; `Unavailable` and `Busy` as `ingest` does. Nothing is left behind in
+    any of these cases.
+    """
+    if not correction.labels:
+        raise WrongInput(f"No image of {original.id} would be left. To give all of them up, drop it.")
+    with staged(staging) as folder:
+        batch = _write(batches, folder, original, correction, arrived, shard_bytes)
+        known = find_batch(batches, batch.digest)
+        if known is not None and known.arrived == arrived:
+            return known
+        put_into_place(folder, batches / batch.id)
+    return batch
+
+
+def _write(
+    batches: Path, folder: Path, original: Batch, correction: Correction, arrived: date, shard_bytes: int
+) -> Batch:
+    digest = hashlib.sha256()
+    _add(digest, [original.digest, correction.replaces, *correction.accepted, *original.columns])
+    writer = ShardWriter(folder, original.columns, shard_bytes)
+    try:
+        for numbers, table in read_parts(batches, original, correction.labels):
+            rows = _relabelled(table, [correction.labels[number] for number in numbers])
+            for row in rows.drop_columns(["encoded"]).to_pylist():
+                content = row["sha256"] or row["problem"]
+                _add(digest, [row["path"], row["label"], content, *(row[f"user.{name}"] for name in original.columns)])
+            for part in rows.combine_chunks().to_batches():
+                writer.add(part)
+        shards = writer.finish()
+    finally:
+        writer.abandon()
+    batch = Batch(
+        id=id_of(arrived, digest.hexdigest()),
+        digest=digest.hexdigest(),
+        arrived=arrived,
+        number=number_of(batches, arrived),
+        source=original.source,
+        images=len(correction.labels),
+        classes=tuple(sorted({label for label in correction.labels.values() if label})),
+        columns=original.columns,
+        shards=shards,
+        corrects=original.id,
+        replaces=correction.replaces,
+        accepted=correction.accepted,
+        note=correction.note,
+    )
+    batch.write(folder / "batch.json")
+    return batch
+
+
+def _relabelled(table: pa.Table, labels: list[str]) -> pa.Table:
+    """The rows with these labels. What was wrong with a label goes with it; what is wrong with a file stays."""
+    problems, details = [], []
+    for label, problem, detail in zip(
+        labels, *(table[name].to_pylist() for name in ("problem", "detail")), strict=True
+    ):
+        whole = not problem or problem.startswith("label")
+        problem, detail = label_problem(label) if whole else (problem, detail)
+        problems.append(problem)
+        details.append(detail)
+    for name, values in (("label", labels), ("problem", problems), ("detail", details)):
+        at = table.schema.get_field_index(name)
+        table = table.set_column(at, table.schema.field(at), pa.array(values, pa.string()))
+    return table
+
+
+def _add(digest: "hashlib._Hash", values: Sequence[object]) -> None:
+    digest.update(json.dumps(values).encode())

@@ -1,0 +1,163 @@
+"""What a check of the data gate is: a question with a name, a consequence, a meaning and a remedy.
+
+A check of images is asked of every image; a check of the batch is asked once it is known which images are left. Both
+are expectations over a table of facts. Checks that need further columns come as a family with a function that makes
+them. To add a check, write a family in a file of its own and name it in `catalogue.py`; docs/checks.md is made from
+there.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal, TypeVar, cast
+
+import pandas as pd
+
+from adapters.expectations import Between, Expectation
+from records.batch import Batch
+from records.experience import Comparison, Severity
+from tasks.validate.earlier import EarlierImages
+from tasks.validate.embeddings import Champion
+from tasks.validate.settings import ValidateParams
+
+FINE = ("",)
+"""The one value that is expected of a column that says in words what is wrong."""
+
+Made = TypeVar("Made")
+Group = Literal["file", "identity", "labels", "quality", "batch", "drift"]
+
+
+@dataclass(frozen=True, eq=False)
+class Arriving:
+    """A batch at the gate, and what it is compared with."""
+
+    batch: Batch
+    params: ValidateParams
+    known: tuple[str, ...]
+    """Classes of the current model, and those that came with earlier batches of the same night; none before the first
+    night."""
+    earlier: EarlierImages
+    champion: Champion
+    named: tuple[str, ...] = ()
+    """The same, those of the first night's earlier batches included: what a new label may be a slip of."""
+
+
+@dataclass(frozen=True, eq=False)
+class Left:
+    """A batch once every image has been asked."""
+
+    arriving: Arriving
+    table: pd.DataFrame
+    """One row an image with all columns, `learned` and `refused` (both bool) included; neither means dropped."""
+    _made: dict[str, object] = field(default_factory=dict)
+
+    @property
+    def learned(self) -> pd.DataFrame:
+        """The images that will be learned if the batch is admitted."""
+        return self.table[self.table["learned"]]
+
+    def once(self, make: "Callable[[Left], Made]") -> "Made":
+        """What `make` gives of this; several checks may ask for it, and it is made once."""
+        if make.__name__ not in self._made:
+            self._made[make.__name__] = make(self)
+        return cast("Made", self._made[make.__name__])
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a check of the batch found."""
+
+    value: float
+    """What is held against the limit."""
+    note: str
+    """What was found, in words: how much, and in which direction."""
+    found: int = 0
+    """How many images or classes that concerns, if the check does not pass."""
+    told: Mapping[int, str] = field(default_factory=dict)
+    """Row to what is told of that image."""
+    comparison: Comparison | None = None
+    final: bool = False
+    """True if nobody can accept it: there is nothing to learn with, or nothing to judge by."""
+
+
+@dataclass(frozen=True)
+class _Asked:
+    name: str
+    group: Group
+    severity: Severity
+    meaning: str
+    """One sentence: what is looked for, and why. Limits stand in braces, by their name in `ValidateParams`."""
+    remedy: str
+    """One sentence: what the person who sent the batch can do."""
+    limits: tuple[str, ...] = ()
+    """Names in `ValidateParams` (dotted names: in params.yaml) that decide."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageCheck(_Asked):
+    """A question that is asked of every image."""
+
+    words: str
+    """What stands after a number of such images: `truncated`, or `not an image|not images`."""
+    expectation: Callable[[Arriving], Expectation | None]
+    """None: it is not asked."""
+    detail: str = "{detail}"
+    """What is told of one image, with names of columns in braces."""
+    like: str = ""
+    """Column that names another image, `<batch>#<row>`, to be shown beside this one."""
+    final: bool = False
+    """True if nobody can accept it: there is no image to learn."""
+
+    def count(self, number: int) -> str:
+        """The number with its words."""
+        one, _, many = self.words.partition("|")
+        return f"{number} {many if many and number != 1 else one}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchCheck(_Asked):
+    """A question that is asked of what is left of a batch."""
+
+    measure: Callable[[Left], Measured | None]
+    """None: it is not asked."""
+    least: Callable[[ValidateParams], float] | None = None
+    most: Callable[[ValidateParams], float] | None = None
+
+    def expectation(self, params: ValidateParams) -> Between:
+        """Over a table with a column for each check of the batch."""
+        return Between(
+            column=self.name,
+            least=self.least(params) if self.least else None,
+            most=self.most(params) if self.most else None,
+        )
+
+
+Check = ImageCheck | BatchCheck
+Columns = Mapping[str, "pd.Series | str | bool | float"]
+
+
+def no_columns(arriving: Arriving, table: pd.DataFrame) -> Columns:
+    """For checks that ask the facts as they are."""
+    return {}
+
+
+@dataclass(frozen=True)
+class Family:
+    """Checks that go together, and the columns that they ask beside the facts and those of families before."""
+
+    checks: tuple[Check, ...]
+    columns: Callable[[Arriving, pd.DataFrame], Columns] = no_columns
+    of_the_standing: bool = False
+    """True if its columns depend on which images the families before have refused: the column `standing` tells."""
+
+
+def always(expectation: Expectation) -> Callable[[Arriving], Expectation | None]:
+    """The same expectation, whatever the parameters."""
+    return lambda arriving: expectation
+
+
+def severity_of(check: Check, arriving: Arriving) -> Severity | Literal["off"]:
+    """What follows from a check: as set in params.validate.severity, and never more than a warning once accepted."""
+    chosen = arriving.params.severity.get(check.name, check.severity)
+    if isinstance(check, ImageCheck) and check.final:
+        return chosen
+    return "warn" if check.name in arriving.batch.accepted and chosen != "off" else chosen

@@ -1,0 +1,91 @@
+"""How the current model sees images: features and answers, for checks that doubt labels and look for drift.
+
+Before there is a model, small grey pictures take the place of its features, so that the labels of the first delivery,
+often the largest of all, are doubted too.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from dataset.archive import Archive
+from models.compute import default_device
+from models.learner import Learner
+from records.snapshot import InputSpec
+
+SMALL = InputSpec(channels=1, height=16, width=16, mean=(0.0,), std=(1.0,))
+
+
+@dataclass(frozen=True)
+class Sight:
+    """What is seen of some images."""
+
+    features: NDArray[np.float32]
+    """[n, width]"""
+    answers: NDArray[np.str_] | None = None
+    """[n] the class that the model answers with; None without a model."""
+
+
+class Champion(Protocol):
+    """Whatever looks at images for the data gate."""
+
+    classes: tuple[str, ...]
+
+    def see(self, batch: str, rows: Sequence[int]) -> Sight:
+        """Look at decodable rows of a batch."""
+        ...
+
+
+class Blind:
+    """Sees nothing: the checks that need eyes are not asked."""
+
+    classes: tuple[str, ...] = ()
+
+    def see(self, batch: str, rows: Sequence[int]) -> Sight:
+        """Nothing, of any image."""
+        return Sight(np.zeros((len(rows), 0), dtype=np.float32))
+
+
+class Thumbnails:
+    """Before there is a model: grey pictures of 16 x 16 pixels."""
+
+    classes: tuple[str, ...] = ()
+
+    def __init__(self, archive: Archive) -> None:
+        self._archive = archive
+
+    def see(self, batch: str, rows: Sequence[int]) -> Sight:
+        """Grey levels, 0..1."""
+        pixels = self._archive.some(batch, rows, SMALL)
+        return Sight(np.divide(pixels.reshape(len(rows), -1), 255, dtype=np.float32))
+
+
+class Model:
+    """The current model, from the folder of its version."""
+
+    def __init__(self, archive: Archive, version: Path) -> None:
+        self._archive = archive
+        self._learner = Learner.read(version / "snapshot")
+        self.classes = self._learner.classes
+
+    @torch.inference_mode()
+    def see(self, batch: str, rows: Sequence[int]) -> Sight:
+        """Features before the head, and answers among all classes."""
+        learner, device = self._learner, default_device()
+        network = learner.network.to(device).eval()
+        pixels = self._archive.some(batch, rows, learner.spec)
+        features, answers = [], []
+        for part in torch.split(torch.from_numpy(pixels), learner.at_once):
+            seen = network.features(part.to(device))
+            features.append(seen.float().cpu().flatten(1))
+            answers.append(network.head(seen).argmax(1).cpu())
+        none = torch.zeros(0, learner.network.width), torch.zeros(0, dtype=torch.int64)
+        return Sight(
+            torch.cat([none[0], *features]).numpy(),
+            np.array(self.classes)[torch.cat([none[1], *answers]).numpy()],
+        )

@@ -1,0 +1,90 @@
+"""docs/checks.md: every check of the data gate, from the catalogue, so that the page cannot say anything else."""
+
+from records.record import Record
+from tasks.validate.catalogue import CHECKS
+from tasks.validate.checks.base import ImageCheck
+from tasks.validate.settings import ValidateParams
+from tasks.validate.validate import with_limits
+
+GROUPS = {
+    "file": "File: is there a whole image in it, of a kind that is allowed?",
+    "labels": "Labels: are they what they seem?",
+    "quality": "Quality: is there something to see?",
+    "identity": "Identity: has it been seen before?",
+    "batch": "Batch: is enough left?",
+    "drift": "Drift: is it like what was learned before?",
+}
+
+HEAD = """# What the data gate asks
+
+Every image of a batch is asked every question below, then the batch as a whole. What follows from an answer is the
+severity of the check:
+
+- `refuse image`: the image is left out and counts against its batch (`refused-share`);
+- `drop`: the image is left out without blame;
+- `refuse batch`: the whole batch waits in quarantine;
+- `warn`: it is told in the report and nothing follows.
+
+`params.validate.severity` changes it, for example `severity: {blurry: refuse image, dark: "off"}`; checks of the
+batch can be `refuse batch`, `warn` or `off`. A limit is a value in `params.validate` unless it says `ingest.`. `retain
+checks` prints this list with the values of a workspace.
+
+This page is made from the code: `make reference`.
+"""
+
+
+def handbook() -> str:
+    """The page, in Markdown, with the default limits."""
+    parts, default = [HEAD], asked_of(ValidateParams())
+    for group, title in GROUPS.items():
+        parts.append(f"\n## {title}\n")
+        parts.extend(_entry(asked) for check, asked in zip(CHECKS, default, strict=True) if check.group == group)
+    return "".join(parts)
+
+
+class Asked(Record):
+    """A check, as a workspace has it."""
+
+    name: str
+    of: str
+    """`every image` or `the batch`."""
+    severity: str
+    changed: bool
+    """True if params.yaml sets another severity than the check's own."""
+    limits: dict[str, str]
+    """Name to value; those of other sections of params.yaml have no value here."""
+    meaning: str
+    remedy: str
+
+
+def asked_of(params: ValidateParams) -> tuple[Asked, ...]:
+    """Every check of the catalogue, with these parameters."""
+    values = params.model_dump(mode="json")
+    return tuple(
+        Asked(
+            name=check.name,
+            of="every image" if isinstance(check, ImageCheck) else "the batch",
+            severity=params.severity.get(check.name, check.severity),
+            changed=check.name in params.severity,
+            limits={name: _text(values[name]) if name in values else "" for name in check.limits},
+            meaning=with_limits(check.meaning, params),
+            remedy=check.remedy,
+        )
+        for check in CHECKS
+    )
+
+
+def _text(value: object) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or "none"
+    return "not set" if value is None else str(value)
+
+
+def _entry(asked: Asked) -> str:
+    limits = ", ".join(f"`{name}`" + (f" ({value})" if value else "") for name, value in asked.limits.items())
+    told = f"`{asked.severity}`, asked of {asked.of}" + (f"; limit: {limits}" if limits else "")
+    return f"\n### {asked.name}\n\n{told}\n\n{asked.meaning}\n*What to do:* {asked.remedy}\n"
+
+
+if __name__ == "__main__":
+    print(handbook(), end="")

@@ -1,0 +1,254 @@
+"""The step `validate`: which images of a batch may be learned, and whether the batch may be learned at all.
+
+Every image is asked every question. All that is wrong with it is told, and it is counted once, by its main reason: the
+first check that refuses it. Bad images are left out; with too many of them, or too few good ones, the whole batch is.
+What is asked is in `catalogue.py`, a check at a time.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+
+import pandas as pd
+
+from adapters.expectations import Expectation, Finding, Rule, run
+from records.batch import Batch
+from records.errors import DamagedState
+from records.experience import Check, Complaint, Experience, RejectedBatch, Report, Severity
+from records.formatting import plain, summary
+from records.rows import packed
+from tasks.validate import catalogue
+from tasks.validate.checks.base import Arriving, BatchCheck, ImageCheck, Left, Measured, severity_of
+from tasks.validate.earlier import EarlierImages
+from tasks.validate.embeddings import Blind, Champion
+from tasks.validate.settings import ValidateParams
+
+NEEDED = (
+    "image", "path", "label", "split", "problem", "detail", "format", "mode", "width", "height", "frames", "bytes",
+    "brightness", "contrast", "low", "high", "entropy", "sharpness", "phash",
+)  # fmt: skip
+"""Columns of the facts that are looked at; none may have missing values."""
+
+TOLD, TOLD_OF_THOSE_LEFT_OUT = 20, 100
+"""Images that a check tells of in words: if it leaves none out, and if it does."""
+TOLD_BYTES = 16 * 2**10
+"""Fewer, if their paths and what is told of them are longer than that."""
+
+NO_CHAMPION = Blind()
+
+
+def validate(
+    facts: pd.DataFrame,
+    batch: Batch,
+    earlier: EarlierImages,
+    known_classes: tuple[str, ...],
+    params: ValidateParams,
+    champion: Champion = NO_CHAMPION,
+    tonight: tuple[str, ...] = (),
+) -> tuple[Experience, Report]:
+    """Ask every question of the batch; give what may be learned, and the report.
+
+    `facts` are the batch's shards without the column `encoded`: one row an image, index 0..n-1. `known_classes` are
+    those of the current model, `champion` is how it sees images, and `tonight` are the classes of batches that were
+    admitted before this one in the same night. Raises `RejectedBatch`, with the report, if the
+    batch is quarantined; `DamagedState` if the facts are not those of the batch. Same arguments, same answer.
+    """
+    _refuse_foreign_facts(facts, batch)
+    named = tuple(sorted({*known_classes, *tonight}))
+    # A model that knows no class yet learns all that come, in whatever number of batches.
+    arriving = Arriving(batch, params, named if known_classes else (), earlier, champion, named)
+    table, found = _ask_the_images(arriving, facts.loc[:, list(NEEDED)])
+    reasons = _main_reasons(found)
+    left = Left(arriving, _with_outcome(table, reasons, _refused(found)))
+    whole = _ask_the_batch(left)
+    told = [
+        _told(check, severity, _rows(check, severity, finding, reasons), left) for check, severity, finding in found
+    ]
+    checks = (*whole, *told)
+    failed = [check for check in checks if not check.passed and check.severity == "refuse batch"]
+    report = Report(
+        batch=batch.id,
+        source=plain(batch.source),
+        images=batch.images,
+        admitted=not failed,
+        summary=_sentence(found, reasons, failed, batch, params),
+        checks=checks,
+    )
+    if failed:
+        raise RejectedBatch(report)
+    return _experience(left.learned, batch, report), report
+
+
+def _refuse_foreign_facts(facts: pd.DataFrame, batch: Batch) -> None:
+    lacking = [column for column in NEEDED if column not in facts.columns or facts[column].isna().any()]
+    wrong = [f"no values, or missing ones, in {', '.join(lacking)}"] if lacking else []
+    if len(facts) != batch.images:
+        wrong.append(f"{len(facts)} rows, not {batch.images}")
+    if wrong:
+        raise DamagedState(f"The shards of batch {batch.id} have {wrong[0]}. Get them again: `dvc pull`.")
+
+
+def _ask_the_images(
+    arriving: Arriving, table: pd.DataFrame
+) -> tuple[pd.DataFrame, list[tuple[ImageCheck, Severity, Finding]]]:
+    """The table with every column, and what each check of images found."""
+    found: list[tuple[ImageCheck, Severity, Finding]] = []
+    asked: list[tuple[ImageCheck, Expectation, Severity]] = []
+    for family in catalogue.FAMILIES:
+        if family.of_the_standing:
+            found += _answers(table, asked)
+            table, asked = table.assign(standing=table["readable"] & ~table.index.isin(_refused(found))), []
+        table = table.assign(**family.columns(arriving, table))
+        for check in family.checks:
+            severity = severity_of(check, arriving)
+            if isinstance(check, ImageCheck) and severity != "off":
+                expectation = check.expectation(arriving)
+                asked += [(check, expectation, severity)] if expectation is not None else []
+    return table, [*found, *_answers(table, asked)]
+
+
+def _answers(
+    table: pd.DataFrame, asked: Sequence[tuple[ImageCheck, Expectation, Severity]]
+) -> list[tuple[ImageCheck, Severity, Finding]]:
+    findings = run(table, [Rule(name=check.name, expectation=expectation) for check, expectation, _ in asked])
+    return [(check, severity, finding) for (check, _, severity), finding in zip(asked, findings, strict=True)]
+
+
+def _refused(found: Sequence[tuple[ImageCheck, Severity, Finding]]) -> list[int]:
+    return [row for _, severity, finding in found if severity == "refuse image" for row in finding.rows]
+
+
+def _main_reasons(found: Sequence[tuple[ImageCheck, Severity, Finding]]) -> dict[int, ImageCheck]:
+    """Row to the check that leaves it out: the first that refuses it, else the first that drops it."""
+    reasons: dict[int, ImageCheck] = {}
+    for wanted in ("refuse image", "drop"):
+        for check, severity, finding in found:
+            if severity == wanted:
+                reasons = {**dict.fromkeys(finding.rows, check), **reasons}
+    return reasons
+
+
+def _rows(
+    check: ImageCheck, severity: Severity, finding: Finding, reasons: Mapping[int, ImageCheck]
+) -> tuple[int, ...]:
+    """The rows to tell of: an image that is refused anyway is not told of as dropped too."""
+    return tuple(row for row in finding.rows if severity != "drop" or reasons[row] is check)
+
+
+def _told(check: ImageCheck, severity: Severity, rows: tuple[int, ...], left: Left) -> Check:
+    told = list(rows[: TOLD_OF_THOSE_LEFT_OUT if severity in ("refuse image", "drop") else TOLD])
+    table, params = left.table, left.arriving.params
+    shown = ["path", *(column for column in table.columns if f"{{{column}}}" in check.detail)]
+    values = table.loc[told, shown].map(_shown).to_dict("records")
+    like = table.loc[told, check.like].tolist() if check.like else [""] * len(told)
+    complaints = _first_of(
+        Complaint(row=row, path=of["path"], detail=check.detail.format_map(of), like=other)
+        for row, of, other in zip(told, values, like, strict=True)
+    )
+    return Check(
+        name=check.name,
+        severity=severity,
+        meaning=with_limits(check.meaning, params),
+        remedy=check.remedy,
+        passed=not rows,
+        found=len(rows),
+        complaints=complaints,
+        rows=packed(rows) if len(complaints) < len(rows) else "",
+    )
+
+
+def _first_of(complaints: Iterable[Complaint]) -> tuple[Complaint, ...]:
+    """As many as `TOLD_BYTES` allows, one at the least."""
+    first: list[Complaint] = []
+    room = TOLD_BYTES
+    for complaint in complaints:
+        room -= len(complaint.path.encode()) + len(complaint.detail.encode())
+        if first and room < 0:
+            break
+        first.append(complaint)
+    return tuple(first)
+
+
+def with_limits(text: str, params: ValidateParams) -> str:
+    """The text with the limits that stand in braces."""
+    limits = {name: _limit(value) for name, value in params}
+    return text.format_map(limits)
+
+
+def _limit(value: object) -> str:
+    if isinstance(value, tuple):
+        return ", ".join(map(str, value)) or "none"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _shown(value: object) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else plain(str(value))
+
+
+def _with_outcome(table: pd.DataFrame, reasons: Mapping[int, ImageCheck], refusing: Sequence[int]) -> pd.DataFrame:
+    """The table with what became of each image."""
+    return table.assign(learned=~table.index.isin(list(reasons)), refused=table.index.isin(refusing))
+
+
+def _ask_the_batch(left: Left) -> tuple[Check, ...]:
+    """What is asked of the batch as a whole, over a table with a row and a column for each check."""
+    params = left.arriving.params
+    measured: list[tuple[BatchCheck, Severity, Measured]] = []
+    for check in catalogue.BATCH_CHECKS:
+        severity = severity_of(check, left.arriving)
+        answer = check.measure(left) if severity != "off" else None
+        if answer is not None and severity != "off":
+            measured.append((check, "refuse batch" if answer.final else severity, answer))
+    table = pd.DataFrame({check.name: [answer.value] for check, _, answer in measured}, dtype=float)
+    findings = run(table, [Rule(name=check.name, expectation=check.expectation(params)) for check, _, _ in measured])
+    return tuple(
+        _measured(check, severity, answer, finding, left)
+        for (check, severity, answer), finding in zip(measured, findings, strict=True)
+    )
+
+
+def _measured(check: BatchCheck, severity: Severity, answer: Measured, finding: Finding, left: Left) -> Check:
+    paths = left.table["path"]
+    return Check(
+        name=check.name,
+        severity=severity,
+        meaning=with_limits(check.meaning, left.arriving.params),
+        remedy=check.remedy,
+        passed=finding.passed,
+        found=0 if finding.passed else answer.found,
+        note=plain(answer.note),
+        complaints=tuple(
+            Complaint(row=row, path=plain(paths[row]), detail=plain(text))
+            for row, text in list(answer.told.items())[:TOLD]
+        ),
+        comparison=answer.comparison,
+    )
+
+
+def _sentence(
+    found: Sequence[tuple[ImageCheck, Severity, Finding]],
+    reasons: Mapping[int, ImageCheck],
+    failed: Sequence[Check],
+    batch: Batch,
+    params: ValidateParams,
+) -> str:
+    counts = Counter(reasons.values())
+    refused = {c.count(counts[c]): counts[c] for c, severity, _ in found if counts[c] and severity == "refuse image"}
+    dropped = {c.count(counts[c]): counts[c] for c, severity, _ in found if counts[c] and severity == "drop"}
+    if "refused-share" in {check.name for check in failed}:
+        return summary(batch.images, refused, {}, limit=params.refused_share)
+    words = {check.name: check for check, _, _ in found}
+    lacks = [plain(check.note or words[check.name].count(check.found)) for check in failed]
+    return summary(batch.images, refused, dropped, lacks=lacks)
+
+
+def _experience(learned: pd.DataFrame, batch: Batch, report: Report) -> Experience:
+    splits = learned["split"].value_counts()
+    return Experience(
+        batch=batch.id,
+        digest=batch.digest,
+        left_out=report.refused_rows(),
+        classes=tuple(sorted(set(learned["label"]))),
+        train=int(splits.get("train", 0)),
+        validation=int(splits.get("validation", 0)),
+        test=int(splits.get("test", 0)),
+    )
