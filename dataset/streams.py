@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from dataset.images import content_id, split_of
+from dataset.split import content_id, split_of
 from records.errors import WrongInput
 
 StreamName = Literal["digits", "fashion-mnist"]

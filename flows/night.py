@@ -27,7 +27,7 @@ from records.scores import ScoreMatrix
 from records.training import TrainingLog
 from records.verdict import Verdict
 from serving import reload
-from tasks import stages
+from tasks import local_data, params, stages
 from tasks.ingest import inbox
 from tasks.ingest.readiness import CLOCK, Clock, settle
 from tasks.quarantine import holding
@@ -87,7 +87,7 @@ def night(request: Request = AS_CONFIGURED, workspace: str = "", arrived: date |
     with (
         aftermath.living(place, run, api),
         alone(place, f"the night of {day}", patient=True),
-        stages.bounded_cache(place),
+        local_data.bounded_cache(place),
     ):
         aftermath.tend(place)
         arrivals, unreadable, waiting = take_all(place, day)
@@ -163,7 +163,7 @@ def take_all(
     arrivals, unreadable = [], {}
     holding.finish(place)
     inbox.finish_taking(place)
-    ready, left = settle(inbox.waiting(place), stages.params_of(place).ingest.settle_seconds, clock, log.info)
+    ready, left = settle(inbox.waiting(place), params.params_of(place).ingest.settle_seconds, clock, log.info)
     waiting = {printable(delivery.name): why.sentence() for delivery, why in left.items()}
     # Asked last: a manifest may come while a folder settles.
     named = inbox.named_beside(place)
@@ -211,7 +211,7 @@ def ingest_step(place: Workspace, delivery: Path, day: date) -> Arrival:
     name = printable(delivery.name)
     log.info("ingest %s", name)
     tell = artifacts.narrate(f"ingest {name}")
-    return inbox.take(place, delivery, day, stages.params_of(place).ingest, tell)
+    return inbox.take(place, delivery, day, params.params_of(place).ingest, tell)
 
 
 @step("champion")
@@ -234,7 +234,7 @@ def attempt_step(place: Workspace, run: RunFile, experiences: tuple[Experience, 
 def validate_step(place: Workspace, run: RunFile) -> tuple[tuple[Experience, ...], tuple[Report, ...]]:
     """Each pending batch passes the data gate or goes to quarantine; of one that passes, images may stay behind."""
     log.info("validate %s", ", ".join(run.batches))
-    stages.keep_params(place)
+    params.keep_params(place)
     experiences, reports = stages.run_validate(place, run)
     for report in reports:
         artifacts.show_report(report)

@@ -22,7 +22,7 @@ import torch
 from numpy.typing import NDArray
 
 from dataset.archive import Archive, Pool
-from dataset.images import keyed_hash
+from dataset.split import keyed_hash
 from records.snapshot import InputSpec
 
 Share = Literal["balanced", "proportional"]

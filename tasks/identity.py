@@ -8,7 +8,7 @@ from pathlib import Path
 import models
 import records
 import tasks
-from dataset.images import keyed_hash
+from dataset.split import keyed_hash
 from records.experience import Experience
 from tasks.params import Params
 

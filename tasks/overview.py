@@ -10,9 +10,10 @@ from records.record import Record
 from records.registration import Registration
 from tasks.evaluate import OUTCOMES
 from tasks.ingest.ingest import list_batches
+from tasks.local_data import archive_of
+from tasks.params import params_of
 from tasks.quarantine.holding import reports
 from tasks.register import approve
-from tasks.stages import archive_of, params_of
 from tasks.versions import registry_of, version_folder
 from tasks.workspace import Workspace
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ConfigDict, Field, ValidationError, model_validator
 
+from adapters.datastore import DataStore
 from models.catalogue import GateChoice
 from models.gates.paired_score import PairedScore
 from records.errors import WrongParameters
@@ -17,6 +18,7 @@ from tasks.sections import RegisterParams, load_sections
 from tasks.update import UpdateParams
 from tasks.validate import catalogue
 from tasks.validate.settings import ValidateParams
+from tasks.workspace import Workspace
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -153,3 +155,14 @@ def _flatten(value: Any, name: str) -> list[tuple[str, str]]:
     if isinstance(value, dict):
         return [pair for key, inner in value.items() for pair in _flatten(inner, f"{name}.{key}" if name else key)]
     return [(name, ",".join(map(str, value)) if isinstance(value, list) else str(value))]
+
+
+def params_of(workspace: Workspace) -> Params:
+    """params.yaml with the overrides of the present run."""
+    return read_params(workspace.params, workspace.run_file().overrides)
+
+
+def keep_params(workspace: Workspace) -> None:
+    """Commit params.yaml if somebody has edited it: what is learned by it names this commit, or a later one."""
+    read_params(workspace.params)  # Nothing is committed that cannot be used.
+    DataStore(workspace.root).commit_files([workspace.params], "Learn by other parameters")

@@ -224,7 +224,7 @@ class Workspace:
 
     @property
     def split_key(self) -> str:
-        """What only who sees the workspace knows, and nobody who sends images: see `dataset.images.split_of`; empty in
+        """What only who sees the workspace knows, and nobody who sends images: see `dataset.split.split_of`; empty in
         workspaces that were made without."""
         return self.told().split_key or ""
 

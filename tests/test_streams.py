@@ -13,7 +13,7 @@ import pyarrow.parquet as parquet
 import pytest
 
 from dataset.archive import Archive
-from dataset.images import content_id, split_of
+from dataset.split import content_id, split_of
 from dataset.streams import FIRST_DAY, Pictures, deliveries, digits, fashion_mnist
 from records.batch import Batch
 from records.experience import Experience

@@ -5,9 +5,12 @@ import secrets
 from datetime import date
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from tasks.workspace import Workspace
 from pydantic import ValidationError
 
 from records.addresses import WorkspaceFile
@@ -104,3 +107,10 @@ def version(text: str) -> int:
     if not (digits.isascii() and digits.isdecimal() and len(digits) < 10 and int(digits)):
         raise WrongInput(f"{text!r} is not a version; write its number, for example 3 or v3.")
     return int(digits)
+
+
+def open_workspace(folder: Path) -> "Workspace":
+    """The workspace in `folder` or above it."""
+    from tasks.workspace import Workspace
+
+    return Workspace.open(folder)

@@ -28,9 +28,11 @@ from dataset.deliveries.allowance import USUAL, Caps
 from dataset.deliveries.delivery import LONGEST_LABEL, Delivery, Item, label_problem, read_delivery
 from dataset.deliveries.handles import Root
 from dataset.deliveries.reading import Reader, close_kept
-from dataset.images import SHARD_SCHEMA, Facts, ImageLimits, facts_of, split_of
+from dataset.facts import Facts, facts_of
+from dataset.images import SHARD_SCHEMA, ImageLimits
 from dataset.processes import Limits, affordable, guarded, in_order, one_by_one
 from dataset.shards import ShardWriter, column, shard_schema
+from dataset.split import split_of
 from records.batch import DAY, FEWEST, Arrival, Batch, Shard, id_of
 from records.errors import Unavailable, UnreadableBatch, WrongInput
 from records.formatting import plain

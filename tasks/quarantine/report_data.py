@@ -19,7 +19,7 @@ from records.experience import Report
 from records.formatting import plain
 from reports.quarantine.page import ClassCount, Exhibits, Picture, shown_complaints
 from tasks.ingest.ingest import read_batch
-from tasks.stages import facts_of
+from tasks.local_data import facts_of
 from tasks.workspace import Workspace
 
 SIDE = 256

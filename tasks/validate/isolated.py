@@ -124,13 +124,13 @@ def _end_of(status: int) -> str:
 
 def main() -> int:
     """Answer the question on standard input, into the file that is named."""
-    from tasks import stages
+    from tasks.validate import validator
 
     # If the machine runs out of memory, this process shall be the one that is ended, not the night.
     with suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
     try:
-        stages.answer(Question.model_validate_json(sys.stdin.read())).write(Path(sys.argv[1]))
+        validator.answer(Question.model_validate_json(sys.stdin.read())).write(Path(sys.argv[1]))
     except (RetainError, sqlite3.DatabaseError, OSError) as error:
         print(clause(error), file=sys.stderr)
         return ELSEWHERE

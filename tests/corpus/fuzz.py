@@ -1,6 +1,6 @@
 """Random damage to good image files, put through the decoder: `python -m tests.corpus.fuzz --seconds 60 --seed 0`.
 
-Whatever a file holds, `dataset.images.facts` must give a problem or facts that the decoded pixels confirm. An input
+Whatever a file holds, `dataset.facts.facts` must give a problem or facts that the decoded pixels confirm. An input
 follows from the seed and its number alone, so every finding can be made again. Inputs are examined as nights do it, in
 the same processes with the same limits: that one takes too long or too much memory is found by these and is no finding,
 a crash of a decoder is one. Findings go into a folder, with seed and number in their names; then the exit code is 1.
@@ -18,8 +18,10 @@ from functools import cache, partial
 from pathlib import Path
 
 from dataset.decoding.codecs import STARTS, BadImage
-from dataset.images import Facts, ImageLimits, content_id, decode, facts
+from dataset.facts import Facts, facts
+from dataset.images import ImageLimits, decode
 from dataset.processes import Limits, in_order
+from dataset.split import content_id
 from tasks.ingest.ingest import IngestParams
 from tests.corpus.files import (
     FORMATS,

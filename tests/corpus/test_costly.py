@@ -5,7 +5,8 @@ import time
 
 import pytest
 
-from dataset.images import ImageLimits, facts
+from dataset.facts import facts
+from dataset.images import ImageLimits
 from records.errors import UnreadableBatch
 from tasks.ingest.ingest import IngestParams, ingest, list_batches
 from tasks.validate.checks.files import FAULT_OF

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from dataset.images import facts
+from dataset.facts import facts
 from tests.corpus.files import whole
 from tests.corpus.fuzz import LIMITS, fault, good_files, input_of, keep, told_of, unless_limited
 

@@ -11,17 +11,9 @@ from PIL import Image as Pillow
 from scipy.fft import dctn
 
 from dataset.decoding.codecs import BadImage, plain_png
-from dataset.images import (
-    SHARD_SCHEMA,
-    Facts,
-    ImageLimits,
-    Look,
-    content_id,
-    decode,
-    facts,
-    facts_of,
-    split_of,
-)
+from dataset.facts import Facts, Look, facts, facts_of
+from dataset.images import SHARD_SCHEMA, ImageLimits, decode
+from dataset.split import content_id, split_of
 
 LIMITS = ImageLimits()
 GREY = np.array([[1, 2, 3], [4, 5, 6]], dtype=np.uint8)

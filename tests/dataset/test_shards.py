@@ -7,7 +7,8 @@ import pyarrow.parquet as parquet
 import pytest
 
 from dataset import shards
-from dataset.images import SHARD_SCHEMA, Facts
+from dataset.facts import Facts
+from dataset.images import SHARD_SCHEMA
 from dataset.shards import ShardWriter, column
 
 

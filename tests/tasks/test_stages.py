@@ -13,7 +13,8 @@ from records.errors import WrongInput
 from records.registration import RunFile
 from records.training import TrainingLog
 from tasks.ingest.ingest import IngestParams, ingest
-from tasks.stages import archive_of, attempt_of, bounded_cache, read_experiences, run_update, run_validate
+from tasks.local_data import archive_of, bounded_cache
+from tasks.stages import attempt_of, read_experiences, run_update, run_validate
 from tasks.workspace import Workspace
 
 PARAMS = """

@@ -6,7 +6,8 @@ import pytest
 from PIL import Image as Pillow
 
 from dataset.decoding import png
-from dataset.images import ImageLimits, facts
+from dataset.facts import facts
+from dataset.images import ImageLimits
 from tests.corpus.files import chunks, interlaced_png, picture, png_of, save, whole
 
 LIMITS = ImageLimits()

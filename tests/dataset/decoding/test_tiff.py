@@ -3,7 +3,8 @@ import struct
 import pytest
 
 from dataset.decoding import tiff
-from dataset.images import ImageLimits, facts
+from dataset.facts import facts
+from dataset.images import ImageLimits
 from tests.corpus.files import LONG, SHORT, grey_tiff, picture, save
 
 LIMITS = ImageLimits()

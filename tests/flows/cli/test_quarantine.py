@@ -22,10 +22,12 @@ from tasks.creation import create
 from tasks.ingest import inbox
 from tasks.ingest.corrections import Correction, correct
 from tasks.ingest.ingest import list_batches, read_batch
+from tasks.local_data import facts_of
 from tasks.overview import approve_run
+from tasks.params import params_of
 from tasks.quarantine import holding
 from tasks.quarantine.release import Wish, drop, hold, release
-from tasks.stages import facts_of, params_of, run_validate
+from tasks.stages import run_validate
 from tasks.status import status_of
 from tasks.workspace import Workspace, alone
 

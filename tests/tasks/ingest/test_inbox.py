@@ -22,7 +22,7 @@ import pytest
 
 from adapters.datastore import DataStore
 from dataset.deliveries.delivery import read_delivery
-from dataset.images import split_of
+from dataset.split import split_of
 from records.addresses import WorkspaceFile
 from records.errors import Unavailable, UnreadableBatch, WrongInput
 from records.experience import Report

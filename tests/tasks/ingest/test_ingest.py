@@ -17,7 +17,8 @@ import pyarrow.parquet as parquet
 import pytest
 from PIL import Image as Pillow
 
-from dataset.images import SHARD_SCHEMA, split_of
+from dataset.images import SHARD_SCHEMA
+from dataset.split import split_of
 from records.batch import Batch
 from records.errors import DamagedState, Unavailable, UnreadableBatch, WrongInput
 from records.registration import Night

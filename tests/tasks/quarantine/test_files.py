@@ -17,8 +17,8 @@ from records.experience import Check, Complaint, Report
 from tasks.creation import create
 from tasks.ingest import inbox
 from tasks.ingest.ingest import IngestParams
+from tasks.local_data import facts_of
 from tasks.quarantine.files import _protected, _restored, read_files, rows_of, write_files
-from tasks.stages import facts_of
 from tasks.workspace import Workspace
 
 LABELS = ("=1+1", "+a", "-a", "@a", "'a", "'=a", "a=b", "a,b", 'a"b', "x;=run|' '!A0", "x; =1", "＝1+1", "a;'b", "−1")

@@ -1,0 +1,149 @@
+"""Commands that do something: take a delivery, learn a night, serve the pages."""
+
+import os
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+import typer.rich_utils
+
+from flows.cli import options
+from flows.cli.options import Arrived, AsJson, Choice, Where, open_workspace
+from flows.terminal import screen, views
+from records.errors import Unavailable, WrongInput
+
+if TYPE_CHECKING:
+    from flows.night import Request
+    from records.registration import Night
+    from tasks.workspace import Workspace
+
+
+def ingest(
+    source: Annotated[
+        Path, typer.Argument(help="A folder, or a .csv, .tar or .parquet file.", metavar="SOURCE", show_default=False)
+    ],
+    workspace: Where = Path(),
+    arrived: Arrived = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make an immutable batch of a delivery. The next night learns it.
+
+    SOURCE is one of
+      a folder <delivery>/<class>/<image>;
+      a manifest: a CSV or Parquet file with the columns path (relative to the
+      manifest) and label;
+      a .tar of samples (0001.jpg with 0001.cls or 0001.json), or a folder of
+      such shards;
+      a .parquet with the images in it, as Hugging Face writes them, or a
+      folder of such files.
+
+    It is taken at once, or when a night that is at work has ended, and stays
+    as it is, unless it lies in the inbox. The same content twice adds nothing.
+    What lies in the inbox needs no ingest: a night takes it once it is whole.
+
+    Examples:
+      retain ingest photos/monday -w shop
+      retain ingest photos/monday.csv -w shop --arrived 2026-03-02
+    """
+    from tasks.ingest.inbox import take
+    from tasks.params import params_of
+    from tasks.workspace import alone
+
+    place, day = open_workspace(workspace), options.day(arrived)
+    if not os.path.lexists(source):
+        raise WrongInput(f"{source} does not exist. Name a folder of class folders, or a .csv, .tar or .parquet file.")
+    with screen.at_work(f"ingest {source}"), alone(place, f"`retain ingest {source}`", patient=True):
+        arrival = take(place, source.absolute(), day, params_of(place).ingest)
+    batch = arrival.batch
+    if as_json:
+        screen.print_json(arrival)
+    elif arrival.known:
+        screen.say(f"Nothing added: the same content was ingested before, as {batch.id}.")
+    else:
+        classes = screen.count(len(batch.classes), "class", "classes")
+        screen.say(
+            f"Ingested {batch.id}: {screen.count(batch.images, 'image')}, {classes} "
+            f"({screen.listed(batch.classes)}). The next night validates and learns it."
+        )
+
+
+def night(
+    workspace: Where = Path(),
+    strategy: Annotated[
+        Choice, typer.Option(help=f"How this night learns: {', '.join(Choice)}.", metavar="NAME")
+    ] = Choice.configured,
+    epochs: Annotated[
+        float | None, typer.Option(min=0.01, max=1000, help="Passes over the new images.", metavar="NUMBER")
+    ] = None,
+    memory: Annotated[
+        int | None, typer.Option(min=0, max=10_000_000, help="Images that are remembered.", metavar="NUMBER")
+    ] = None,
+    hold: Annotated[
+        bool, typer.Option("--hold", help="Even if accepted, wait for `retain approve`.", metavar=" ")
+    ] = False,
+    arrived: Arrived = None,
+    as_json: AsJson = False,
+) -> None:
+    """Run one night: take the inbox, validate, learn what is pending, evaluate, judge, register.
+
+    Exit code 0 if the night did its work, whatever the verdict: a refused
+    candidate is a result, not a failure. Its data stay pending. What is not
+    given here is as params.yaml has it.
+
+    Examples:
+      retain night -w shop
+      retain night -w shop --strategy joint --epochs 3 --hold
+      retain night -w shop --json | jq -r .verdict.decision
+    """
+    place, day = open_workspace(workspace), options.day(arrived)
+    with screen.at_work("starting Prefect"):
+        told = _run_night(
+            place, lambda: _request(strategy=strategy.value, epochs=epochs, memory=memory, hold=hold), day
+        )
+    if as_json:
+        screen.print_json(told)
+    else:
+        views.show_night(told, place.root)
+
+
+def ui(
+    workspace: Where = Path(),
+    prefect_port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.", metavar="PORT")] = 4200,
+    mlflow_port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.", metavar="PORT")] = 5000,
+    worker: Annotated[
+        bool, typer.Option("--worker", help="Also deploy `nightly` and `manual` and run their worker.", metavar=" ")
+    ] = False,
+) -> None:
+    """Open what the nights left behind: Prefect and MLflow on loopback, until Ctrl-C."""
+    from flows.servers.interface import serve
+
+    serve(open_workspace(workspace), prefect_port, mlflow_port, worker)
+
+
+def _run_night(place: "Workspace", request: "Callable[[], Request]", day: date) -> "Night":
+    from flows.servers.processes import import_libraries, prefect_api
+
+    with prefect_api(place, lambda: import_libraries(place)) as address:
+        from httpx import HTTPError
+
+        from flows.night import night as flow
+
+        try:
+            return flow(request(), str(place.root), day)
+        except HTTPError as error:
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise Unavailable(f"Prefect at {address} does not do its work: {reason}.") from error
+
+
+def _request(**chosen: object) -> "Request":
+    from pydantic import ValidationError
+
+    from flows.night import Request
+    from records.record import first_problem
+
+    try:
+        return Request.model_validate(chosen)
+    except ValidationError as error:
+        raise WrongInput(f"--{first_problem(error)}.") from None
