@@ -35,9 +35,9 @@ def main() -> None:
     peers = _matching(avalanche_cases(), asked.only) if asked.avalanche and not asked.quick else []
     asked.out.parent.mkdir(parents=True, exist_ok=True)
     lines: list[page.Line] = [machine.line()]
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool, tempfile.TemporaryDirectory() as place:
-        waiting = [pool.submit(_play, case, seeds) for case in chosen]
-        waiting += [pool.submit(_play_avalanche, case, seeds, asked.avalanche, Path(place)) for case in peers]
+    with ThreadPoolExecutor(os.cpu_count() or 1) as dataset, tempfile.TemporaryDirectory() as place:
+        waiting = [dataset.submit(_play, case, seeds) for case in chosen]
+        waiting += [dataset.submit(_play_avalanche, case, seeds, asked.avalanche, Path(place)) for case in peers]
         for number, done in enumerate(as_completed(waiting), start=1):
             case = done.result()[0]["case"]
             print(f"{number}/{len(waiting)} {case['group']}: {case['name']}", file=sys.stderr, flush=True)

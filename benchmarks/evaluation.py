@@ -42,8 +42,8 @@ def measure(workdir: Path, repeats: int = 9) -> dict[str, float]:
     archive = Archive(workdir / "batches", workdir / "cache")
     experiences = [write_batch(archive, number) for number in range(EXPERIENCES)]
     learner = Learner.fresh(MLP(), SPEC, CLASSES, seed=0)
-    pool = archive.pool(experiences, "test", CLASSES, SPEC)
-    images = pool.images(torch.arange(len(pool)))
+    dataset = archive.dataset(experiences, "test", CLASSES, SPEC)
+    images = dataset.images(torch.arange(len(dataset)))
     pairs = [(_seconds_of_evaluation(learner, experiences, archive), _seconds_of_forward(learner, images))]
     pairs += [
         (_seconds_of_evaluation(learner, experiences, archive), _seconds_of_forward(learner, images))
@@ -51,7 +51,7 @@ def measure(workdir: Path, repeats: int = 9) -> dict[str, float]:
     ]
     evaluation, forward = zip(*pairs[1:], strict=True)  # the first warms up
     return {
-        "images": len(pool),
+        "images": len(dataset),
         "evaluation_seconds": median(evaluation),
         "forward_seconds": median(forward),
         "throughput": median(bare / whole for whole, bare in zip(evaluation, forward, strict=True)),

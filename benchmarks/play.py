@@ -54,20 +54,20 @@ def play(stream: Stream, params: UpdateParams, nights: int | None = None) -> Pla
     try:
         for number, experience in enumerate(experiences):
             started = time.process_time()
-            knowledge, log = learn(
+            bundle, log = learn(
                 parent, number, [experience], archive, params, "benchmark", Compute.here(params.precision)
             )
             parent = place / f"v{number + 1}"
-            knowledge.write(parent)
+            bundle.write(parent)
             seconds.append(time.process_time() - started)
             images.append(log.images)
             asked = experiences[: number + 1]
-            known_at = [knowledge.snapshot.known_at[e.batch] for e in asked]
-            examined = examine(knowledge.learner, asked, known_at, archive, params.problem)
+            known_at = [bundle.snapshot.known_at[e.batch] for e in asked]
+            examined = examine(bundle.learner, asked, known_at, archive, params.problem)
             rows.append(ScoreRow(version=f"v{number + 1}", scores=scores(examined, params.problem)))
         assert parent is not None
         pixels = int(np.prod(stream.nights[0].images.shape[1:]))
-        remembered = stream.images if params.memory.size == "all" else len(knowledge.memory)
+        remembered = stream.images if params.memory.size == "all" else len(bundle.memory)
         names = tuple(e.batch for e in experiences)
         matrix = ScoreMatrix(experiences=names, new=names[-1:], rows=tuple(rows))
         return Played(

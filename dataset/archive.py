@@ -104,7 +104,7 @@ class Labels:
 
 
 @dataclass(frozen=True)
-class Pool:
+class ImageDataset:
     """Images that can be drawn by position: n of them, from any number of batches."""
 
     batch: NDArray[np.int64]
@@ -160,7 +160,7 @@ class Pool:
             drawn[here] = self.pixels[index][row[here]]
         return torch.from_numpy(drawn)
 
-    def at(self, positions: NDArray[np.int64]) -> "Pool":
+    def at(self, positions: NDArray[np.int64]) -> "ImageDataset":
         """Only the images at `positions`, in that order."""
         return replace(
             self,
@@ -171,7 +171,7 @@ class Pool:
             outputs=None if self.outputs is None else self.outputs[torch.from_numpy(positions)],
         )
 
-    def loaded(self) -> "Pool":
+    def loaded(self) -> "ImageDataset":
         """The same pool with its images in one array in working memory: for small pools that are drawn from often."""
         return replace(
             self,
@@ -201,7 +201,9 @@ class Archive:
         _mark_used(path)
         return Labels.read(path)
 
-    def pool(self, experiences: Sequence[Experience], split: Split, classes: Sequence[str], spec: InputSpec) -> Pool:
+    def dataset(
+        self, experiences: Sequence[Experience], split: Split, classes: Sequence[str], spec: InputSpec
+    ) -> ImageDataset:
         """The admitted images of one split of some experiences, as a pool. `classes` gives names their index."""
         index = {name: position for position, name in enumerate(classes)}
         batch, row, image, target = [], [], [], []
@@ -212,7 +214,7 @@ class Archive:
             row.append(rows)
             image.append(labels.image[rows].astype(str))
             target.append(_targets(labels.label, rows, index))
-        return Pool(
+        return ImageDataset(
             batch=np.concatenate(batch),
             row=np.concatenate(row),
             image=np.concatenate(image),

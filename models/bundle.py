@@ -22,7 +22,7 @@ from records.snapshot import FRESH, InputSpec, Snapshot
 
 
 @dataclass(frozen=True)
-class Knowledge:
+class ModelBundle:
     """A snapshot, awake."""
 
     snapshot: Snapshot
@@ -32,12 +32,12 @@ class Knowledge:
     """What the strategy keeps for the next night."""
 
     @classmethod
-    def of_nothing(cls, recipe: NetworkRecipe, spec: InputSpec, seed: int) -> "Knowledge":
+    def of_nothing(cls, recipe: NetworkRecipe, spec: InputSpec, seed: int) -> "ModelBundle":
         """Version 0."""
         return cls(FRESH, Learner.fresh(recipe, spec, (), seed), Memory.empty())
 
     @classmethod
-    def read(cls, folder: Path) -> "Knowledge":
+    def read(cls, folder: Path) -> "ModelBundle":
         """Read a snapshot's folder. Raises `DamagedState` if a file is missing or not the one that was written."""
         snapshot = Snapshot.read(folder / "snapshot.json")
         for name, digest in snapshot.files.items():
@@ -68,7 +68,7 @@ class Knowledge:
         experiences: Sequence[Experience],
         identity: str,
         parent: int,
-    ) -> "Knowledge":
+    ) -> "ModelBundle":
         """This knowledge, and what `experiences` added to it: the candidate's."""
         snapshot = Snapshot(
             identity=identity,
@@ -78,7 +78,7 @@ class Knowledge:
             known_at={**self.snapshot.known_at, **{e.batch: len(learner.classes) for e in experiences}},
             spec=learner.spec,
         )
-        return Knowledge(snapshot, learner, memory, state)
+        return ModelBundle(snapshot, learner, memory, state)
 
 
 STATE = "strategy.safetensors"

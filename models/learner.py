@@ -41,7 +41,7 @@ class Learner:
             recipe.load_pretrained(network.body)
         return cls(recipe, spec, tuple(classes), network)
 
-    def meet(self, names: Sequence[str], seed: int) -> None:
+    def add_classes(self, names: Sequence[str], seed: int) -> None:
         """Append classes that it does not know yet; the head grows, known classes keep their index and weights."""
         new = [name for name in sorted(set(names)) if name not in self.classes]
         self.classes += tuple(new)

@@ -21,7 +21,7 @@ import pyarrow.parquet as parquet
 import torch
 from numpy.typing import NDArray
 
-from dataset.archive import Archive, Pool
+from dataset.archive import Archive, ImageDataset
 from dataset.split import keyed_hash
 from records.snapshot import InputSpec
 
@@ -65,17 +65,17 @@ class Memory:
         return cls(image=text, batch=text, row=number, target=number, rank=number, weight=np.array([]))
 
     @classmethod
-    def of(cls, pool: Pool, seed: int, weight: NDArray[np.float64] | None = None, key: str = "") -> "Memory":
+    def of(cls, dataset: ImageDataset, seed: int, weight: NDArray[np.float64] | None = None, key: str = "") -> "Memory":
         """Every image of a pool, ranked; `weight` [n], positive, makes some likelier to be kept."""
-        ranks = np.array([rank(seed, image, key) for image in pool.image], dtype=np.int64)
-        batch = np.array(pool.batches, dtype=str)[pool.batch]
+        ranks = np.array([rank(seed, image, key) for image in dataset.image], dtype=np.int64)
+        batch = np.array(dataset.batches, dtype=str)[dataset.batch]
         return cls(
-            image=pool.image.astype(str),
+            image=dataset.image.astype(str),
             batch=batch,
-            row=pool.row,
-            target=pool.target.numpy(),
+            row=dataset.row,
+            target=dataset.target.numpy(),
             rank=ranks,
-            weight=np.ones(len(pool)) if weight is None else weight,
+            weight=np.ones(len(dataset)) if weight is None else weight,
         )
 
     def merge(self, other: "Memory") -> "Memory":
@@ -141,12 +141,12 @@ class Memory:
         columns = {c: getattr(chosen, c)[order] for c in COLUMNS}
         return Memory(**columns, outputs=None if chosen.outputs is None else chosen.outputs[order])
 
-    def recall(self, archive: Archive, spec: InputSpec) -> Pool | None:
+    def recall(self, archive: Archive, spec: InputSpec) -> ImageDataset | None:
         """The remembered images themselves, held in working memory; None if nothing is remembered."""
         if not len(self):
             return None
         batches, index = np.unique(self.batch, return_inverse=True)
-        pool = Pool(
+        dataset = ImageDataset(
             batch=index,
             row=self.row,
             image=self.image,
@@ -155,7 +155,7 @@ class Memory:
             pixels=tuple(archive.pixels(batch, spec) for batch in batches.tolist()),
             outputs=None if self.outputs is None else torch.from_numpy(self.outputs.copy()),
         )
-        return pool.loaded()
+        return dataset.loaded()
 
     def write(self, path: Path) -> None:
         """Write as Parquet; equal memories give equal files."""

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dataset.archive import Pool
+from dataset.archive import ImageDataset
 from models.augmentation import AS_IT_IS, Augmentation
 from models.budget import Budget
 from models.compute import ONE_CPU, Compute
@@ -29,13 +29,13 @@ Imbalance = Literal["prior", "weights", "none"]
 of rare classes count more, by the inverse of that share. `none`: as they come."""
 
 
-class Draws:
+class BatchSampler:
     """The steps of a night, by number."""
 
     def __init__(
         self,
-        new: Sequence[Pool],
-        replayed: Pool | None,
+        new: Sequence[ImageDataset],
+        replayed: ImageDataset | None,
         budget: Budget,
         classes: int,
         seed: int,
@@ -49,8 +49,8 @@ class Draws:
         self.compute, self.augmentation = compute, augmentation
         self.new = Source.of(new, compute.device)
         self.old = Source.of([replayed], compute.device) if replayed else None
-        self.new_visits = Visits(len(self.new.target), budget.batch, seed)
-        self.old_visits = Visits(len(self.old.target), budget.replayed, seed + 1) if self.old else None
+        self.new_visits = Permutation(len(self.new.target), budget.batch, seed)
+        self.old_visits = Permutation(len(self.old.target), budget.replayed, seed + 1) if self.old else None
         prior = expected_log_prior(new, replayed, budget, classes, scarcity).to(compute.device)
         self.log_prior = prior if imbalance == "prior" else None
         self.class_weight = class_weights(prior) if imbalance == "weights" else None
@@ -105,7 +105,7 @@ class ReadAhead:
         return present.result()
 
 
-class Visits:
+class Permutation:
     """Positions 0..size-1 in random order, over and over, `at_once` at a time; each epoch has an order of its own."""
 
     def __init__(self, size: int, at_once: int, seed: int) -> None:
@@ -140,21 +140,21 @@ class Source:
     device: torch.device
     resident: Tensor | None
     """uint8 [n, C, H, W] on the device, if they fit there."""
-    pools: tuple[Pool, ...]
+    datasets: tuple[ImageDataset, ...]
 
     @classmethod
-    def of(cls, pools: Sequence[Pool], device: torch.device) -> "Source":
-        """Bring the images of `pools` as near to the device as they fit."""
-        size = sum(pool.bytes for pool in pools)
+    def of(cls, datasets: Sequence[ImageDataset], device: torch.device) -> "Source":
+        """Bring the images of `datasets` as near to the device as they fit."""
+        size = sum(dataset.bytes for dataset in datasets)
         fits = size <= (
             RESIDENT_SHARE * torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else RESIDENT_BYTES
         )
         return cls(
-            target=torch.cat([pool.target for pool in pools]).to(device),
-            outputs=pools[0].outputs.to(device) if len(pools) == 1 and pools[0].outputs is not None else None,
+            target=torch.cat([dataset.target for dataset in datasets]).to(device),
+            outputs=datasets[0].outputs.to(device) if len(datasets) == 1 and datasets[0].outputs is not None else None,
             device=device,
-            resident=torch.cat([pool.all_images() for pool in pools]).to(device) if fits else None,
-            pools=tuple(pools),
+            resident=torch.cat([dataset.all_images() for dataset in datasets]).to(device) if fits else None,
+            datasets=tuple(datasets),
         )
 
     def images(self, positions: Tensor) -> Tensor:
@@ -167,30 +167,30 @@ class Source:
         return images
 
     def _read(self, positions: Tensor) -> Tensor:
-        if len(self.pools) == 1:
-            return self.pools[0].images(positions)
-        images = torch.empty((len(positions), *self.pools[0].shape), dtype=torch.uint8)
-        starts = np.cumsum([0, *map(len, self.pools)])
-        for start, pool in zip(starts.tolist(), self.pools, strict=False):
-            here = (positions >= start) & (positions < start + len(pool))
-            images[here] = pool.images(positions[here] - start)
+        if len(self.datasets) == 1:
+            return self.datasets[0].images(positions)
+        images = torch.empty((len(positions), *self.datasets[0].shape), dtype=torch.uint8)
+        starts = np.cumsum([0, *map(len, self.datasets)])
+        for start, dataset in zip(starts.tolist(), self.datasets, strict=False):
+            here = (positions >= start) & (positions < start + len(dataset))
+            images[here] = dataset.images(positions[here] - start)
         return images
 
 
 def expected_log_prior(
-    new: Sequence[Pool], replayed: Pool | None, budget: Budget, classes: int, scarcity: float = 0.0
+    new: Sequence[ImageDataset], replayed: ImageDataset | None, budget: Budget, classes: int, scarcity: float = 0.0
 ) -> Tensor:
     """[classes] log of each class's expected share of a step; one that does not occur counts as one in a million.
 
     With `scarcity`, shares are multiplied by that power of the number of different images that a class has.
     """
-    shares = torch.bincount(torch.cat([pool.target for pool in new]), minlength=classes).double()
+    shares = torch.bincount(torch.cat([dataset.target for dataset in new]), minlength=classes).double()
     shares = shares / shares.sum() * budget.batch
     if replayed is not None:
         counts = torch.bincount(replayed.target, minlength=classes).double()
         shares = shares + counts / counts.sum() * budget.replayed
     if scarcity:
-        different = torch.bincount(torch.cat([pool.target for pool in [*new, *([replayed] if replayed else [])]]))
+        different = torch.bincount(torch.cat([dataset.target for dataset in [*new, *([replayed] if replayed else [])]]))
         shares = shares * torch.nn.functional.pad(different, (0, classes - len(different))).double() ** scarcity
     return (shares / shares.sum()).clamp_min(1e-6).log().float()
 

@@ -7,14 +7,14 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from dataset.archive import Pool
+from dataset.archive import ImageDataset
 from models.augmentation import Augmentation
 from models.budget import Budget
 from models.checkpoint import Checkpoint, Saved, Tensors
 from models.compute import ONE_CPU, Compute
-from models.minibatches import Draws, Imbalance
+from models.minibatches import BatchSampler, Imbalance
 from models.optimiser import MovingAverage, Optimiser, adapted_rate, set_rate
-from models.strategies.base import Course, Material, Strategy
+from models.strategies.base import Strategy, TrainingContext, TrainingData
 from records.record import Record
 from records.training import TrainingLog
 
@@ -33,9 +33,9 @@ class Plan(Record):
 
 
 def train(
-    course: Course,
+    context: TrainingContext,
     strategy: Strategy,
-    material: Material,
+    data: TrainingData,
     plan: Plan,
     compute: Compute = ONE_CPU,
     checkpoint: Checkpoint | None = None,
@@ -46,42 +46,44 @@ def train(
     With a `checkpoint`, what is reached is saved now and then, and training goes on from what was saved.
     """
     started = time.process_time()
-    course.device = compute.device
-    compute.place(course.network)
-    compute.compiled(course.network)
-    if course.parent is not None:
-        compute.place(course.parent)
-    course.state = {name: tensor.to(compute.device) for name, tensor in course.state.items()}
-    torch.manual_seed(course.seed + compute.rank)  # what is random inside the network and in augmentation
-    strategy.begin(course, material)
+    context.device = compute.device
+    compute.place(context.network)
+    compute.compiled(context.network)
+    if context.parent is not None:
+        compute.place(context.parent)
+    context.state = {name: tensor.to(compute.device) for name, tensor in context.state.items()}
+    torch.manual_seed(context.seed + compute.rank)  # what is random inside the network and in augmentation
+    strategy.begin(context, data)
     log = TrainingLog()
     if strategy.descends:
-        log = _Descent(course, strategy, material, plan, compute).run(checkpoint, progress)
-    course.network.eval()
-    strategy.finish(course, material)
+        log = _Trainer(context, strategy, data, plan, compute).run(checkpoint, progress)
+    context.network.eval()
+    strategy.finish(context, data)
     spent = time.process_time() - started
     return log.model_copy(update={"cpu_seconds": spent, "environment": compute.environment()})
 
 
-class _Descent:
+class _Trainer:
     """The steps of one night and all that changes with them."""
 
-    def __init__(self, course: Course, strategy: Strategy, material: Material, plan: Plan, compute: Compute) -> None:
-        new, replayed = strategy.draw(material)
-        self.course, self.strategy, self.plan, self.compute = course, strategy, plan, compute
-        self.images = sum(len(pool) for pool in new)
+    def __init__(
+        self, context: TrainingContext, strategy: Strategy, data: TrainingData, plan: Plan, compute: Compute
+    ) -> None:
+        new, replayed = strategy.draw(data)
+        self.context, self.strategy, self.plan, self.compute = context, strategy, plan, compute
+        self.images = sum(len(dataset) for dataset in new)
         self.steps = plan.budget.steps(self.images)
-        classes = course.network.head.out_features
+        classes = context.network.head.out_features
         options = (plan.imbalance, plan.augmentation, compute, plan.scarcity)
-        self.draws = Draws(new, replayed, plan.budget, classes, course.seed, *options)
+        self.sampler = BatchSampler(new, replayed, plan.budget, classes, context.seed, *options)
         self.factor = 1.0
         if plan.optimiser.adapt and not strategy.starts_over:
             usual = plan.budget.least_steps * plan.budget.batch
-            self.factor = adapted_rate(novelty(course, material.new), len(material.new), usual)
-        self.optimisers = plan.optimiser.start(course.network)
+            self.factor = adapted_rate(novelty(context, data.new), len(data.new), usual)
+        self.optimisers = plan.optimiser.start(context.network)
         self.average = None
         if plan.optimiser.average:
-            self.average = MovingAverage(course.network.floats(), plan.optimiser.average)
+            self.average = MovingAverage(context.network.floats(), plan.optimiser.average)
         self.losses: dict[str, list[Tensor]] = {}
         self.done, self.seen, self.seconds = 0, 0, 0.0
 
@@ -89,11 +91,11 @@ class _Descent:
         """Take every step that is left."""
         if checkpoint is not None:
             self._resume(checkpoint)
-        self.course.network.train()
+        self.context.network.train()
         try:
             self._take_steps(checkpoint, progress)
         finally:
-            self.draws.close()
+            self.sampler.close()
         if self.average is not None:
             self.average.settle()
         losses = {part: _tenths(torch.stack(values).tolist()) for part, values in self.losses.items()}
@@ -112,17 +114,17 @@ class _Descent:
             progress(self.done, max(self.done, self._expected_steps()))
 
     def _step(self, done: float) -> None:
-        step = self.draws.step(self.done)
+        step = self.sampler.step(self.done)
         for optimiser in self.optimisers:
             set_rate(optimiser, self.factor, self.plan.optimiser.schedule, done)
         with self.compute.autocast():
-            losses = self.strategy.loss(self.course, step)
-        self.course.network.zero_grad(set_to_none=True)
+            losses = self.strategy.loss(self.context, step)
+        self.context.network.zero_grad(set_to_none=True)
         torch.autograd.backward(torch.stack(list(losses.values())).sum())
-        self.compute.average_gradients(self.course.network)
+        self.compute.average_gradients(self.context.network)
         for optimiser in self.optimisers:
             optimiser.step()
-        self.strategy.after_step(self.course)
+        self.strategy.after_step(self.context)
         self.done += 1
         self.seen += len(step.targets)
         if self.average is not None:
@@ -147,8 +149,8 @@ class _Descent:
             return
         self.done, self.seconds = saved.step, saved.seconds
         parts = _grouped(saved.tensors)
-        self.course.network.load_state_dict(parts["network"])
-        self.course.state = {name: value.to(self.compute.device) for name, value in parts.get("state", {}).items()}
+        self.context.network.load_state_dict(parts["network"])
+        self.context.state = {name: value.to(self.compute.device) for name, value in parts.get("state", {}).items()}
         for number, optimiser in enumerate(self.optimisers):
             _load_optimiser(optimiser, parts.get(f"optimiser-{number}", {}))
         if self.average is not None:
@@ -158,7 +160,7 @@ class _Descent:
         self.losses = {part: list(values.to(device).unbind()) for part, values in parts["losses"].items()}
         self.seen = int(parts["seen"]["images"])
         if self.compute.rank:  # What was random in the first process alone was saved.
-            torch.manual_seed(self.course.seed + self.compute.rank + 1_000_003 * self.done)
+            torch.manual_seed(self.context.seed + self.compute.rank + 1_000_003 * self.done)
             return
         torch.set_rng_state(parts["random"]["cpu"])
         if "cuda" in parts["random"]:
@@ -169,8 +171,8 @@ class _Descent:
         if self.compute.device.type == "cuda":
             random["cuda"] = torch.cuda.get_rng_state(self.compute.device)
         parts: dict[str, Tensors] = {
-            "network": dict(self.course.network.state_dict()),
-            "state": self.course.state,
+            "network": dict(self.context.network.state_dict()),
+            "state": self.context.state,
             **{f"optimiser-{n}": _optimiser_tensors(optimiser) for n, optimiser in enumerate(self.optimisers)},
             "average": {str(n): tensor for n, tensor in enumerate(self.average.average if self.average else [])},
             "losses": {part: torch.stack(values) for part, values in self.losses.items()},
@@ -181,16 +183,16 @@ class _Descent:
 
 
 @torch.inference_mode()
-def novelty(course: Course, new: Pool) -> float:
+def novelty(context: TrainingContext, new: ImageDataset) -> float:
     """Share of the new images, 0..1, that the parent answers wrongly; 1 on the first night. At most 1,000 are asked."""
-    if course.parent is None:
+    if context.parent is None:
         return 1.0
-    generator = torch.Generator().manual_seed(course.seed)
+    generator = torch.Generator().manual_seed(context.seed)
     asked = torch.randperm(len(new), generator=generator)[:1000]
     wrong = 0.0
     for part in torch.split(asked, new.at_once):
-        outputs = course.parent(new.images(part).to(course.device)).float().cpu()
-        right = course.problem.outcomes(outputs, new.target[part], outputs.shape[1]).overall
+        outputs = context.parent(new.images(part).to(context.device)).float().cpu()
+        right = context.problem.outcomes(outputs, new.target[part], outputs.shape[1]).overall
         wrong += float((1 - right).sum())
     return wrong / len(asked)
 

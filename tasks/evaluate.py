@@ -22,8 +22,8 @@ import torch
 from numpy.typing import NDArray
 from pydantic import Field
 
-from dataset.archive import Archive, Pool
-from models.bundle import Knowledge, sha256
+from dataset.archive import Archive, ImageDataset
+from models.bundle import ModelBundle, sha256
 from models.compute import default_device
 from models.gates.base import Outcomes
 from models.learner import Learner
@@ -80,7 +80,7 @@ def evaluate(
     `evaluation` in it, None for version 0. The candidate answers every test image once, in large batches, and the
     parent those of the new experiences.
     """
-    known = Knowledge.read(candidate)
+    known = ModelBundle.read(candidate)
     snapshot, learner = known.snapshot, known.learner
     earlier = Earlier.read(parent / "evaluation", snapshot.parent) if parent else Earlier()
     known_at = [max(snapshot.known_at[e.batch], earlier.granted(e.batch)) for e in snapshot.experiences]
@@ -105,22 +105,22 @@ def evaluate(
     return matrix
 
 
-def choose(pool: Pool, most: int, before: Mapping[str, Collection[str]], key: str = "") -> Pool:
+def choose(dataset: ImageDataset, most: int, before: Mapping[str, Collection[str]], key: str = "") -> ImageDataset:
     """Of test images those that are asked: at most `most`, of each experience the first by rank.
 
     `before`: experience to the images that were asked of it earlier; others of it have nothing to be compared with.
     """
-    sizes = np.bincount(pool.batch, minlength=len(pool.batches))
+    sizes = np.bincount(dataset.batch, minlength=len(dataset.batches))
     at_most = _level(sizes, most)
     if sizes.max() > at_most:
-        ranks = np.array([rank(0, image, key) for image in pool.image], dtype=np.int64)
-        ordered = np.lexsort((ranks, pool.batch))
-        place = np.arange(len(pool)) - np.repeat(sizes.cumsum() - sizes, sizes)
-        pool = pool.at(np.sort(ordered[place < at_most]))
-    earlier = [(number, before[name]) for number, name in enumerate(pool.batches) if name in before]
-    unknown = [(pool.batch == number) & ~np.isin(pool.image, list(images)) for number, images in earlier]
-    missing = np.logical_or.reduce([np.zeros(len(pool), dtype=bool), *unknown])
-    return pool.at(np.flatnonzero(~missing)) if missing.any() else pool
+        ranks = np.array([rank(0, image, key) for image in dataset.image], dtype=np.int64)
+        ordered = np.lexsort((ranks, dataset.batch))
+        place = np.arange(len(dataset)) - np.repeat(sizes.cumsum() - sizes, sizes)
+        dataset = dataset.at(np.sort(ordered[place < at_most]))
+    earlier = [(number, before[name]) for number, name in enumerate(dataset.batches) if name in before]
+    unknown = [(dataset.batch == number) & ~np.isin(dataset.image, list(images)) for number, images in earlier]
+    missing = np.logical_or.reduce([np.zeros(len(dataset), dtype=bool), *unknown])
+    return dataset.at(np.flatnonzero(~missing)) if missing.any() else dataset
 
 
 def _level(sizes: NDArray[np.int64], most: int) -> int:
@@ -132,9 +132,9 @@ def _level(sizes: NDArray[np.int64], most: int) -> int:
     return max(1, int(np.count_nonzero(sums <= most)))
 
 
-def everything(pool: Pool) -> Pool:
+def everything(dataset: ImageDataset) -> ImageDataset:
     """Every test image is asked."""
-    return pool
+    return dataset
 
 
 def examine(
@@ -143,7 +143,7 @@ def examine(
     known: Sequence[int],
     archive: Archive,
     problem: Problem,
-    asked: Callable[[Pool], Pool] = everything,
+    asked: Callable[[ImageDataset], ImageDataset] = everything,
 ) -> tuple[Examined, ...]:
     """`learner` answers test images of `experiences`; `known` is how many classes there were when each was learned.
 
@@ -151,12 +151,12 @@ def examine(
     know come after its own, so no answer to them is right.
     """
     strange = {name for e in experiences for name in e.classes}.difference(learner.classes)
-    pool = asked(archive.pool(experiences, "test", (*learner.classes, *sorted(strange)), learner.spec))
+    dataset = asked(archive.dataset(experiences, "test", (*learner.classes, *sorted(strange)), learner.spec))
     device = default_device()
-    outputs = learner.outputs_of_parts((images for images, _ in pool.parts(device)), device)
-    sizes = np.bincount(pool.batch, minlength=len(experiences))
-    images = np.split(pool.image, sizes.cumsum()[:-1])
-    targets, answered = torch.split(pool.target, sizes.tolist()), torch.split(outputs, sizes.tolist())
+    outputs = learner.outputs_of_parts((images for images, _ in dataset.parts(device)), device)
+    sizes = np.bincount(dataset.batch, minlength=len(experiences))
+    images = np.split(dataset.image, sizes.cumsum()[:-1])
+    targets, answered = torch.split(dataset.target, sizes.tolist()), torch.split(outputs, sizes.tolist())
     return tuple(
         Examined(e.batch, image, target.numpy(), problem.outcomes(output, target, classes))
         for e, image, target, output, classes in zip(experiences, images, targets, answered, known, strict=True)
@@ -283,9 +283,13 @@ def _right(evaluation: Path) -> dict[str, dict[str, float]]:
 
 
 def _first_sight(
-    parent: Path, new: Sequence[Experience], archive: Archive, problem: Problem, asked: Callable[[Pool], Pool]
+    parent: Path,
+    new: Sequence[Experience],
+    archive: Archive,
+    problem: Problem,
+    asked: Callable[[ImageDataset], ImageDataset],
 ) -> dict[str, FirstSight]:
-    learner = Knowledge.read(parent).learner
+    learner = ModelBundle.read(parent).learner
     known = len(learner.classes)
     return {
         e.experience: FirstSight(

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
+import dataset
 import models
 import records
 import tasks
@@ -25,9 +26,9 @@ def identity(parent: int, experiences: Sequence[Experience], params: Params, key
 
 @cache
 def code_version() -> str:
-    """SHA-256 over the source of records, models and tasks: what a candidate is made with."""
+    """SHA-256 over the source of records, dataset, models and tasks: what a candidate is made with."""
     digest = hashlib.sha256()
-    for package in (records, models, tasks):
+    for package in (records, dataset, models, tasks):
         folder = Path(package.__path__[0])
         for path in sorted(folder.rglob("*.py")):
             digest.update(str(path.relative_to(folder)).encode() + b"\0" + path.read_bytes())

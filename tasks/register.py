@@ -196,8 +196,8 @@ def judged_answers(candidate: Path, evaluation: Path, archive: Archive, at_most:
     images = []
     for experience in snapshot.experiences:
         rows = np.flatnonzero((answers["experience"] == experience.batch).to_numpy())
-        pool = archive.pool([experience], "test", snapshot.classes, snapshot.spec)
-        images.append(pool.images(torch.from_numpy(np.searchsorted(rows, np.intersect1d(rows, chosen)))).numpy())
+        dataset = archive.dataset([experience], "test", snapshot.classes, snapshot.spec)
+        images.append(dataset.images(torch.from_numpy(np.searchsorted(rows, np.intersect1d(rows, chosen)))).numpy())
     told = answers.iloc[chosen]
     return JudgedAnswers(
         images=np.concatenate(images).transpose(0, 2, 3, 1),

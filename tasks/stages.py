@@ -14,7 +14,7 @@ from pathlib import Path
 import yaml
 
 from adapters.datastore import DataStore
-from models.bundle import Knowledge
+from models.bundle import ModelBundle
 from models.training import Progress
 from records.errors import DamagedState, UpdateFailed
 from records.experience import Experience, Report
@@ -234,7 +234,7 @@ def _finished(candidate: Path, name: str) -> Snapshot | None:
     if not (candidate / "snapshot.json").exists():
         return None
     try:
-        snapshot = Knowledge.read(candidate).snapshot
+        snapshot = ModelBundle.read(candidate).snapshot
     except DamagedState:
         return None
     return snapshot if snapshot.identity == name else None

@@ -12,10 +12,10 @@ from typing import Annotated, Literal, Self
 import torch
 from pydantic import Field, model_validator
 
-from dataset.archive import Archive, Pool
+from dataset.archive import Archive, ImageDataset
 from models.augmentation import Augmentation
 from models.budget import Budget
-from models.bundle import Knowledge
+from models.bundle import ModelBundle
 from models.catalogue import CorrectionChoice, NetworkRecipe, ProblemChoice, StrategyChoice
 from models.checkpoint import Checkpoint
 from models.compute import Compute, Precision
@@ -25,7 +25,7 @@ from models.minibatches import Imbalance
 from models.networks.cnn import CNN
 from models.optimiser import Optimiser
 from models.problems.classification import Classification
-from models.strategies.base import Course, Material, State, Strategy, frozen
+from models.strategies.base import State, Strategy, TrainingContext, TrainingData, frozen
 from models.strategies.replay_distillation import ReplayDistillation
 from models.training import Plan, Progress, train
 from records.errors import WrongParameters
@@ -139,14 +139,12 @@ def update(
     checkpoint = Checkpoint(unfinished, identity, compute.environment()) if unfinished else None
     if checkpoint is not None and compute.rank == 0:
         _say_if_made_elsewhere(checkpoint)
-    knowledge, trained = learn(
-        parent, version, experiences, archive, params, identity, compute, checkpoint, progress, key
-    )
+    bundle, trained = learn(parent, version, experiences, archive, params, identity, compute, checkpoint, progress, key)
     if compute.rank == 0:
-        knowledge = replace(knowledge, snapshot=knowledge.write(out))
+        bundle = replace(bundle, snapshot=bundle.write(out))
         if checkpoint is not None:
             checkpoint.clear()
-    return knowledge.snapshot, trained
+    return bundle.snapshot, trained
 
 
 def _say_if_made_elsewhere(checkpoint: Checkpoint) -> None:
@@ -169,32 +167,32 @@ def learn(
     checkpoint: Checkpoint | None = None,
     progress: Progress = lambda done, total: None,
     key: str = "",
-) -> tuple[Knowledge, TrainingLog]:
+) -> tuple[ModelBundle, TrainingLog]:
     """What `update` does, without writing the result."""
     seed = _seed(version, experiences, params.seed)
-    known = Knowledge.read(parent) if parent else _nothing(experiences, archive, params, seed)
+    known = ModelBundle.read(parent) if parent else _nothing(experiences, archive, params, seed)
     student = _student(known.learner, experiences, params, seed)
     past = _past(known, student, archive)
     remembered = _remembered(known, past, params.memory, key)
-    material = _material(student, experiences, archive, past, remembered, params.memory)
+    data = _material(student, experiences, archive, past, remembered, params.memory)
     if not known.learner.classes or params.strategy.starts_over:
-        _adapt(student, material.new, seed)
-    course = Course(
+        _adapt(student, data.new, seed)
+    context = TrainingContext(
         network=student.network,
         parent=frozen(known.learner.network) if known.learner.classes else None,
         problem=params.problem,
         state=_left_by(params.strategy, known),
         seed=seed,
     )
-    log = train(course, params.strategy, material, params.plan, compute, checkpoint, progress)
+    log = train(context, params.strategy, data, params.plan, compute, checkpoint, progress)
     if params.correction is not None:
-        params.correction.apply(course, material)
-    memory = _remember(remembered, course, params.strategy, material, params.memory, key)
+        params.correction.apply(context, data)
+    memory = _remember(remembered, context, params.strategy, data, params.memory, key)
     if params.strategy.remembers_outputs:
         asked = memory.unanswered().recall(archive, student.spec)
         if asked is not None:
             memory = memory.answered(student.outputs(asked.all_images(), compute.device).numpy())
-    state = {f"{params.strategy.name}/{name}": tensor for name, tensor in course.state.items()}
+    state = {f"{params.strategy.name}/{name}": tensor for name, tensor in context.state.items()}
     return known.after(student, memory, state, experiences, identity, version), log
 
 
@@ -204,9 +202,9 @@ def _seed(version: int, experiences: Sequence[Experience], seed: int) -> int:
     return int.from_bytes(hashlib.sha256("\n".join(parts).encode()).digest()[:4], "big")
 
 
-def _nothing(experiences: Sequence[Experience], archive: Archive, params: UpdateParams, seed: int) -> Knowledge:
+def _nothing(experiences: Sequence[Experience], archive: Archive, params: UpdateParams, seed: int) -> ModelBundle:
     spec = archive.input_spec(experiences, params.image.size, params.image.channels)
-    return Knowledge.of_nothing(params.network, spec, seed)
+    return ModelBundle.of_nothing(params.network, spec, seed)
 
 
 def _student(parent: Learner, experiences: Sequence[Experience], params: UpdateParams, seed: int) -> Learner:
@@ -219,11 +217,11 @@ def _student(parent: Learner, experiences: Sequence[Experience], params: UpdateP
         student = Learner.fresh(params.network, parent.spec, parent.classes, seed)
     else:
         student = copy.deepcopy(parent)
-    student.meet([name for experience in experiences for name in experience.classes], seed)
+    student.add_classes([name for experience in experiences for name in experience.classes], seed)
     return student
 
 
-def _left_by(strategy: Strategy, known: Knowledge) -> State:
+def _left_by(strategy: Strategy, known: ModelBundle) -> State:
     """What the same strategy kept on the night before; another's is of no use to it, an older one is out of date."""
     if strategy.starts_over:
         return {}
@@ -231,32 +229,32 @@ def _left_by(strategy: Strategy, known: Knowledge) -> State:
     return {name.removeprefix(mine): tensor for name, tensor in known.state.items() if name.startswith(mine)}
 
 
-def _past(known: Knowledge, student: Learner, archive: Archive) -> Callable[[], Pool | None]:
+def _past(known: ModelBundle, student: Learner, archive: Archive) -> Callable[[], ImageDataset | None]:
     experiences = known.snapshot.experiences
     if not experiences:
         return lambda: None
-    return partial(archive.pool, experiences, "train", student.classes, student.spec)
+    return partial(archive.dataset, experiences, "train", student.classes, student.spec)
 
 
-def _remembered(known: Knowledge, past: Callable[[], Pool | None], params: MemoryParams, key: str) -> Memory:
+def _remembered(known: ModelBundle, past: Callable[[], ImageDataset | None], params: MemoryParams, key: str) -> Memory:
     """The parent's memory at the size that is asked for; ranked anew from the archive if a smaller one was kept."""
     whole = sum(experience.train for experience in known.snapshot.experiences)
-    pool = past() if len(known.memory) < min(params.bound, whole) else None
-    ranked = known.memory if pool is None else Memory.of(pool, params.seed, key=key).like(known.memory)
+    dataset = past() if len(known.memory) < min(params.bound, whole) else None
+    ranked = known.memory if dataset is None else Memory.of(dataset, params.seed, key=key).like(known.memory)
     return ranked.keep(params.bound, params.share)
 
 
 def _remember(
-    remembered: Memory, course: Course, strategy: Strategy, material: Material, params: MemoryParams, key: str
+    remembered: Memory, context: TrainingContext, strategy: Strategy, data: TrainingData, params: MemoryParams, key: str
 ) -> Memory:
     """What the past left, and of the new images those selected for memory."""
     if params.bound == 0:
         return Memory.empty()
-    new = Memory.of(material.new, params.seed, strategy.importance(course, material.new), key)
+    new = Memory.of(data.new, params.seed, strategy.importance(context, data.new), key)
     return remembered.merge(new).keep(params.bound, params.share)
 
 
-def _adapt(student: Learner, new: Pool, seed: int) -> None:
+def _adapt(student: Learner, new: ImageDataset, seed: int) -> None:
     """Let the body of a fresh network take what it needs from the first images; at most 2,000 are looked at."""
     generator = torch.Generator().manual_seed(seed)
     chosen = torch.randperm(len(new), generator=generator)[:2000]
@@ -267,10 +265,10 @@ def _material(
     student: Learner,
     experiences: Sequence[Experience],
     archive: Archive,
-    past: Callable[[], Pool | None],
+    past: Callable[[], ImageDataset | None],
     remembered: Memory,
     params: MemoryParams,
-) -> Material:
-    new = archive.pool(experiences, "train", student.classes, student.spec)
+) -> TrainingData:
+    new = archive.dataset(experiences, "train", student.classes, student.spec)
     recall = past if params.size == "all" else partial(remembered.recall, archive, student.spec)
-    return Material(new, recall, past)
+    return TrainingData(new, recall, past)

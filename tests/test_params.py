@@ -6,7 +6,7 @@ from typing import get_args
 import pytest
 import yaml
 
-from flows.cli.main import Choice
+from flows.cli.options import Choice
 from flows.night import Strategy
 from models.catalogue import StrategyChoice
 from records.errors import WrongParameters

@@ -166,7 +166,7 @@ def release(
     from tasks.workspace import Workspace, alone
 
     place = Workspace.open(workspace)
-    wish = decisions.Wish(
+    wish = decisions.ReleaseRequest(
         relabel=tuple(_pair(text) for text in relabel or ()),
         leave_out=tuple(leave_out or ()),
         accept=tuple(accept or ()),

@@ -6,7 +6,7 @@ Balanced softmax takes that out of the loss (see `models/minibatches.py`); a cor
 
 from typing import ClassVar
 
-from models.strategies.base import Course, Material
+from models.strategies.base import TrainingContext, TrainingData
 from records.record import Record
 
 
@@ -18,12 +18,12 @@ class Correction(Record):
     needs_memory: ClassVar[bool] = False
     """True if it is fitted on remembered images."""
 
-    def apply(self, course: Course, material: Material) -> None:
+    def apply(self, context: TrainingContext, data: TrainingData) -> None:
         """Change the course's network in place."""
         raise NotImplementedError
 
 
-def old_and_new(course: Course) -> tuple[int, int]:
+def old_and_new(context: TrainingContext) -> tuple[int, int]:
     """How many classes the parent knew, and how many came with this night."""
-    old = 0 if course.parent is None else course.parent.head.out_features
-    return old, course.network.head.out_features - old
+    old = 0 if context.parent is None else context.parent.head.out_features
+    return old, context.network.head.out_features - old

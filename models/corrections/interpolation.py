@@ -10,7 +10,7 @@ import torch
 from pydantic import Field
 
 from models.corrections.base import Correction
-from models.strategies.base import Course, Material
+from models.strategies.base import TrainingContext, TrainingData
 
 
 class Interpolation(Correction):
@@ -21,10 +21,10 @@ class Interpolation(Correction):
     """Share of the parent's weights."""
 
     @torch.no_grad()
-    def apply(self, course: Course, material: Material) -> None:
+    def apply(self, context: TrainingContext, data: TrainingData) -> None:
         """Move every weight towards the parent's."""
-        if course.parent is None:
+        if context.parent is None:
             return
-        for mine, its in zip(course.network.floats(), course.parent.floats(), strict=True):
+        for mine, its in zip(context.network.floats(), context.parent.floats(), strict=True):
             rows = mine[: len(its)] if its.dim() else mine
             rows.lerp_(its, self.parent)

@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 
 from models.corrections.base import Correction, old_and_new
-from models.strategies.base import Course, Material
+from models.strategies.base import TrainingContext, TrainingData
 
 
 class WeightAligning(Correction):
@@ -17,9 +17,9 @@ class WeightAligning(Correction):
     name: Literal["weight_aligning"] = "weight_aligning"
 
     @torch.no_grad()
-    def apply(self, course: Course, material: Material) -> None:
+    def apply(self, context: TrainingContext, data: TrainingData) -> None:
         """Scale the new rows of the head."""
-        old, new = old_and_new(course)
+        old, new = old_and_new(context)
         if old and new:
-            lengths = course.network.head.weight.norm(dim=1)
-            course.network.head.weight[old:] *= lengths[:old].mean() / lengths[old:].mean()
+            lengths = context.network.head.weight.norm(dim=1)
+            context.network.head.weight[old:] *= lengths[:old].mean() / lengths[old:].mean()

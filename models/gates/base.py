@@ -106,7 +106,7 @@ class Losses:
 
 
 @dataclass(frozen=True)
-class Claim:
+class Hypothesis:
     """The loss of `subject`, which must be below `limit`: of an experience, of a group of them, or the mean of all."""
 
     question: Question
@@ -129,11 +129,11 @@ class Claim:
         """Of several experiences the one that lost most, and what it lost; of one alone, nothing."""
         return self.losses[0].worst if len(self.losses) == 1 else _worst(self.losses)
 
-    def scaled(self, total: int) -> "Claim":
+    def scaled(self, total: int) -> "Hypothesis":
         """The same claim if there were `total` images, the rates being what they are."""
         more = total / self.total
         losses = tuple(Losses(one.experience, one.low, one.values, one.images * more) for one in self.losses)
-        return Claim(self.question, self.subject, losses, self.limit)
+        return Hypothesis(self.question, self.subject, losses, self.limit)
 
 
 @dataclass(frozen=True)
@@ -179,11 +179,11 @@ class Gate(Record):
     class_images: int = Field(default=10, ge=1)
     """A class that had fewer test images right than this is named and not judged, as long as any of it is left."""
 
-    def uppers(self, claims: Sequence[Claim], level: float) -> Floats:
+    def uppers(self, hypotheses: Sequence[Hypothesis], level: float) -> Floats:
         """Upper bounds [k] of k claims of one question; each alone is too low with probability `level` at most."""
         raise NotImplementedError
 
-    def lowers(self, claims: Sequence[Claim], level: float) -> Floats:
+    def lowers(self, hypotheses: Sequence[Hypothesis], level: float) -> Floats:
         """Lower bounds [k] of k claims of one question; any of them is too high with probability `level` at most."""
         raise NotImplementedError
 
@@ -220,7 +220,7 @@ class Gate(Record):
             classes=tuple(c for c in classes if c.decision != "accept"),
         )
 
-    def _families(self, outcomes: Sequence[Outcomes]) -> list[list[Claim]]:
+    def _families(self, outcomes: Sequence[Outcomes]) -> list[list[Hypothesis]]:
         """The claims, those which share an allowance for error together: each question's mean, and its experiences."""
         forgotten, taken, missed = [], [], []
         for one in outcomes:
@@ -238,39 +238,39 @@ class Gate(Record):
         ]
         return [family for family in families if family]
 
-    def _answer(self, family: list[Claim], error: "Errors") -> list[Finding]:
+    def _answer(self, family: list[Hypothesis], error: "Errors") -> list[Finding]:
         """The findings on a family, with at most the `error` allowed of either kind."""
         uppers = self.uppers(family, error.accepting)
         lowers, unrefused = self._step_down(family, error.refusing)
         findings = []
-        for i, claim in enumerate(family):
+        for i, hypothesis in enumerate(family):
             decision: Decision = "refuse" if i not in unrefused else "inconclusive"
-            if i in unrefused and uppers[i] < claim.limit:
+            if i in unrefused and uppers[i] < hypothesis.limit:
                 decision = "accept"
-            finding = _finding(claim, float(lowers[i]), float(uppers[i]), decision)
+            finding = _finding(hypothesis, float(lowers[i]), float(uppers[i]), decision)
             if decision == "inconclusive":
                 peers = [family[j] for j in unrefused if j != i]
                 more = {
-                    "images_to_settle": self._images_to_settle(claim, peers, error),
-                    "too_few": self._too_few(claim, error.accepting),
+                    "images_to_settle": self._images_to_settle(hypothesis, peers, error),
+                    "too_few": self._too_few(hypothesis, error.accepting),
                 }
                 finding = finding.model_copy(update=more)
             findings.append(finding)
         return findings
 
-    def _too_few(self, claim: Claim, accepting: float) -> bool:
+    def _too_few(self, hypothesis: Hypothesis, accepting: float) -> bool:
         """Whether a new experience has so few test images that it need not be shown to be learned.
 
         So it is if even without a single miss it could not be shown, and if it has fewer than `together` but is not
         seen to fall short. No bound holds for it then; the verdict names it.
         """
-        if claim.question != "learned" or claim.total >= self.together:
+        if hypothesis.question != "learned" or hypothesis.total >= self.together:
             return False
-        nothing = tuple(Losses.of(one.experience, one.low, np.zeros(claim.total)) for one in claim.losses)
-        perfect = Claim(claim.question, claim.subject, nothing, claim.limit)
-        return claim.estimate <= claim.limit or bool(self.uppers([perfect], accepting)[0] >= claim.limit)
+        nothing = tuple(Losses.of(one.experience, one.low, np.zeros(hypothesis.total)) for one in hypothesis.losses)
+        perfect = Hypothesis(hypothesis.question, hypothesis.subject, nothing, hypothesis.limit)
+        return hypothesis.estimate <= hypothesis.limit or bool(self.uppers([perfect], accepting)[0] >= hypothesis.limit)
 
-    def _step_down(self, family: list[Claim], level: float) -> tuple[Floats, list[int]]:
+    def _step_down(self, family: list[Hypothesis], level: float) -> tuple[Floats, list[int]]:
         """Lower bounds [k], and the positions of the claims that are not refused.
 
         Holm's procedure: what is refused leaves, and the rest is looked at again, sharing the error among fewer. A
@@ -285,24 +285,24 @@ class Gate(Record):
             unrefused = remaining
         return bounds, unrefused
 
-    def _images_to_settle(self, claim: Claim, peers: list[Claim], error: "Errors") -> int | None:
+    def _images_to_settle(self, hypothesis: Hypothesis, peers: list[Hypothesis], error: "Errors") -> int | None:
         """The fewest test images of the claim's subject that would have it accepted or refused at the same rates."""
 
         def settled(total: int) -> bool:
-            more = claim.scaled(total)
-            if claim.estimate < claim.limit:
-                return bool(self.uppers([more], error.next_time)[0] < claim.limit)
-            return bool(self.lowers([more, *peers], error.refusing)[0] > claim.limit)
+            more = hypothesis.scaled(total)
+            if hypothesis.estimate < hypothesis.limit:
+                return bool(self.uppers([more], error.next_time)[0] < hypothesis.limit)
+            return bool(self.lowers([more, *peers], error.refusing)[0] > hypothesis.limit)
 
-        return _first(settled, claim.total, MOST_IMAGES)
-
-
-def _mean(question: Question, losses: list[Losses], limit: float) -> list[Claim]:
-    return [Claim(question, "mean", tuple(losses), limit)] if losses else []
+        return _first(settled, hypothesis.total, MOST_IMAGES)
 
 
-def _each(question: Question, losses: list[Losses], limit: float) -> list[Claim]:
-    return [Claim(question, one.experience, (one,), limit) for one in losses]
+def _mean(question: Question, losses: list[Losses], limit: float) -> list[Hypothesis]:
+    return [Hypothesis(question, "mean", tuple(losses), limit)] if losses else []
+
+
+def _each(question: Question, losses: list[Losses], limit: float) -> list[Hypothesis]:
+    return [Hypothesis(question, one.experience, (one,), limit) for one in losses]
 
 
 def _together(losses: Sequence[Losses], least: int) -> list[Losses]:
@@ -358,22 +358,22 @@ def _classes(outcomes: Sequence[Outcomes]) -> list[Tally]:
     )
 
 
-def _finding(claim: Claim, lower: float, upper: float, decision: Decision) -> Finding:
-    estimate, limit = claim.estimate, claim.limit
-    if claim.question == "learned":
+def _finding(hypothesis: Hypothesis, lower: float, upper: float, decision: Decision) -> Finding:
+    estimate, limit = hypothesis.estimate, hypothesis.limit
+    if hypothesis.question == "learned":
         # From the share missed back to the score; rounded, or a limit of 0.6 would come out as 0.6000000000000001.
         estimate, lower, upper, limit = (round(1 - value, 12) for value in (estimate, upper, lower, limit))
     return Finding(
-        question=claim.question,
-        subject=claim.subject,
+        question=hypothesis.question,
+        subject=hypothesis.subject,
         estimate=estimate,
         lower=lower,
         upper=upper,
         limit=limit,
-        images=claim.total,
+        images=hypothesis.total,
         decision=decision,
-        worst=claim.worst[0],
-        worst_estimate=claim.worst[1],
+        worst=hypothesis.worst[0],
+        worst_estimate=hypothesis.worst[1],
     )
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from pydantic import Field
 from scipy.special import ndtri
 
-from models.gates.base import Claim, Gate, Losses
+from models.gates.base import Gate, Hypothesis, Losses
 from models.statistics import Floats, mean_and_error, padded
 
 TAIL = 10
@@ -26,7 +26,7 @@ CELLS = 100
 
 
 @dataclass(frozen=True)
-class Draws:
+class Resamples:
     """A mean loss and what it becomes when the images are drawn again."""
 
     centre: float
@@ -50,31 +50,31 @@ class PairedBootstrap(Gate):
     resamples: int = Field(default=2000, ge=1000, le=100_000)
     """How often the images are drawn again."""
 
-    def uppers(self, claims: Sequence[Claim], level: float) -> Floats:
+    def uppers(self, hypotheses: Sequence[Hypothesis], level: float) -> Floats:
         """Upper bounds [k], each with probability `level` of being too low."""
-        draws = [self._draw(claim) for claim in claims]
-        bounds = [d.centre - _quantile(d.deviations, level) * d.error for d in draws]
-        return np.maximum(np.minimum(bounds, 1.0), [claim.estimate for claim in claims])
+        resamples = [self._draw(hypothesis) for hypothesis in hypotheses]
+        bounds = [d.centre - _quantile(d.deviations, level) * d.error for d in resamples]
+        return np.maximum(np.minimum(bounds, 1.0), [hypothesis.estimate for hypothesis in hypotheses])
 
-    def lowers(self, claims: Sequence[Claim], level: float) -> Floats:
+    def lowers(self, hypotheses: Sequence[Hypothesis], level: float) -> Floats:
         """Lower bounds [k] that hold together: the largest of all k deviations is what each must stand."""
-        draws = [self._draw(claim) for claim in claims]
-        distance = np.quantile(np.max([d.deviations for d in draws], axis=0), 1 - level, method="higher")
-        lows = [min(one.low for one in claim.losses) for claim in claims]
-        bounds = np.maximum([d.centre - distance * d.error for d in draws], lows)
-        return np.minimum(bounds, [claim.estimate for claim in claims])
+        resamples = [self._draw(hypothesis) for hypothesis in hypotheses]
+        distance = np.quantile(np.max([d.deviations for d in resamples], axis=0), 1 - level, method="higher")
+        lows = [min(one.low for one in hypothesis.losses) for hypothesis in hypotheses]
+        bounds = np.maximum([d.centre - distance * d.error for d in resamples], lows)
+        return np.minimum(bounds, [hypothesis.estimate for hypothesis in hypotheses])
 
-    def _draw(self, claim: Claim) -> Draws:
+    def _draw(self, hypothesis: Hypothesis) -> Resamples:
         """The draws of a claim: of its experience, or the mean over its experiences, drawn independently."""
-        parts = [self._redraw(claim.question, one) for one in claim.losses]
-        return Draws(
+        parts = [self._redraw(hypothesis.question, one) for one in hypothesis.losses]
+        return Resamples(
             centre=float(np.mean([part.centre for part in parts])),
             error=float(_error_of_mean([np.array(part.error) for part in parts])),
             means=np.mean([part.means for part in parts], axis=0),
             errors=_error_of_mean([part.errors for part in parts]),
         )
 
-    def _redraw(self, question: str, losses: Losses) -> Draws:
+    def _redraw(self, question: str, losses: Losses) -> Resamples:
         """Draws of one experience. Redrawing n images is drawing how many have each distinct value: n costs nothing.
 
         No redrawn error is taken for less than what the padding alone explains: a draw without any loss has none.
@@ -87,7 +87,7 @@ class PairedBootstrap(Gate):
         means: Floats = shares @ values
         spread = np.maximum(shares @ values**2 - means**2, 0)
         least = images[-2:] @ (values[-2:] - centre) ** 2 / total**2
-        return Draws(centre, error, means, np.sqrt(np.maximum(spread / total, least)))
+        return Resamples(centre, error, means, np.sqrt(np.maximum(spread / total, least)))
 
 
 def _error_of_mean(errors: list[Floats]) -> Floats:

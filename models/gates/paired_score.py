@@ -11,7 +11,7 @@ from typing import Literal
 
 import numpy as np
 
-from models.gates.base import Claim, Gate, Losses
+from models.gates.base import Gate, Hypothesis, Losses
 from models.statistics import Floats, mover, share_lower, share_upper, tango_lower, tango_upper
 
 
@@ -20,31 +20,31 @@ class PairedScore(Gate):
 
     name: Literal["paired_score"] = "paired_score"
 
-    def uppers(self, claims: Sequence[Claim], level: float) -> Floats:
+    def uppers(self, hypotheses: Sequence[Hypothesis], level: float) -> Floats:
         """Upper bounds [k], each with probability `level` of being too low."""
-        return _bounds(claims, level, tango_upper, share_upper)
+        return _bounds(hypotheses, level, tango_upper, share_upper)
 
-    def lowers(self, claims: Sequence[Claim], level: float) -> Floats:
+    def lowers(self, hypotheses: Sequence[Hypothesis], level: float) -> Floats:
         """Lower bounds [k] that hold together: the error is shared equally (Bonferroni)."""
-        return _bounds(claims, level / len(claims), tango_lower, share_lower)
+        return _bounds(hypotheses, level / len(hypotheses), tango_lower, share_lower)
 
 
 def _bounds(
-    claims: Sequence[Claim], level: float, paired: Callable[..., Floats], share: Callable[..., Floats]
+    hypotheses: Sequence[Hypothesis], level: float, paired: Callable[..., Floats], share: Callable[..., Floats]
 ) -> Floats:
     """Bounds [k], by `paired` where images can be gained too and by `share` where they cannot.
 
     Half an image is given away for counts being whole numbers. A mean over j experiences has finer steps, so each of
     its parts gives away 0.5 / sqrt(j), which makes half an image of their sum.
     """
-    parts = [(one, len(claim.losses)) for claim in claims for one in claim.losses]
+    parts = [(one, len(hypothesis.losses)) for hypothesis in hypotheses for one in hypothesis.losses]
     lost, gained = (np.array([_count(one, value) for one, _ in parts]) for value in (1, -1))
     images = np.array([one.total for one, _ in parts])
     if any(one.low < 0 for one, _ in parts):
         bounds = paired(lost, gained, images, level, 0.5 / np.sqrt([j for _, j in parts]))
     else:
         bounds = share(lost, images, level)
-    ends = np.cumsum([len(claim.losses) for claim in claims])[:-1]
+    ends = np.cumsum([len(hypothesis.losses) for hypothesis in hypotheses])[:-1]
     estimates = (lost - gained) / images
     return np.array([mover(e, b) for e, b in zip(np.split(estimates, ends), np.split(bounds, ends), strict=True)])
 

@@ -23,8 +23,8 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from dataset.archive import Pool
-from models.strategies.base import Course, Losses, Material, State, Step, Strategy
+from dataset.archive import ImageDataset
+from models.strategies.base import Losses, State, Step, Strategy, TrainingContext, TrainingData
 
 STEPS_PER_DEVIATION, LARGEST = 16, 127
 """How fine features are rounded, and where they are cut off: at eight standard deviations, the range of a byte.
@@ -104,57 +104,57 @@ class Analytic(Strategy):
     ridge: float = Field(default=1e-4, gt=0, le=1)
     """Added to the variance of each feature, as a share of it."""
 
-    def draw(self, material: Material) -> tuple[tuple[Pool, ...], Pool | None]:
+    def draw(self, data: TrainingData) -> tuple[tuple[ImageDataset, ...], ImageDataset | None]:
         """New images, once."""
-        return (material.new,), None
+        return (data.new,), None
 
-    def finish(self, course: Course, material: Material) -> None:
+    def finish(self, context: TrainingContext, data: TrainingData) -> None:
         """Add up, solve, and set the head. If the past was learned in another way, it is gone through once."""
-        state = course.state
-        body = _digest(course.network.body)
+        state = context.state
+        body = _digest(context.network.body)
         if "gram" in state and torch.equal(state["body"].cpu(), body):
-            sums, pools = Sums.unpacked(state), [material.new]
+            sums, datasets = Sums.unpacked(state), [data.new]
         else:
             state.clear()
-            pools = [pool for pool in (material.archive, material.new) if pool is not None]
-            state["centre"], state["scale"] = _scale(course, pools[0])
-            sums = Sums.nothing(course.network.width, 0)
-        for pool in pools:
-            sums = sums + self.sums(course, pool)
-        self._set_head(course, sums)
+            datasets = [dataset for dataset in (data.archive, data.new) if dataset is not None]
+            state["centre"], state["scale"] = _scale(context, datasets[0])
+            sums = Sums.nothing(context.network.width, 0)
+        for dataset in datasets:
+            sums = sums + self.sums(context, dataset)
+        self._set_head(context, sums)
         state.update(sums.packed())
         state["body"] = body
 
-    def forget(self, course: Course, pool: Pool) -> None:
-        """Take the images of `pool` out of what was learned, as if never seen. No command calls it yet."""
-        sums = Sums.unpacked(course.state) - self.sums(course, pool)
-        self._set_head(course, sums)
-        course.state.update(sums.packed())
+    def forget(self, context: TrainingContext, dataset: ImageDataset) -> None:
+        """Take the images of `dataset` out of what was learned, as if never seen. No command calls it yet."""
+        sums = Sums.unpacked(context.state) - self.sums(context, dataset)
+        self._set_head(context, sums)
+        context.state.update(sums.packed())
 
-    def sums(self, course: Course, pool: Pool) -> Sums:
+    def sums(self, context: TrainingContext, dataset: ImageDataset) -> Sums:
         """The sums of a pool's images."""
-        sums = Sums.nothing(course.network.width, course.network.head.out_features)
-        centre, scale = course.state["centre"], course.state["scale"]
+        sums = Sums.nothing(context.network.width, context.network.head.out_features)
+        centre, scale = context.state["centre"], context.state["scale"]
         waiting: list[Tensor] = []
         start = 0
         with torch.inference_mode():
-            for images, _ in pool.parts(course.device):
-                features = (course.network.features(images).float() - centre) * scale
+            for images, _ in dataset.parts(context.device):
+                features = (context.network.features(images).float() - centre) * scale
                 waiting.append(features.round().clamp(-LARGEST, LARGEST).to(torch.int8))
                 stop = start + sum(map(len, waiting))
-                if stop - start >= ROWS_AT_ONCE or stop == len(pool):
-                    sums.add(torch.cat(waiting), pool.target[start:stop].to(course.device))
+                if stop - start >= ROWS_AT_ONCE or stop == len(dataset):
+                    sums.add(torch.cat(waiting), dataset.target[start:stop].to(context.device))
                     start, waiting = stop, []
         return sums
 
-    def loss(self, course: Course, step: Step) -> Losses:
+    def loss(self, context: TrainingContext, step: Step) -> Losses:
         """There are no steps."""
         raise NotImplementedError
 
-    def _set_head(self, course: Course, sums: Sums) -> None:
+    def _set_head(self, context: TrainingContext, sums: Sums) -> None:
         weight, bias = (lda if self.head == "lda" else ridge)(sums, self.ridge)
-        centre, scale = course.state["centre"].cpu().double(), course.state["scale"].cpu().double()
-        head = course.network.head
+        centre, scale = context.state["centre"].cpu().double(), context.state["scale"].cpu().double()
+        head = context.network.head
         with torch.no_grad():  # The head sees features as they are, not rounded.
             head.weight.copy_(weight * scale)
             head.bias.copy_((bias - weight @ (centre * scale)).masked_fill(sums.cross[-1] == 0, NEVER))
@@ -222,17 +222,17 @@ def _multiplies_bytes_exactly() -> bool:
     return bool((torch._int_mm(largest, largest) == 64 * LARGEST**2).all())
 
 
-def _scale(course: Course, pool: Pool) -> tuple[Tensor, Tensor]:
+def _scale(context: TrainingContext, dataset: ImageDataset) -> tuple[Tensor, Tensor]:
     """Centre [D] and steps per unit [D]: of features with a bound by that, else of at most 2,000 first images'."""
-    bound = course.network.bound
+    bound = context.network.bound
     if bound is not None:
-        width = course.network.width
-        return torch.zeros(width).to(course.device), torch.full((width,), LARGEST / bound).to(course.device)
-    generator = torch.Generator().manual_seed(course.seed)
-    chosen = torch.randperm(len(pool), generator=generator)[:2000]
+        width = context.network.width
+        return torch.zeros(width).to(context.device), torch.full((width,), LARGEST / bound).to(context.device)
+    generator = torch.Generator().manual_seed(context.seed)
+    chosen = torch.randperm(len(dataset), generator=generator)[:2000]
     with torch.inference_mode():
-        parts = [pool.images(part).to(course.device) for part in torch.split(chosen, pool.at_once)]
-        features = torch.cat([course.network.features(part).float() for part in parts])
+        parts = [dataset.images(part).to(context.device) for part in torch.split(chosen, dataset.at_once)]
+        features = torch.cat([context.network.features(part).float() for part in parts])
     deviation = features.std(dim=0, correction=0)
     return features.mean(dim=0), STEPS_PER_DEVIATION / (deviation + 0.05 * deviation.mean() + 1e-9)
 

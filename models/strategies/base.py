@@ -1,8 +1,8 @@
 """What a strategy is to the rest: where its images come from, its loss in named parts, and what it keeps for later.
 
-A strategy is a choice and never changes. What changes during a night lives in its `Course`: the network that learns,
-the parent that it may compare with, and the strategy's own tensors, which are kept with the version and come back on
-the next night.
+A strategy is a choice and never changes. What changes during a night lives in its `TrainingContext`: the network that
+learns, the parent that it may compare with, and the strategy's own tensors, which are kept with the version and come
+back on the next night.
 """
 
 from collections.abc import Callable
@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dataset.archive import Pool
+from dataset.archive import ImageDataset
 from models.networks.base import Network
 from models.problems.base import Problem
 from records.record import Record
@@ -34,8 +34,8 @@ class Step:
     """uint8 [n, C, H, W]; float of the same range if they were augmented."""
     targets: Tensor
     """int64 [n]"""
-    fresh: int
-    """The first `fresh` rows are new."""
+    n_new: int
+    """The first `n_new` rows are new."""
     log_prior: Tensor | None = None
     """[classes] log of each class's expected share of a step, if the loss shall correct for it."""
     weight: Tensor | None = None
@@ -49,26 +49,26 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Material:
+class TrainingData:
     """The images that a night could learn from. Those of the past are only read if somebody asks for them."""
 
-    new: Pool
-    recall: Callable[[], Pool | None]
-    open_archive: Callable[[], Pool | None]
+    new: ImageDataset
+    recall: Callable[[], ImageDataset | None]
+    open_archive: Callable[[], ImageDataset | None]
 
     @cached_property
-    def memory(self) -> Pool | None:
+    def memory(self) -> ImageDataset | None:
         """What is remembered of past experiences; None if that is nothing."""
         return self.recall()
 
     @cached_property
-    def archive(self) -> Pool | None:
+    def archive(self) -> ImageDataset | None:
         """Every training image of every past experience; None on the first night."""
         return self.open_archive()
 
 
 @dataclass
-class Course:
+class TrainingContext:
     """One night's learning."""
 
     network: Network
@@ -94,7 +94,7 @@ class Course:
         losses = self.losses(outputs, step)
         return losses.mean() if step.weight is None else (losses * step.weight).sum() / step.weight.sum()
 
-    def taught(self, images: Tensor) -> Tensor | None:
+    def teacher_outputs(self, images: Tensor) -> Tensor | None:
         """The parent's outputs, without gradients; None on the first night."""
         if self.parent is None:
             return None
@@ -118,24 +118,24 @@ class Strategy(Record):
     remembers_outputs: ClassVar[bool] = False
     """True if the network's outputs are to be stored with the images that memory keeps."""
 
-    def draw(self, material: Material) -> tuple[tuple[Pool, ...], Pool | None]:
+    def draw(self, data: TrainingData) -> tuple[tuple[ImageDataset, ...], ImageDataset | None]:
         """Pools that an epoch goes through once, and the pool that each step adds replayed images from, if any."""
         raise NotImplementedError
 
-    def begin(self, course: Course, material: Material) -> None:
+    def begin(self, context: TrainingContext, data: TrainingData) -> None:
         """Before the first step."""
 
-    def loss(self, course: Course, step: Step) -> Losses:
+    def loss(self, context: TrainingContext, step: Step) -> Losses:
         """Named parts of the loss at one step."""
         raise NotImplementedError
 
-    def after_step(self, course: Course) -> None:
+    def after_step(self, context: TrainingContext) -> None:
         """After each descent; the gradients of the step are still there."""
 
-    def finish(self, course: Course, material: Material) -> None:
+    def finish(self, context: TrainingContext, data: TrainingData) -> None:
         """After the last step."""
 
-    def importance(self, course: Course, pool: Pool) -> NDArray[np.float64] | None:
+    def importance(self, context: TrainingContext, dataset: ImageDataset) -> NDArray[np.float64] | None:
         """[n] positive weights by which memory prefers these images; None if it shall keep a uniform sample."""
         return None
 

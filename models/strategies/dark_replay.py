@@ -10,8 +10,8 @@ from typing import ClassVar, Literal
 import torch
 from pydantic import Field
 
-from dataset.archive import Pool
-from models.strategies.base import Course, Losses, Material, Step, Strategy
+from dataset.archive import ImageDataset
+from models.strategies.base import Losses, Step, Strategy, TrainingContext, TrainingData
 
 
 class DarkReplay(Strategy):
@@ -23,17 +23,17 @@ class DarkReplay(Strategy):
     stored: float = Field(default=0.5, ge=0, le=100)
     """Weight of the distance to the stored outputs."""
 
-    def draw(self, material: Material) -> tuple[tuple[Pool, ...], Pool | None]:
+    def draw(self, data: TrainingData) -> tuple[tuple[ImageDataset, ...], ImageDataset | None]:
         """New images, and what memory holds."""
-        return (material.new,), material.memory
+        return (data.new,), data.memory
 
-    def loss(self, course: Course, step: Step) -> Losses:
+    def loss(self, context: TrainingContext, step: Step) -> Losses:
         """The problem's loss, and the distance to what was answered then."""
-        outputs = course.network(step.images)
-        losses = {"task": course.loss(outputs, step)}
+        outputs = context.network(step.images)
+        losses = {"task": context.loss(outputs, step)}
         if step.remembered is not None:
-            now, then = outputs[step.fresh :], step.remembered
+            now, then = outputs[step.n_new :], step.remembered
             # Of a class that came after the image was stored nothing is known: there the image pulls nowhere.
             then = torch.where(then.isnan(), now[:, : then.shape[1]].detach(), then)
-            losses["dark"] = self.stored * course.problem.distance(now, then)
+            losses["dark"] = self.stored * context.problem.distance(now, then)
         return losses

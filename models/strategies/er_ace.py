@@ -11,8 +11,8 @@ from typing import ClassVar, Literal
 
 from torch import Tensor
 
-from dataset.archive import Pool
-from models.strategies.base import Course, Losses, Material, Step, Strategy
+from dataset.archive import ImageDataset
+from models.strategies.base import Losses, Step, Strategy, TrainingContext, TrainingData
 
 NEVER = -1e9
 """Log of a class's share in a step where it cannot be the answer."""
@@ -24,25 +24,25 @@ class ErAce(Strategy):
     name: Literal["er_ace"] = "er_ace"
     blends: ClassVar[bool] = False
 
-    def draw(self, material: Material) -> tuple[tuple[Pool, ...], Pool | None]:
+    def draw(self, data: TrainingData) -> tuple[tuple[ImageDataset, ...], ImageDataset | None]:
         """New images, and what memory holds."""
-        return (material.new,), material.memory
+        return (data.new,), data.memory
 
-    def loss(self, course: Course, step: Step) -> Losses:
+    def loss(self, context: TrainingContext, step: Step) -> Losses:
         """The problem's loss of either kind of images, each with the classes that compete for it."""
-        outputs = course.network(step.images)
+        outputs = context.network(step.images)
         present = _present(step, outputs)
-        apart = step.fresh - round(step.fresh * float((present == 0).float().mean()))
+        apart = step.n_new - round(step.n_new * float((present == 0).float().mean()))
         losses = {}
         for part, rows, prior in (("task", slice(apart), present), ("replay", slice(apart, None), None)):
             if len(outputs[rows]):
                 weight = None if step.weight is None else step.weight[rows]
-                losses[part] = course.problem.loss(outputs[rows], step.targets[rows], prior, weight)
+                losses[part] = context.problem.loss(outputs[rows], step.targets[rows], prior, weight)
         return losses
 
 
 def _present(step: Step, outputs: Tensor) -> Tensor:
     """[classes] 0 for classes among the step's new images, `NEVER` for all others."""
     prior = outputs.new_full((outputs.shape[1],), NEVER)
-    prior[step.targets[: step.fresh]] = 0
+    prior[step.targets[: step.n_new]] = 0
     return prior

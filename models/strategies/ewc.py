@@ -10,8 +10,8 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from dataset.archive import Pool
-from models.strategies.base import Course, Losses, Material, Step, Strategy
+from dataset.archive import ImageDataset
+from models.strategies.base import Losses, Step, Strategy, TrainingContext, TrainingData
 
 
 class EWC(Strategy):
@@ -25,42 +25,42 @@ class EWC(Strategy):
     sample: int = Field(default=1000, ge=1)
     """New images that the importances are estimated from."""
 
-    def draw(self, material: Material) -> tuple[tuple[Pool, ...], Pool | None]:
+    def draw(self, data: TrainingData) -> tuple[tuple[ImageDataset, ...], ImageDataset | None]:
         """New images, nothing replayed."""
-        return (material.new,), None
+        return (data.new,), None
 
-    def begin(self, course: Course, material: Material) -> None:
+    def begin(self, context: TrainingContext, data: TrainingData) -> None:
         """The springs hold every weight where it is now: at what the parent ended with, a correction included."""
-        for name, parameter in course.network.named_parameters():
-            course.state[f"anchor.{name}"] = parameter.detach().clone()
+        for name, parameter in context.network.named_parameters():
+            context.state[f"anchor.{name}"] = parameter.detach().clone()
 
-    def loss(self, course: Course, step: Step) -> Losses:
+    def loss(self, context: TrainingContext, step: Step) -> Losses:
         """The problem's loss, and the energy of the springs."""
-        losses = {"task": course.loss(course.network(step.images), step)}
-        if any(name.startswith("importance.") for name in course.state):
-            losses["springs"] = self.strength / 2 * spring_energy(course)
+        losses = {"task": context.loss(context.network(step.images), step)}
+        if any(name.startswith("importance.") for name in context.state):
+            losses["springs"] = self.strength / 2 * quadratic_penalty(context)
         return losses
 
-    def finish(self, course: Course, material: Material) -> None:
+    def finish(self, context: TrainingContext, data: TrainingData) -> None:
         """Add the Fisher information of the new images."""
-        fisher = self._fisher(course, material.new)
+        fisher = self._fisher(context, data.new)
         for name in fisher:
-            old = course.state.get(f"importance.{name}")
+            old = context.state.get(f"importance.{name}")
             if old is not None:
                 fisher[name][: len(old)] += self.fading * old
-            course.state[f"importance.{name}"] = fisher[name]
-            course.state.pop(f"anchor.{name}")
+            context.state[f"importance.{name}"] = fisher[name]
+            context.state.pop(f"anchor.{name}")
 
-    def _fisher(self, course: Course, pool: Pool) -> dict[str, Tensor]:
+    def _fisher(self, context: TrainingContext, dataset: ImageDataset) -> dict[str, Tensor]:
         """Mean squared gradient of the log-likelihood of each image's own label, a weight at a time."""
-        network = course.network.eval()
+        network = context.network.eval()
         total = {name: torch.zeros_like(parameter) for name, parameter in network.named_parameters()}
-        generator = torch.Generator().manual_seed(course.seed)
-        chosen = torch.randperm(len(pool), generator=generator)[: self.sample]
+        generator = torch.Generator().manual_seed(context.seed)
+        chosen = torch.randperm(len(dataset), generator=generator)[: self.sample]
         for position in torch.split(chosen, 1):
             network.zero_grad(set_to_none=True)
-            images, targets = pool.images(position).to(course.device), pool.target[position].to(course.device)
-            torch.autograd.backward(course.problem.loss(network(images), targets))
+            images, targets = dataset.images(position).to(context.device), dataset.target[position].to(context.device)
+            torch.autograd.backward(context.problem.loss(network(images), targets))
             for name, parameter in network.named_parameters():
                 if parameter.grad is not None:
                     total[name] += parameter.grad**2 / len(chosen)
@@ -68,12 +68,12 @@ class EWC(Strategy):
         return total
 
 
-def spring_energy(course: Course) -> Tensor:
+def quadratic_penalty(context: TrainingContext) -> Tensor:
     """Sum over weights of importance times squared distance from the anchor. Rows that the head grew are free."""
     energy = []
-    for name, parameter in course.network.named_parameters():
-        importance = course.state.get(f"importance.{name}")
+    for name, parameter in context.network.named_parameters():
+        importance = context.state.get(f"importance.{name}")
         if importance is not None:
             rows = len(importance)
-            energy.append((importance * (parameter[:rows] - course.state[f"anchor.{name}"][:rows]) ** 2).sum())
+            energy.append((importance * (parameter[:rows] - context.state[f"anchor.{name}"][:rows]) ** 2).sum())
     return torch.stack(energy).sum()

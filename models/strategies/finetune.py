@@ -2,8 +2,8 @@
 
 from typing import ClassVar, Literal
 
-from dataset.archive import Pool
-from models.strategies.base import Course, Losses, Material, Step, Strategy
+from dataset.archive import ImageDataset
+from models.strategies.base import Losses, Step, Strategy, TrainingContext, TrainingData
 
 
 class Finetune(Strategy):
@@ -12,10 +12,10 @@ class Finetune(Strategy):
     name: Literal["finetune"] = "finetune"
     blends: ClassVar[bool] = False
 
-    def draw(self, material: Material) -> tuple[tuple[Pool, ...], Pool | None]:
+    def draw(self, data: TrainingData) -> tuple[tuple[ImageDataset, ...], ImageDataset | None]:
         """New images, nothing replayed."""
-        return (material.new,), None
+        return (data.new,), None
 
-    def loss(self, course: Course, step: Step) -> Losses:
+    def loss(self, context: TrainingContext, step: Step) -> Losses:
         """The problem's loss, as it is."""
-        return {"task": course.problem.loss(course.network(step.images), step.targets)}
+        return {"task": context.problem.loss(context.network(step.images), step.targets)}

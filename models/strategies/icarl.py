@@ -14,9 +14,9 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
-from dataset.archive import Pool
+from dataset.archive import ImageDataset
 from models.networks.base import Network
-from models.strategies.base import Course, Losses, Material, Step, Strategy
+from models.strategies.base import Losses, Step, Strategy, TrainingContext, TrainingData
 
 
 class ICaRL(Strategy):
@@ -29,39 +29,41 @@ class ICaRL(Strategy):
     temperature: float = Field(default=2.0, ge=1, le=100)
     """How much the answers are softened."""
 
-    def draw(self, material: Material) -> tuple[tuple[Pool, ...], Pool | None]:
+    def draw(self, data: TrainingData) -> tuple[tuple[ImageDataset, ...], ImageDataset | None]:
         """New images, and what memory holds."""
-        return (material.new,), material.memory
+        return (data.new,), data.memory
 
-    def begin(self, course: Course, material: Material) -> None:
+    def begin(self, context: TrainingContext, data: TrainingData) -> None:
         """Student and parent take up the head that was trained; the one that answered is put by."""
-        course.state["answered"] = course.network.head.weight.detach().clone()
-        if "head.weight" in course.state:
-            for network in filter(None, (course.network, course.parent)):
-                _set_rows(network, course.state["head.weight"], course.state["head.bias"])
+        context.state["answered"] = context.network.head.weight.detach().clone()
+        if "head.weight" in context.state:
+            for network in filter(None, (context.network, context.parent)):
+                _set_rows(network, context.state["head.weight"], context.state["head.bias"])
 
-    def loss(self, course: Course, step: Step) -> Losses:
+    def loss(self, context: TrainingContext, step: Step) -> Losses:
         """The problem's loss, and the divergence from the parent on all images."""
-        outputs, taught = course.network(step.images), course.taught(step.images)
-        losses = {"task": course.loss(outputs, step)}
-        if taught is not None:
-            losses["distillation"] = self.strength * course.problem.divergence(outputs, taught, self.temperature)
+        outputs, teacher_outputs = context.network(step.images), context.teacher_outputs(step.images)
+        losses = {"task": context.loss(outputs, step)}
+        if teacher_outputs is not None:
+            losses["distillation"] = self.strength * context.problem.divergence(
+                outputs, teacher_outputs, self.temperature
+            )
         return losses
 
-    def finish(self, course: Course, material: Material) -> None:
+    def finish(self, context: TrainingContext, data: TrainingData) -> None:
         """The head's rows become the class means of the exemplars' features; a class without any keeps its row."""
-        head = course.network.head
-        course.state["head.weight"], course.state["head.bias"] = (
+        head = context.network.head
+        context.state["head.weight"], context.state["head.bias"] = (
             head.weight.detach().clone(),
             head.bias.detach().clone(),
         )
         total = torch.zeros_like(head.weight)
-        for pool in filter(None, (material.memory, material.new)):
-            for images, targets in pool.parts(course.device):
+        for dataset in filter(None, (data.memory, data.new)):
+            for images, targets in dataset.parts(context.device):
                 with torch.inference_mode():
-                    total.index_add_(0, targets, functional.normalize(course.network.features(images)))
-        means = torch.where(total.any(dim=1, keepdim=True), total, course.state.pop("answered"))
-        _set_rows(course.network, functional.normalize(means) * SHARPNESS, torch.zeros_like(head.bias))
+                    total.index_add_(0, targets, functional.normalize(context.network.features(images)))
+        means = torch.where(total.any(dim=1, keepdim=True), total, context.state.pop("answered"))
+        _set_rows(context.network, functional.normalize(means) * SHARPNESS, torch.zeros_like(head.bias))
 
 
 SHARPNESS = 10.0

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
-from dataset.archive import Pool
-from models.strategies.base import Course, Losses, Material, Step, Strategy
+from dataset.archive import ImageDataset
+from models.strategies.base import Losses, Step, Strategy, TrainingContext, TrainingData
 
 
 class ImportanceWeighted(Strategy):
@@ -29,27 +29,27 @@ class ImportanceWeighted(Strategy):
     most: float = Field(default=5.0, ge=1)
     """No image counts more than so many times the average, nor less than the inverse."""
 
-    def draw(self, material: Material) -> tuple[tuple[Pool, ...], Pool | None]:
+    def draw(self, data: TrainingData) -> tuple[tuple[ImageDataset, ...], ImageDataset | None]:
         """New images, and what memory holds."""
-        return (material.new,), material.memory
+        return (data.new,), data.memory
 
-    def loss(self, course: Course, step: Step) -> Losses:
+    def loss(self, context: TrainingContext, step: Step) -> Losses:
         """The problem's loss, each image weighted."""
-        features = course.network.features(step.images)
-        outputs = course.network.head(features)
-        losses = course.losses(outputs, step)
+        features = context.network.features(step.images)
+        outputs = context.network.head(features)
+        losses = context.losses(outputs, step)
         weight = self._weights(self._hardness(losses, outputs, features))
         if step.weight is not None:
             weight = weight * step.weight
         return {"task": (losses * weight).sum() / weight.sum()}
 
-    def importance(self, course: Course, pool: Pool) -> NDArray[np.float64] | None:
+    def importance(self, context: TrainingContext, dataset: ImageDataset) -> NDArray[np.float64] | None:
         """The weights of all images of a pool, by the network as it is now."""
         hardness = []
-        for images, targets in pool.parts(course.device):
-            features = course.network.features(images).detach()
-            outputs = course.network.head(features)
-            hardness.append(self._hardness(course.problem.losses(outputs, targets), outputs, features).cpu())
+        for images, targets in dataset.parts(context.device):
+            features = context.network.features(images).detach()
+            outputs = context.network.head(features)
+            hardness.append(self._hardness(context.problem.losses(outputs, targets), outputs, features).cpu())
         return np.asarray(self._weights(torch.cat(hardness).double()).numpy(), dtype=np.float64)
 
     def _weights(self, hardness: Tensor) -> Tensor:

@@ -2,8 +2,8 @@
 
 from typing import ClassVar, Literal
 
-from dataset.archive import Pool
-from models.strategies.base import Course, Losses, Material, Step, Strategy
+from dataset.archive import ImageDataset
+from models.strategies.base import Losses, Step, Strategy, TrainingContext, TrainingData
 
 
 class Joint(Strategy):
@@ -13,10 +13,10 @@ class Joint(Strategy):
     starts_over: ClassVar[bool] = True
     corrected: ClassVar[bool] = False
 
-    def draw(self, material: Material) -> tuple[tuple[Pool, ...], Pool | None]:
+    def draw(self, data: TrainingData) -> tuple[tuple[ImageDataset, ...], ImageDataset | None]:
         """The archive and the new images, each once an epoch."""
-        return (material.new,) if material.archive is None else (material.archive, material.new), None
+        return (data.new,) if data.archive is None else (data.archive, data.new), None
 
-    def loss(self, course: Course, step: Step) -> Losses:
+    def loss(self, context: TrainingContext, step: Step) -> Losses:
         """The problem's loss."""
-        return {"task": course.loss(course.network(step.images), step)}
+        return {"task": context.loss(context.network(step.images), step)}

@@ -7,8 +7,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from dataset.archive import Pool
-from models.strategies.base import Course, Losses, Material, Step, Strategy
+from dataset.archive import ImageDataset
+from models.strategies.base import Losses, Step, Strategy, TrainingContext, TrainingData
 
 
 class LwF(Strategy):
@@ -20,14 +20,16 @@ class LwF(Strategy):
     temperature: float = Field(default=2.0, ge=1, le=100)
     """How much the answers are softened."""
 
-    def draw(self, material: Material) -> tuple[tuple[Pool, ...], Pool | None]:
+    def draw(self, data: TrainingData) -> tuple[tuple[ImageDataset, ...], ImageDataset | None]:
         """New images, nothing replayed."""
-        return (material.new,), None
+        return (data.new,), None
 
-    def loss(self, course: Course, step: Step) -> Losses:
+    def loss(self, context: TrainingContext, step: Step) -> Losses:
         """The problem's loss, and the divergence from what the parent says of the same images."""
-        outputs, taught = course.network(step.images), course.taught(step.images)
-        losses = {"task": course.loss(outputs, step)}
-        if taught is not None:
-            losses["distillation"] = self.strength * course.problem.divergence(outputs, taught, self.temperature)
+        outputs, teacher_outputs = context.network(step.images), context.teacher_outputs(step.images)
+        losses = {"task": context.loss(outputs, step)}
+        if teacher_outputs is not None:
+            losses["distillation"] = self.strength * context.problem.divergence(
+                outputs, teacher_outputs, self.temperature
+            )
         return losses

@@ -5,8 +5,8 @@ Chaudhry et al. (2019), "On Tiny Episodic Memories in Continual Learning", arXiv
 
 from typing import Literal
 
-from dataset.archive import Pool
-from models.strategies.base import Course, Losses, Material, Step, Strategy
+from dataset.archive import ImageDataset
+from models.strategies.base import Losses, Step, Strategy, TrainingContext, TrainingData
 
 
 class Replay(Strategy):
@@ -14,10 +14,10 @@ class Replay(Strategy):
 
     name: Literal["replay"] = "replay"
 
-    def draw(self, material: Material) -> tuple[tuple[Pool, ...], Pool | None]:
+    def draw(self, data: TrainingData) -> tuple[tuple[ImageDataset, ...], ImageDataset | None]:
         """New images, and what memory holds."""
-        return (material.new,), material.memory
+        return (data.new,), data.memory
 
-    def loss(self, course: Course, step: Step) -> Losses:
+    def loss(self, context: TrainingContext, step: Step) -> Losses:
         """The problem's loss over both kinds of images."""
-        return {"task": course.loss(course.network(step.images), step)}
+        return {"task": context.loss(context.network(step.images), step)}

@@ -11,8 +11,8 @@ import torch
 from pydantic import Field
 from torch.nn import functional
 
-from dataset.archive import Pool
-from models.strategies.base import Course, Losses, Material, Step, Strategy
+from dataset.archive import ImageDataset
+from models.strategies.base import Losses, Step, Strategy, TrainingContext, TrainingData
 
 
 class ReplayDistillation(Strategy):
@@ -21,32 +21,34 @@ class ReplayDistillation(Strategy):
     name: Literal["replay_distillation"] = "replay_distillation"
     remembered: float = Field(default=0.5, ge=0, le=100)
     """Weight of the distance to the parent on remembered images."""
-    fresh: float = Field(default=0.1, ge=0, le=100)
+    n_new: float = Field(default=0.1, ge=0, le=100)
     """Weight of the distance to the parent on new images. Much of it is for nights that bring new classes alone: it
     holds new images of known classes to what the parent thought of them."""
     features: float = Field(default=0.0, ge=0, le=100)
     """Weight of the distance between the features, before the head, of remembered images (Romero et al., 2015,
     "FitNets", arXiv:1412.6550)."""
 
-    def draw(self, material: Material) -> tuple[tuple[Pool, ...], Pool | None]:
+    def draw(self, data: TrainingData) -> tuple[tuple[ImageDataset, ...], ImageDataset | None]:
         """New images, and what memory holds."""
-        return (material.new,), material.memory
+        return (data.new,), data.memory
 
-    def loss(self, course: Course, step: Step) -> Losses:
+    def loss(self, context: TrainingContext, step: Step) -> Losses:
         """The problem's loss, and the distance to the parent on each kind of images."""
-        features = course.network.features(step.images)
-        outputs = course.network.head(features)
-        losses = {"task": course.loss(outputs, step)}
-        if course.parent is None:
+        features = context.network.features(step.images)
+        outputs = context.network.head(features)
+        losses = {"task": context.loss(outputs, step)}
+        if context.parent is None:
             return losses
         with torch.no_grad():
-            taught_features = course.parent.features(step.images)
-            taught = course.parent.head(taught_features)
-        new, old = slice(None, step.fresh), slice(step.fresh, None)
-        if self.fresh:
-            losses["distillation_fresh"] = self.fresh * course.problem.distance(outputs[new], taught[new])
-        if self.remembered and step.fresh < len(outputs):
-            losses["distillation_remembered"] = self.remembered * course.problem.distance(outputs[old], taught[old])
-        if self.features and step.fresh < len(outputs):
+            taught_features = context.parent.features(step.images)
+            teacher_outputs = context.parent.head(taught_features)
+        new, old = slice(None, step.n_new), slice(step.n_new, None)
+        if self.n_new:
+            losses["distillation_fresh"] = self.n_new * context.problem.distance(outputs[new], teacher_outputs[new])
+        if self.remembered and step.n_new < len(outputs):
+            losses["distillation_remembered"] = self.remembered * context.problem.distance(
+                outputs[old], teacher_outputs[old]
+            )
+        if self.features and step.n_new < len(outputs):
             losses["features"] = self.features * functional.mse_loss(features[old], taught_features[old])
         return losses

@@ -10,8 +10,8 @@ from typing import Literal
 import torch
 from pydantic import Field
 
-from dataset.archive import Pool
-from models.strategies.base import Course, Losses, Material, Step, Strategy
+from dataset.archive import ImageDataset
+from models.strategies.base import Losses, Step, Strategy, TrainingContext, TrainingData
 
 
 class Reptile(Strategy):
@@ -23,37 +23,37 @@ class Reptile(Strategy):
     rate: float = Field(default=0.5, gt=0, le=1)
     """Share of the way that is kept; 1 is plain replay."""
 
-    def draw(self, material: Material) -> tuple[tuple[Pool, ...], Pool | None]:
+    def draw(self, data: TrainingData) -> tuple[tuple[ImageDataset, ...], ImageDataset | None]:
         """New images, and what memory holds."""
-        return (material.new,), material.memory
+        return (data.new,), data.memory
 
-    def begin(self, course: Course, material: Material) -> None:
+    def begin(self, context: TrainingContext, data: TrainingData) -> None:
         """The first outer step starts here."""
-        course.state["inner"] = torch.zeros((), dtype=torch.int64)
-        self._hold(course)
+        context.state["inner"] = torch.zeros((), dtype=torch.int64)
+        self._hold(context)
 
-    def loss(self, course: Course, step: Step) -> Losses:
+    def loss(self, context: TrainingContext, step: Step) -> Losses:
         """The problem's loss over both kinds of images."""
-        return {"task": course.loss(course.network(step.images), step)}
+        return {"task": context.loss(context.network(step.images), step)}
 
-    def after_step(self, course: Course) -> None:
+    def after_step(self, context: TrainingContext) -> None:
         """After the last inner step, go back to `rate` of the way."""
-        course.state["inner"] += 1
-        if course.state["inner"] % self.inner == 0:
-            self._go_back(course)
-            self._hold(course)
+        context.state["inner"] += 1
+        if context.state["inner"] % self.inner == 0:
+            self._go_back(context)
+            self._hold(context)
 
-    def finish(self, course: Course, material: Material) -> None:
+    def finish(self, context: TrainingContext, data: TrainingData) -> None:
         """The way of a last, shorter round of steps is shortened as well; nothing is kept."""
-        if course.state["inner"] % self.inner:
-            self._go_back(course)
-        course.state.clear()
+        if context.state["inner"] % self.inner:
+            self._go_back(context)
+        context.state.clear()
 
     @torch.no_grad()
-    def _go_back(self, course: Course) -> None:
-        for name, parameter in course.network.named_parameters():
-            parameter.lerp_(course.state[f"outer.{name}"], 1 - self.rate)
+    def _go_back(self, context: TrainingContext) -> None:
+        for name, parameter in context.network.named_parameters():
+            parameter.lerp_(context.state[f"outer.{name}"], 1 - self.rate)
 
-    def _hold(self, course: Course) -> None:
-        for name, parameter in course.network.named_parameters():
-            course.state[f"outer.{name}"] = parameter.detach().clone()
+    def _hold(self, context: TrainingContext) -> None:
+        for name, parameter in context.network.named_parameters():
+            context.state[f"outer.{name}"] = parameter.detach().clone()

@@ -8,9 +8,9 @@ from typing import Literal
 import torch
 from pydantic import Field
 
-from dataset.archive import Pool
-from models.strategies.base import Course, Losses, Material, Step, Strategy
-from models.strategies.ewc import spring_energy
+from dataset.archive import ImageDataset
+from models.strategies.base import Losses, Step, Strategy, TrainingContext, TrainingData
+from models.strategies.ewc import quadratic_penalty
 
 
 class SI(Strategy):
@@ -22,47 +22,47 @@ class SI(Strategy):
     damping: float = Field(default=0.1, gt=0)
     """Keeps the importance of weights that hardly moved finite (xi in the paper)."""
 
-    def draw(self, material: Material) -> tuple[tuple[Pool, ...], Pool | None]:
+    def draw(self, data: TrainingData) -> tuple[tuple[ImageDataset, ...], ImageDataset | None]:
         """New images, nothing replayed."""
-        return (material.new,), None
+        return (data.new,), None
 
-    def begin(self, course: Course, material: Material) -> None:
+    def begin(self, context: TrainingContext, data: TrainingData) -> None:
         """Every weight's path starts here, and here the springs hold it."""
-        for name, parameter in course.network.named_parameters():
-            course.state[f"path.{name}"] = torch.zeros_like(parameter)
-            course.state[f"anchor.{name}"] = parameter.detach().clone()
-            course.state[f"before.{name}"] = parameter.detach().clone()
+        for name, parameter in context.network.named_parameters():
+            context.state[f"path.{name}"] = torch.zeros_like(parameter)
+            context.state[f"anchor.{name}"] = parameter.detach().clone()
+            context.state[f"before.{name}"] = parameter.detach().clone()
 
-    def loss(self, course: Course, step: Step) -> Losses:
+    def loss(self, context: TrainingContext, step: Step) -> Losses:
         """The problem's loss, and the energy of the springs."""
-        losses = {"task": course.loss(course.network(step.images), step)}
-        if any(name.startswith("importance.") for name in course.state):
-            losses["springs"] = self.strength * spring_energy(course)
+        losses = {"task": context.loss(context.network(step.images), step)}
+        if any(name.startswith("importance.") for name in context.state):
+            losses["springs"] = self.strength * quadratic_penalty(context)
         return losses
 
     @torch.no_grad()
-    def after_step(self, course: Course) -> None:
+    def after_step(self, context: TrainingContext) -> None:
         """Each weight's path goes on by minus the problem's gradient times the move."""
-        for name, parameter in course.network.named_parameters():
+        for name, parameter in context.network.named_parameters():
             if parameter.grad is None:
                 continue
-            before = course.state[f"before.{name}"]
+            before = context.state[f"before.{name}"]
             gradient = parameter.grad.clone()
-            importance = course.state.get(f"importance.{name}")
+            importance = context.state.get(f"importance.{name}")
             if importance is not None:  # The springs' share of the gradient is no merit of the new images.
                 rows = len(importance)
-                gradient[:rows] -= 2 * self.strength * importance * (before - course.state[f"anchor.{name}"])[:rows]
-            course.state[f"path.{name}"] -= gradient * (parameter - before)
+                gradient[:rows] -= 2 * self.strength * importance * (before - context.state[f"anchor.{name}"])[:rows]
+            context.state[f"path.{name}"] -= gradient * (parameter - before)
             before.copy_(parameter)
 
     @torch.no_grad()
-    def finish(self, course: Course, material: Material) -> None:
+    def finish(self, context: TrainingContext, data: TrainingData) -> None:
         """Path over squared distance is added to the importance."""
-        for name, parameter in course.network.named_parameters():
-            path, start = course.state.pop(f"path.{name}"), course.state.pop(f"anchor.{name}")
-            course.state.pop(f"before.{name}")
+        for name, parameter in context.network.named_parameters():
+            path, start = context.state.pop(f"path.{name}"), context.state.pop(f"anchor.{name}")
+            context.state.pop(f"before.{name}")
             importance = path.clamp_min(0) / ((parameter - start) ** 2 + self.damping)
-            old = course.state.get(f"importance.{name}")
+            old = context.state.get(f"importance.{name}")
             if old is not None:
                 importance[: len(old)] += old
-            course.state[f"importance.{name}"] = importance
+            context.state[f"importance.{name}"] = importance

@@ -32,7 +32,7 @@ REFUSED = "refused"
 """What `leave_out` says for all images that a check refused."""
 
 
-class Wish(Record):
+class ReleaseRequest(Record):
     """What a person wants to be otherwise. All empty: ask the gate again."""
 
     relabel: tuple[tuple[str, str], ...] = ()
@@ -85,7 +85,7 @@ class Dropped(Record):
     """Files of the delivery that are in no batch. They stay where they lie."""
 
 
-def release(workspace: Workspace, beginning: str, wish: Wish, day: date) -> Released:
+def release(workspace: Workspace, beginning: str, wish: ReleaseRequest, day: date) -> Released:
     """Ask the gate again, of the batch itself or, with corrections, of a new one that is filed under `day`.
 
     Raises `WrongInput` if there is no such entry, or if a correction fits nothing in it; then nothing has changed.
@@ -210,7 +210,7 @@ def _inherited(original: Batch) -> tuple[str, ...]:
     return tuple(name for name in original.accepted if name != "class-unconfirmed")
 
 
-def _correct(workspace: Workspace, report: Report, wish: Wish, day: date) -> Batch:
+def _correct(workspace: Workspace, report: Report, wish: ReleaseRequest, day: date) -> Batch:
     original = read_batch(workspace.batches, report.batch)
     correction = Correction(
         labels=_chosen(workspace, report, original, wish),
@@ -226,7 +226,7 @@ def _correct(workspace: Workspace, report: Report, wish: Wish, day: date) -> Bat
     return batch
 
 
-def _chosen(workspace: Workspace, report: Report, original: Batch, wish: Wish) -> dict[int, str]:
+def _chosen(workspace: Workspace, report: Report, original: Batch, wish: ReleaseRequest) -> dict[int, str]:
     """Row to label, for the images that are released."""
     taken = holding.corrected_rows(workspace, original.id)
     found = read_rows(workspace.batches, original, rows_of(report, taken=taken), ("label",))

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from tasks.validate.checks.base import Left
+from tasks.validate.checks.base import FilteredBatch
 
 PER_CLASS, MOST_CLASSES = 100, 50
 """Images of a class on either side, and classes, at most; so this costs the same in every night."""
@@ -29,7 +29,7 @@ class Encounter:
     """Whether the champion's answer is the label."""
 
 
-def encounter(left: Left) -> Encounter | None:
+def encounter(left: FilteredBatch) -> Encounter | None:
     """None if there is no champion that sees, or no class that both sides have enough images of."""
     champion, batch = left.arriving.champion, left.arriving.batch.id
     learned = left.learned

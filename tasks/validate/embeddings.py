@@ -22,7 +22,7 @@ SMALL = InputSpec(channels=1, height=16, width=16, mean=(0.0,), std=(1.0,))
 
 
 @dataclass(frozen=True)
-class Sight:
+class Embeddings:
     """What is seen of some images."""
 
     features: NDArray[np.float32]
@@ -36,19 +36,19 @@ class Champion(Protocol):
 
     classes: tuple[str, ...]
 
-    def see(self, batch: str, rows: Sequence[int]) -> Sight:
+    def see(self, batch: str, rows: Sequence[int]) -> Embeddings:
         """Look at decodable rows of a batch."""
         ...
 
 
-class Blind:
+class NullModel:
     """Sees nothing: the checks that need eyes are not asked."""
 
     classes: tuple[str, ...] = ()
 
-    def see(self, batch: str, rows: Sequence[int]) -> Sight:
+    def see(self, batch: str, rows: Sequence[int]) -> Embeddings:
         """Nothing, of any image."""
-        return Sight(np.zeros((len(rows), 0), dtype=np.float32))
+        return Embeddings(np.zeros((len(rows), 0), dtype=np.float32))
 
 
 class Thumbnails:
@@ -59,10 +59,10 @@ class Thumbnails:
     def __init__(self, archive: Archive) -> None:
         self._archive = archive
 
-    def see(self, batch: str, rows: Sequence[int]) -> Sight:
+    def see(self, batch: str, rows: Sequence[int]) -> Embeddings:
         """Grey levels, 0..1."""
         pixels = self._archive.some(batch, rows, SMALL)
-        return Sight(np.divide(pixels.reshape(len(rows), -1), 255, dtype=np.float32))
+        return Embeddings(np.divide(pixels.reshape(len(rows), -1), 255, dtype=np.float32))
 
 
 class Model:
@@ -74,7 +74,7 @@ class Model:
         self.classes = self._learner.classes
 
     @torch.inference_mode()
-    def see(self, batch: str, rows: Sequence[int]) -> Sight:
+    def see(self, batch: str, rows: Sequence[int]) -> Embeddings:
         """Features before the head, and answers among all classes."""
         learner, device = self._learner, default_device()
         network = learner.network.to(device).eval()
@@ -85,7 +85,7 @@ class Model:
             features.append(seen.float().cpu().flatten(1))
             answers.append(network.head(seen).argmax(1).cpu())
         none = torch.zeros(0, learner.network.width), torch.zeros(0, dtype=torch.int64)
-        return Sight(
+        return Embeddings(
             torch.cat([none[0], *features]).numpy(),
             np.array(self.classes)[torch.cat([none[1], *answers]).numpy()],
         )

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from tasks.validate.checks.base import Left
+from tasks.validate.checks.base import FilteredBatch
 
 FOLDS = 5
 LEAST_PER_CLASS = 2 * FOLDS
@@ -27,7 +27,7 @@ classifier would be sure of what it only learned by heart."""
 
 
 @dataclass(frozen=True)
-class Doubts:
+class LabelIssues:
     """What the classifier says of the labels."""
 
     looked_at: int
@@ -47,7 +47,7 @@ class Doubts:
         return len(self.told) / self.looked_at if self.able else 1 - self.right
 
 
-def doubts(left: Left) -> Doubts | None:
+def doubts(left: FilteredBatch) -> LabelIssues | None:
     """Labels of a batch that look wrong; None if there is too little to judge by."""
     # By content, so that the same images are looked at wherever it is done.
     judged = _common(left.learned).sort_values("image").head(left.arriving.params.label_images)
@@ -58,20 +58,20 @@ def doubts(left: Left) -> Doubts | None:
     if seen.features.shape[1] == 0 or not np.isfinite(seen.features).all():
         return None
     names, code = np.unique(judged["label"].to_numpy(dtype=str), return_inverse=True)
-    chances = foretold(seen.features, code)
+    chances = cross_val_proba(seen.features, code)
     right = float((chances.argmax(axis=1) == code).mean())
     if right < LEAST_RIGHT:
-        return Doubts(len(judged), right, {})
+        return LabelIssues(len(judged), right, {})
     rows = judged.index.to_numpy()
     likely, sure = names[chances.argmax(axis=1)], chances.max(axis=1)
     told = {
         int(rows[i]): f"labelled {names[code[i]]}, looks like {likely[i]} ({sure[i]:.0%} sure)"
         for i in _issues(code, chances)
     }
-    return Doubts(len(rows), right, told)
+    return LabelIssues(len(rows), right, told)
 
 
-def foretold(features: NDArray[np.float32], code: NDArray[np.int64]) -> NDArray[np.float64]:
+def cross_val_proba(features: NDArray[np.float32], code: NDArray[np.int64]) -> NDArray[np.float64]:
     """[n, classes] probabilities, each row by a classifier that was trained without it. `code` [n]: 0..classes-1."""
     from sklearn.decomposition import PCA
     from sklearn.discriminant_analysis import LinearDiscriminantAnalysis

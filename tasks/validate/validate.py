@@ -17,9 +17,9 @@ from records.experience import Check, Complaint, Experience, RejectedBatch, Repo
 from records.formatting import plain, summary
 from records.rows import packed
 from tasks.validate import catalogue
-from tasks.validate.checks.base import Arriving, BatchCheck, ImageCheck, Left, Measured, severity_of
+from tasks.validate.checks.base import BatchCheck, FilteredBatch, ImageCheck, Measured, ValidationInput, severity_of
 from tasks.validate.earlier import EarlierImages
-from tasks.validate.embeddings import Blind, Champion
+from tasks.validate.embeddings import Champion, NullModel
 from tasks.validate.settings import ValidateParams
 
 NEEDED = (
@@ -33,7 +33,7 @@ TOLD, TOLD_OF_THOSE_LEFT_OUT = 20, 100
 TOLD_BYTES = 16 * 2**10
 """Fewer, if their paths and what is told of them are longer than that."""
 
-NO_CHAMPION = Blind()
+NO_CHAMPION = NullModel()
 
 
 def validate(
@@ -55,10 +55,10 @@ def validate(
     _refuse_foreign_facts(facts, batch)
     named = tuple(sorted({*known_classes, *tonight}))
     # A model that knows no class yet learns all that come, in whatever number of batches.
-    arriving = Arriving(batch, params, named if known_classes else (), earlier, champion, named)
+    arriving = ValidationInput(batch, params, named if known_classes else (), earlier, champion, named)
     table, found = _ask_the_images(arriving, facts.loc[:, list(NEEDED)])
     reasons = _main_reasons(found)
-    left = Left(arriving, _with_outcome(table, reasons, _refused(found)))
+    left = FilteredBatch(arriving, _with_outcome(table, reasons, _refused(found)))
     whole = _ask_the_batch(left)
     told = [
         _told(check, severity, _rows(check, severity, finding, reasons), left) for check, severity, finding in found
@@ -88,7 +88,7 @@ def _refuse_foreign_facts(facts: pd.DataFrame, batch: Batch) -> None:
 
 
 def _ask_the_images(
-    arriving: Arriving, table: pd.DataFrame
+    arriving: ValidationInput, table: pd.DataFrame
 ) -> tuple[pd.DataFrame, list[tuple[ImageCheck, Severity, Finding]]]:
     """The table with every column, and what each check of images found."""
     found: list[tuple[ImageCheck, Severity, Finding]] = []
@@ -134,7 +134,7 @@ def _rows(
     return tuple(row for row in finding.rows if severity != "drop" or reasons[row] is check)
 
 
-def _told(check: ImageCheck, severity: Severity, rows: tuple[int, ...], left: Left) -> Check:
+def _told(check: ImageCheck, severity: Severity, rows: tuple[int, ...], left: FilteredBatch) -> Check:
     told = list(rows[: TOLD_OF_THOSE_LEFT_OUT if severity in ("refuse image", "drop") else TOLD])
     table, params = left.table, left.arriving.params
     shown = ["path", *(column for column in table.columns if f"{{{column}}}" in check.detail)]
@@ -189,7 +189,7 @@ def _with_outcome(table: pd.DataFrame, reasons: Mapping[int, ImageCheck], refusi
     return table.assign(learned=~table.index.isin(list(reasons)), refused=table.index.isin(refusing))
 
 
-def _ask_the_batch(left: Left) -> tuple[Check, ...]:
+def _ask_the_batch(left: FilteredBatch) -> tuple[Check, ...]:
     """What is asked of the batch as a whole, over a table with a row and a column for each check."""
     params = left.arriving.params
     measured: list[tuple[BatchCheck, Severity, Measured]] = []
@@ -206,7 +206,7 @@ def _ask_the_batch(left: Left) -> tuple[Check, ...]:
     )
 
 
-def _measured(check: BatchCheck, severity: Severity, answer: Measured, finding: Finding, left: Left) -> Check:
+def _measured(check: BatchCheck, severity: Severity, answer: Measured, finding: Finding, left: FilteredBatch) -> Check:
     paths = left.table["path"]
     return Check(
         name=check.name,

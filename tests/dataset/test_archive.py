@@ -56,19 +56,19 @@ def paint(folder, side, colours):
 
 
 def test_the_splits_share_all_images(archive, shapes):
-    pools = {split: archive.pool([shapes], split, CLASSES, SPEC) for split in ("train", "validation", "test")}
-    assert sum(len(pool) for pool in pools.values()) == 40
-    assert sorted(np.concatenate([pool.row for pool in pools.values()])) == list(range(40))
-    assert all(len(pool) >= 4 for pool in pools.values())
+    datasets = {split: archive.dataset([shapes], split, CLASSES, SPEC) for split in ("train", "validation", "test")}
+    assert sum(len(dataset) for dataset in datasets.values()) == 40
+    assert sorted(np.concatenate([dataset.row for dataset in datasets.values()])) == list(range(40))
+    assert all(len(dataset) >= 4 for dataset in datasets.values())
 
 
 def test_a_pool_knows_each_image_by_content_class_and_pixels(archive, shapes, tmp_path):
-    labels, pool = archive.labels(shapes.batch), archive.pool([shapes], "train", CLASSES, SPEC)
-    assert pool.image.tolist() == labels.image[pool.row].astype(str).tolist()
-    assert [CLASSES[target] for target in pool.target] == labels.label.at(pool.row).tolist()
+    labels, dataset = archive.labels(shapes.batch), archive.dataset([shapes], "train", CLASSES, SPEC)
+    assert dataset.image.tolist() == labels.image[dataset.row].astype(str).tolist()
+    assert [CLASSES[target] for target in dataset.target] == labels.label.at(dataset.row).tolist()
     files = sorted((tmp_path / "first").rglob("*.png"))  # rows are in the order of paths
-    expected = [np.asarray(Pillow.open(files[row])) for row in pool.row]
-    drawn = pool.images(torch.arange(len(pool)))
+    expected = [np.asarray(Pillow.open(files[row])) for row in dataset.row]
+    drawn = dataset.images(torch.arange(len(dataset)))
     assert drawn.dtype == torch.uint8
     assert np.array_equal(drawn[:, 0].numpy(), np.stack(expected))
 
@@ -77,15 +77,17 @@ def test_rows_that_were_left_out_are_in_no_pool(archive, shapes):
     labels = archive.labels(shapes.batch)
     gone = np.flatnonzero(labels.split.equal("train"))[:3].tolist()
     less = shapes.model_copy(update={"left_out": tuple(gone)})
-    rows = archive.pool([shapes], "train", CLASSES, SPEC).row.tolist()
-    assert archive.pool([less], "train", CLASSES, SPEC).row.tolist() == rows[3:] == [r for r in rows if r not in gone]
+    rows = archive.dataset([shapes], "train", CLASSES, SPEC).row.tolist()
+    assert (
+        archive.dataset([less], "train", CLASSES, SPEC).row.tolist() == rows[3:] == [r for r in rows if r not in gone]
+    )
     assert admitted_rows(labels, less, "test").tolist() == admitted_rows(labels, shapes, "test").tolist()
 
 
 def test_a_pool_of_several_experiences_draws_from_each(archive, take, shapes, deliver, tmp_path):
     later = take(deliver(tmp_path / "second", {"square": 20}, seed=1), day=date(2026, 3, 3))
-    one, other = (archive.pool([e], "train", CLASSES, SPEC) for e in (shapes, later))
-    both = archive.pool([shapes, later], "train", CLASSES, SPEC)
+    one, other = (archive.dataset([e], "train", CLASSES, SPEC) for e in (shapes, later))
+    both = archive.dataset([shapes, later], "train", CLASSES, SPEC)
     assert both.batches == (shapes.batch, later.batch)
     assert both.target.tolist() == one.target.tolist() + other.target.tolist()
     positions = torch.tensor([len(one), 0, len(both) - 1])  # across the border, not in order
@@ -200,7 +202,7 @@ def test_a_batch_that_is_not_on_this_machine_says_what_to_do(archive, shapes):
 def test_a_fresh_network_sees_grey_images_in_their_own_size(archive, shapes):
     spec = archive.input_spec([shapes], None, None)
     assert (spec.channels, spec.height, spec.width) == (1, 12, 12)
-    train = archive.pool([shapes], "train", CLASSES, spec)
+    train = archive.dataset([shapes], "train", CLASSES, spec)
     pixels = train.images(torch.arange(len(train))).double() / 255
     assert spec.mean == pytest.approx((pixels.mean().item(),), abs=1e-6)
     assert spec.std == pytest.approx((pixels.std(correction=0).item(),), abs=1e-6)

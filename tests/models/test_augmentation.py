@@ -2,13 +2,13 @@ import math
 
 import pytest
 import torch
+from tests.models.datasets import coloured
 from torch import Tensor
 
-from dataset.archive import Pool
+from dataset.archive import ImageDataset
 from models.augmentation import Augmentation
 from models.budget import Budget
-from models.minibatches import Draws
-from tests.models.pools import coloured
+from models.minibatches import BatchSampler
 
 
 def pictures(count: int = 1, height: int = 8, width: int = 8) -> Tensor:
@@ -37,7 +37,7 @@ def same(one: Tensor, other: Tensor) -> None:
 
 def test_nothing_is_done_unless_it_is_asked_for() -> None:
     assert not Augmentation().active
-    step = Draws((coloured(4, 1),), None, Budget(batch=4), 2, seed=0).step(0)
+    step = BatchSampler((coloured(4, 1),), None, Budget(batch=4), 2, seed=0).step(0)
     assert step.images.dtype == torch.uint8
 
 
@@ -45,7 +45,7 @@ def test_nothing_is_done_unless_it_is_asked_for() -> None:
 def test_every_kind_of_change_makes_it_active(field: dict) -> None:
     changed = Augmentation(**field)
     assert changed.active
-    step = Draws((coloured(4, 1),), None, Budget(batch=4), 2, seed=0, augmentation=changed).step(0)
+    step = BatchSampler((coloured(4, 1),), None, Budget(batch=4), 2, seed=0, augmentation=changed).step(0)
     assert step.images.dtype == torch.float32
 
 
@@ -126,13 +126,13 @@ def test_no_value_leaves_the_range_of_a_pixel() -> None:
 
 
 def test_what_was_replayed_is_changed_as_well() -> None:
-    def grey(pool: Pool) -> Pool:
-        pool.pixels[0][:, :, :2] += 9
-        return pool
+    def grey(dataset: ImageDataset) -> ImageDataset:
+        dataset.pixels[0][:, :, :2] += 9
+        return dataset
 
     torch.manual_seed(0)
     seen = (grey(coloured(4, 1)),), grey(coloured(3, 0)), Budget(batch=2, replayed=2), 2, 0
-    plain, changed = Draws(*seen).step(0), Draws(*seen, augmentation=Augmentation(shift=0.4)).step(0)
+    plain, changed = BatchSampler(*seen).step(0), BatchSampler(*seen, augmentation=Augmentation(shift=0.4)).step(0)
     assert torch.equal(plain.targets, changed.targets)
     assert all(not torch.equal(one.float(), other) for one, other in zip(plain.images, changed.images, strict=True))
 

@@ -78,7 +78,7 @@ def test_without_its_description_it_cannot_be_read(tmp_path):
 def test_new_classes_are_appended_in_the_order_of_their_names():
     grown = learner()
     before = grown.outputs(images(9))
-    grown.meet(["d", "a", "c"], seed=1)
+    grown.add_classes(["d", "a", "c"], seed=1)
     assert grown.classes == ("b", "a", "c", "d")
     after = grown.outputs(images(9))
     assert after.shape == (9, 4)
@@ -88,14 +88,14 @@ def test_new_classes_are_appended_in_the_order_of_their_names():
 def test_meeting_known_classes_changes_nothing():
     same = learner()
     before = same.network.state_dict()
-    same.meet(["a", "b"], seed=1)
+    same.add_classes(["a", "b"], seed=1)
     assert same.classes == ("b", "a")
     assert all(torch.equal(value, before[name]) for name, value in same.network.state_dict().items())
 
 
 def test_a_class_that_two_deliveries_bring_is_met_once():
     grown = learner()
-    grown.meet(["c", "d", "c"], seed=1)
+    grown.add_classes(["c", "d", "c"], seed=1)
     assert grown.classes == ("b", "a", "c", "d")
 
 
@@ -105,7 +105,7 @@ def test_equal_seeds_give_equal_weights_and_leave_other_randomness_alone():
     torch.manual_seed(7)
     first, second, other = learner(seed=1), learner(seed=1), learner(seed=2)
     for one in (first, second):
-        one.meet(["c"], seed=3)
+        one.add_classes(["c"], seed=3)
     assert torch.equal(torch.rand(3), expected)
     assert torch.equal(first.outputs(images(9)), second.outputs(images(9)))
     assert not torch.equal(first.outputs(images(9))[:, :2], other.outputs(images(9)))
@@ -126,5 +126,5 @@ def test_outputs_do_not_depend_on_how_many_images_are_asked_at_once(monkeypatch)
 def test_one_that_knows_nothing_can_be_written_and_read(tmp_path):
     learner(classes=()).write(tmp_path)
     again = Learner.read(tmp_path)
-    again.meet(["a"], seed=0)
+    again.add_classes(["a"], seed=0)
     assert again.outputs(images(2)).shape == (2, 1)

@@ -8,26 +8,26 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import chisquare
+from tests.models.datasets import pool_of
 
-from dataset.archive import Pool
+from dataset.archive import ImageDataset
 from models.memory import COLUMNS, Memory, Share, even_quotas, rank
-from tests.models.pools import pool_of
 
 Make = Callable[[list[int]], Memory]
 
 
-def pool(images: list[str], targets: list[int]) -> Pool:
+def dataset(images: list[str], targets: list[int]) -> ImageDataset:
     return pool_of(np.arange(len(images), dtype=np.uint8).reshape(-1, 1, 1, 1), targets, images)
 
 
 def memory(numbers: list[int], seed: int = 0) -> Memory:
     """Images named by number; the class is the number modulo three."""
-    return Memory.of(pool([f"i{n}" for n in numbers], [n % 3 for n in numbers]), seed)
+    return Memory.of(dataset([f"i{n}" for n in numbers], [n % 3 for n in numbers]), seed)
 
 
 def weighted(numbers: list[int], seed: int = 0) -> Memory:
     """The same with weights of 1, 2, 4 or 8, which belong to the image."""
-    one = pool([f"i{n}" for n in numbers], [n % 3 for n in numbers])
+    one = dataset([f"i{n}" for n in numbers], [n % 3 for n in numbers])
     return Memory.of(one, seed, np.array([2.0 ** (n % 4) for n in numbers]))
 
 
@@ -53,7 +53,7 @@ def test_whoever_sends_images_chooses_what_is_remembered_unless_there_is_a_key()
     honest = [f"honest{n}" for n in range(200)]
     # Of ten variants each the one that ranks lowest.
     sent = [min((f"sent{n}-{pixel}" for pixel in range(10)), key=lambda image: rank(0, image)) for n in range(50)]
-    one = pool(honest + sent, [0] * 250)
+    one = dataset(honest + sent, [0] * 250)
     assert sum(name.startswith("sent") for name in names(Memory.of(one, 0).keep(50))) > 30
     kept = names(Memory.of(one, 0, key="5b" * 16).keep(50))
     assert sum(name.startswith("sent") for name in kept) < 20
@@ -205,13 +205,13 @@ def test_a_proportional_share_is_as_likely_for_every_image_whatever_its_class(si
 
 
 def test_of_two_images_the_one_that_weighs_three_times_as_much_is_kept_three_times_as_often() -> None:
-    two, weight = pool(["light", "heavy"], [0, 1]), np.array([1.0, 3.0])
+    two, weight = dataset(["light", "heavy"], [0, 1]), np.array([1.0, 3.0])
     counts = Counter(names(Memory.of(two, seed, weight).keep(1, "proportional"))[0] for seed in range(2000))
     assert chisquare([counts["light"], counts["heavy"]], [500, 1500]).pvalue > 1e-3
 
 
 def test_the_second_of_a_weighted_sample_is_drawn_from_what_is_left() -> None:
-    three, weight = pool(["a", "b", "c"], [0, 0, 0]), np.array([1.0, 2.0, 3.0])
+    three, weight = dataset(["a", "b", "c"], [0, 0, 0]), np.array([1.0, 2.0, 3.0])
     counts = Counter(tuple(sorted(names(Memory.of(three, seed, weight).keep(2)))) for seed in range(3000))
     # First and then second, either way round: P(a, b) = 1/6 * 2/5 + 2/6 * 1/4, and so on.
     chances = [1 / 6 * 2 / 5 + 2 / 6 * 1 / 4, 1 / 6 * 3 / 5 + 3 / 6 * 1 / 3, 2 / 6 * 3 / 4 + 3 / 6 * 2 / 3]
@@ -220,7 +220,7 @@ def test_the_second_of_a_weighted_sample_is_drawn_from_what_is_left() -> None:
 
 
 def test_equal_weights_keep_what_no_weights_keep() -> None:
-    one = pool([f"i{n}" for n in range(50)], [n % 3 for n in range(50)])
+    one = dataset([f"i{n}" for n in range(50)], [n % 3 for n in range(50)])
     for seed in range(20):
         for share in ("balanced", "proportional"):
             even = Memory.of(one, seed, np.full(50, 0.3)).keep(9, share)

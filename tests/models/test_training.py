@@ -3,8 +3,9 @@ import math
 
 import pytest
 import torch
+from tests.models.datasets import shaded
 
-from dataset.archive import Pool
+from dataset.archive import ImageDataset
 from models.augmentation import Augmentation
 from models.budget import Budget
 from models.checkpoint import Checkpoint, Saved
@@ -14,26 +15,25 @@ from models.networks.cnn import CNN
 from models.networks.mlp import MLP
 from models.optimiser import Optimiser
 from models.problems.classification import Classification
-from models.strategies.base import Course, Material, frozen
+from models.strategies.base import TrainingContext, TrainingData, frozen
 from models.strategies.replay import Replay
 from models.strategies.replay_distillation import ReplayDistillation
 from models.strategies.reptile import Reptile
 from models.strategies.si import SI
-from models.training import Plan, _Descent, novelty, train
+from models.training import Plan, _Trainer, novelty, train
 from records.snapshot import InputSpec
-from tests.models.pools import shaded
 
 SPEC = InputSpec(channels=1, height=4, width=4, mean=(0.5,), std=(0.25,))
 
 
-def course(classes: int = 2, seed: int = 0, dropout: float = 0.0) -> Course:
+def context(classes: int = 2, seed: int = 0, dropout: float = 0.0) -> TrainingContext:
     torch.manual_seed(seed)
     network = Network(MLP(hidden=(8,), dropout=dropout), SPEC, classes)
-    return Course(network, frozen(copy.deepcopy(network)), Classification(), seed=5)
+    return TrainingContext(network, frozen(copy.deepcopy(network)), Classification(), seed=5)
 
 
-def material(new: Pool, memory: Pool | None = None) -> Material:
-    return Material(new, lambda: memory, lambda: None)
+def data(new: ImageDataset, memory: ImageDataset | None = None) -> TrainingData:
+    return TrainingData(new, lambda: memory, lambda: None)
 
 
 def equal(one: Network, other: Network) -> bool:
@@ -41,19 +41,19 @@ def equal(one: Network, other: Network) -> bool:
 
 
 def test_equal_arguments_give_equal_weights_bit_for_bit() -> None:
-    first, second = course(), course()
+    first, second = context(), context()
     plan = Plan(budget=Budget(batch=4, replayed=2, least_steps=20))
     for one in (first, second):
-        train(one, Replay(), material(shaded([0, 1] * 8), shaded([0, 1], first=50)), plan)
+        train(one, Replay(), data(shaded([0, 1] * 8), shaded([0, 1], first=50)), plan)
     assert equal(first.network, second.network)
-    assert not equal(first.network, course().network)
+    assert not equal(first.network, context().network)
 
 
 def test_what_is_learned_is_logged_by_part_and_the_loss_falls() -> None:
     seen: list[tuple[int, int]] = []
     plan = Plan(budget=Budget(batch=10, least_steps=100), optimiser=Optimiser(rate=0.01))
     told = lambda done, total: seen.append((done, total))  # noqa: E731
-    log = train(course(), Replay(), material(shaded([0] * 20 + [1] * 20)), plan, progress=told)
+    log = train(context(), Replay(), data(shaded([0] * 20 + [1] * 20)), plan, progress=told)
     assert (log.steps, log.images, len(log.losses["task"])) == (100, 1000, 10)
     assert log.losses["task"][-1] < log.losses["task"][0] < math.log(2) * 1.5
     assert log.cpu_seconds > 0
@@ -72,8 +72,8 @@ def test_interrupted_and_resumed_is_as_if_it_had_never_been_bit_for_bit(strategy
     plan = Plan(
         budget=Budget(batch=4, replayed=2, least_steps=20), optimiser=optimiser, augmentation=Augmentation(shift=0.2)
     )
-    seen = material(shaded([0, 1] * 8), shaded([0, 1], first=50))
-    whole = course(dropout=0.3)
+    seen = data(shaded([0, 1] * 8), shaded([0, 1], first=50))
+    whole = context(dropout=0.3)
     expected = train(whole, strategy, seen, plan)
 
     def stop(done: int, total: int) -> None:
@@ -82,9 +82,9 @@ def test_interrupted_and_resumed_is_as_if_it_had_never_been_bit_for_bit(strategy
 
     checkpoint = Checkpoint(tmp_path / "unfinished.safetensors", "night", every=0)
     with pytest.raises(Interrupted):
-        train(course(dropout=0.3), strategy, seen, plan, checkpoint=checkpoint, progress=stop)
+        train(context(dropout=0.3), strategy, seen, plan, checkpoint=checkpoint, progress=stop)
     steps: list[int] = []
-    again = course(dropout=0.3)
+    again = context(dropout=0.3)
     log = train(again, strategy, seen, plan, checkpoint=checkpoint, progress=lambda done, total: steps.append(done))
     assert steps == list(range(14, 21))
     assert equal(again.network, whole.network)
@@ -101,16 +101,16 @@ class ChannelsLast(Compute):
         network.to(memory_format=torch.channels_last)
 
 
-def convolving(classes: int = 2) -> Course:
+def convolving(classes: int = 2) -> TrainingContext:
     torch.manual_seed(0)
     network = Network(CNN(width=8), SPEC, classes)
-    return Course(network, frozen(copy.deepcopy(network)), Classification(), seed=5)
+    return TrainingContext(network, frozen(copy.deepcopy(network)), Classification(), seed=5)
 
 
 @pytest.mark.parametrize("strategy", [Replay(), SI()], ids=lambda s: s.name)
 def test_weights_with_channels_last_go_on_after_an_interruption_bit_for_bit(strategy, tmp_path) -> None:
     plan = Plan(budget=Budget(batch=4, replayed=2, least_steps=8), optimiser=Optimiser(average=0.9))
-    seen, last = material(shaded([0, 1] * 8), shaded([0, 1], first=50)), ChannelsLast()
+    seen, last = data(shaded([0, 1] * 8), shaded([0, 1], first=50)), ChannelsLast()
     whole = convolving()
     train(whole, strategy, seen, plan, last)
 
@@ -153,14 +153,14 @@ def test_what_was_saved_lies_in_memory_as_it_did(tmp_path) -> None:
 @pytest.mark.filterwarnings("ignore:.*to a meta parameter:UserWarning")
 def test_all_that_is_gone_on_from_is_on_the_device(tmp_path) -> None:
     plan = Plan(budget=Budget(batch=4, replayed=2, least_steps=8), optimiser=Optimiser(name="sgd", average=0.9))
-    seen = material(shaded([0, 1] * 8), shaded([0, 1], first=50))
+    seen = data(shaded([0, 1] * 8), shaded([0, 1], first=50))
     checkpoint = Checkpoint(tmp_path / "unfinished.safetensors", "night", every=0)
-    train(course(), SI(), seen, plan, checkpoint=checkpoint)
-    elsewhere, device = course(), torch.device("meta")
+    train(context(), SI(), seen, plan, checkpoint=checkpoint)
+    elsewhere, device = context(), torch.device("meta")
     elsewhere.device = device
     elsewhere.network.to(device)
     SI().begin(elsewhere, seen)
-    descent = _Descent(elsewhere, SI(), seen, plan, Compute(device))
+    descent = _Trainer(elsewhere, SI(), seen, plan, Compute(device))
     descent._resume(checkpoint)
     kept = [value for values in descent.optimisers[0].state.values() for value in values.values()]
     placed = [*elsewhere.state.values(), *descent.average.average, *kept, *descent.losses["task"]]
@@ -184,22 +184,22 @@ def test_what_was_computed_in_another_environment_is_no_start(changed, tmp_path)
 def test_another_nights_checkpoint_is_no_start(tmp_path) -> None:
     path = tmp_path / "unfinished.safetensors"
     plan = Plan(budget=Budget(batch=4, least_steps=20))
-    train(course(seed=3), Replay(), material(shaded([0, 1] * 8)), plan, checkpoint=Checkpoint(path, "another", every=0))
-    fresh, beside = course(), course()
-    train(fresh, Replay(), material(shaded([0, 1] * 8)), plan)
-    train(beside, Replay(), material(shaded([0, 1] * 8)), plan, checkpoint=Checkpoint(path, "this", every=1e9))
-    assert equal(fresh.network, beside.network)
+    train(context(seed=3), Replay(), data(shaded([0, 1] * 8)), plan, checkpoint=Checkpoint(path, "another", every=0))
+    n_new, beside = context(), context()
+    train(n_new, Replay(), data(shaded([0, 1] * 8)), plan)
+    train(beside, Replay(), data(shaded([0, 1] * 8)), plan, checkpoint=Checkpoint(path, "this", every=1e9))
+    assert equal(n_new.network, beside.network)
 
 
 def test_a_budget_in_seconds_ends_with_the_clock(monkeypatch) -> None:
     ticks = iter(range(1000))
     monkeypatch.setattr("models.training.time.monotonic", lambda: next(ticks))
-    log = train(course(), Replay(), material(shaded([0, 1] * 8)), Plan(budget=Budget(batch=4, seconds=7)))
+    log = train(context(), Replay(), data(shaded([0, 1] * 8)), Plan(budget=Budget(batch=4, seconds=7)))
     assert log.steps == 7
 
 
 def test_novelty_is_the_share_that_the_parent_answers_wrongly() -> None:
-    known = course(classes=2)
+    known = context(classes=2)
     with torch.no_grad():
         known.parent.head.weight.zero_()
         known.parent.head.bias.copy_(torch.tensor([0.0, 1.0]))  # it answers 1, whatever it sees
@@ -209,8 +209,8 @@ def test_novelty_is_the_share_that_the_parent_answers_wrongly() -> None:
 
 
 def test_averaged_weights_are_not_the_last_ones() -> None:
-    last, averaged = course(), course()
-    seen = material(shaded([0, 1] * 8))
+    last, averaged = context(), context()
+    seen = data(shaded([0, 1] * 8))
     budget = Budget(batch=4, least_steps=20)
     train(last, Replay(), seen, Plan(budget=budget))
     train(averaged, Replay(), seen, Plan(budget=budget, optimiser=Optimiser(average=0.95)))

@@ -9,7 +9,7 @@ import torch
 from mlflow.models import set_model
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
-from models.bundle import Knowledge
+from models.bundle import ModelBundle
 from models.learner import Learner
 
 
@@ -20,7 +20,7 @@ class Served(PythonModel):
 
     def load_context(self, context: PythonModelContext) -> None:
         """Read the snapshot. Raises `DamagedState` if a file of it is not the one that was registered."""
-        self.learner = Knowledge.read(Path(context.artifacts["snapshot"])).learner
+        self.learner = ModelBundle.read(Path(context.artifacts["snapshot"])).learner
 
     # MLflow takes the bare class for "any array" and would try to check a more exact annotation itself.
     def predict(

@@ -15,7 +15,7 @@ import serving
 from adapters.packaging import Packaging
 from adapters.registry import Registry
 from adapters.runs import JudgedNight
-from models.bundle import Knowledge
+from models.bundle import ModelBundle
 from models.learner import Learner
 from models.memory import Memory
 from models.networks.mlp import MLP
@@ -46,7 +46,7 @@ def learner_of(seed):
 def write_candidate(folder, seed):
     learner = learner_of(seed)
     learned = Experience(batch=BATCH, digest="d", classes=learner.classes, train=8, validation=0, test=5)
-    nothing = Knowledge.of_nothing(MLP(hidden=(16,)), SPEC, seed)
+    nothing = ModelBundle.of_nothing(MLP(hidden=(16,)), SPEC, seed)
     nothing.after(learner, Memory.empty(), {}, [learned], "aa", 0).write(folder)
 
 

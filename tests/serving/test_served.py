@@ -12,7 +12,7 @@ from PIL import Image
 from dataset.archive import ADMITTED
 from dataset.decoding.fit import fit
 from dataset.images import decode
-from models.bundle import Knowledge
+from models.bundle import ModelBundle
 from models.learner import Learner
 from models.memory import Memory
 from models.networks.mlp import MLP
@@ -28,7 +28,7 @@ CLASSES = ("cat", "dog", "Ünï $x")
 def write_snapshot(folder, spec=SPEC, seed=1):
     learner = Learner.fresh(MLP(hidden=(16,)), spec, CLASSES, seed)
     learned = Experience(batch="2026-01-05-aaaaaaaa", digest="d", classes=CLASSES, train=8, validation=0, test=5)
-    nothing = Knowledge.of_nothing(MLP(hidden=(16,)), spec, seed)
+    nothing = ModelBundle.of_nothing(MLP(hidden=(16,)), spec, seed)
     nothing.after(learner, Memory.empty(), {}, [learned], "aa", 0).write(folder)
     return learner
 

@@ -20,7 +20,7 @@ from adapters.packaging import Packaging
 from adapters.registry import Registry
 from adapters.runs import JudgedNight
 from dataset.decoding.fit import fit
-from models.bundle import Knowledge
+from models.bundle import ModelBundle
 from models.learner import Learner
 from models.memory import Memory
 from models.networks.cnn import CNN
@@ -92,7 +92,7 @@ def learner_of(seed):
 def write_candidate(folder, seed):
     learner = learner_of(seed)
     learned = Experience(batch="2026-01-05-aaaaaaaa", digest="d", classes=CLASSES, train=8, validation=0, test=5)
-    nothing = Knowledge.of_nothing(CNN(width=8), SPEC, seed)
+    nothing = ModelBundle.of_nothing(CNN(width=8), SPEC, seed)
     nothing.after(learner, Memory.empty(), {}, [learned], f"{seed}", 0).write(folder)
 
 
@@ -178,5 +178,5 @@ def test_a_version_of_before_models_stood_alone_still_loads(registry, tmp_path):
     assert labels == [CLASSES[i] for i in expected.argmax(axis=1)]
     np.testing.assert_allclose(confidences, expected.max(axis=1), atol=1e-5)
     fetched = registry.fetch(1, tmp_path / "versions")
-    assert Knowledge.read(fetched / "snapshot").learner.classes == CLASSES
+    assert ModelBundle.read(fetched / "snapshot").learner.classes == CLASSES
     assert {path.name for path in fetched.iterdir()} == {"snapshot", "evaluation"}

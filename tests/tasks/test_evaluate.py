@@ -9,9 +9,9 @@ import pytest
 import torch
 from sklearn.metrics import f1_score
 
-from dataset.archive import Archive, Pool
+from dataset.archive import Archive, ImageDataset
 from models.budget import Budget
-from models.bundle import Knowledge, sha256
+from models.bundle import ModelBundle, sha256
 from models.gates.paired_score import PairedScore
 from models.networks.mlp import MLP
 from models.optimiser import Optimiser
@@ -140,20 +140,20 @@ def test_what_was_a_candidate_bears_its_number_once_it_is_a_parent(two):
 
 def test_old_experiences_are_asked_twice_with_all_classes_and_with_those_known_then(two, archive):
     first, second = two
-    learner = Knowledge.read(second.snapshot).learner
-    experience = Knowledge.read(first.snapshot).snapshot.experiences[0]
-    pool = archive.pool([experience], "test", learner.classes, learner.spec)
-    logits = learner.outputs(pool.images(torch.arange(len(pool))))
+    learner = ModelBundle.read(second.snapshot).learner
+    experience = ModelBundle.read(first.snapshot).snapshot.experiences[0]
+    dataset = archive.dataset([experience], "test", learner.classes, learner.spec)
+    logits = learner.outputs(dataset.images(torch.arange(len(dataset))))
     rows = table(second.evaluation, "outcomes", first.batch)
-    overall, among_known = logits.argmax(1) == pool.target, logits[:, :2].argmax(1) == pool.target
-    assert rows["image"].tolist() == pool.image.tolist()
+    overall, among_known = logits.argmax(1) == dataset.target, logits[:, :2].argmax(1) == dataset.target
+    assert rows["image"].tolist() == dataset.image.tolist()
     assert rows["overall"].tolist() == overall.double().tolist()
     assert rows["among_known"].tolist() == among_known.double().tolist()
     assert rows["answer"].tolist() == [learner.classes[i] for i in logits.argmax(1)]
-    assert rows["label"].tolist() == [learner.classes[i] for i in pool.target]
+    assert rows["label"].tolist() == [learner.classes[i] for i in dataset.target]
     assert rows["confidence"].to_numpy() == pytest.approx(logits.softmax(1).max(1).values.numpy(), abs=1e-6)
     assert second.matrix.candidate.scores[first.batch] == Score(
-        overall=overall.double().mean(), among_known=among_known.double().mean(), images=len(pool)
+        overall=overall.double().mean(), among_known=among_known.double().mean(), images=len(dataset)
     )
 
 
@@ -200,11 +200,11 @@ def test_the_parent_answers_the_new_experience_before_it_is_learned(learn, two, 
     assert second.matrix.before == {second.batch: FirstSight(overall=0, untrained=0)}
     third = learn(2, second, {"bar": 60, "ring": 20})
     assert list(third.matrix.before) == [second.batch, third.batch]
-    parent = Knowledge.read(second.snapshot).learner
+    parent = ModelBundle.read(second.snapshot).learner
     classes = (*parent.classes, "ring")
-    pool = archive.pool([Knowledge.read(third.snapshot).snapshot.experiences[2]], "test", classes, parent.spec)
-    right = parent.outputs(pool.images(torch.arange(len(pool)))).argmax(1) == pool.target
-    known = (pool.target < 4).double().mean().item()
+    dataset = archive.dataset([ModelBundle.read(third.snapshot).snapshot.experiences[2]], "test", classes, parent.spec)
+    right = parent.outputs(dataset.images(torch.arange(len(dataset)))).argmax(1) == dataset.target
+    known = (dataset.target < 4).double().mean().item()
     assert third.matrix.before[third.batch].overall == pytest.approx(right.double().mean().item())
     assert third.matrix.before[third.batch].untrained == pytest.approx(known / 4)
     assert third.matrix.forward_transfer() == pytest.approx((right.double().mean().item() - known / 4) / 2)
@@ -263,7 +263,7 @@ def test_every_version_since_the_reference_makes_evidence_dearer(learn, score, r
     row = first.matrix.candidate
     earlier = tuple(ScoreRow(version=f"v{n}", scores=row.scores) for n in (1, 2, 3))
     first.matrix.model_copy(update={"rows": (*earlier, row)}).write(first.evaluation / "scores.json")
-    snapshot = Knowledge.read(first.snapshot).snapshot.model_copy(update={"parent": 4})
+    snapshot = ModelBundle.read(first.snapshot).snapshot.model_copy(update={"parent": 4})
     snapshot.write(first.snapshot / "snapshot.json")
     answers = table(first.evaluation, "outcomes")["among_known"].to_numpy()
     for gains in (least - 1, least):
@@ -326,7 +326,7 @@ def test_the_gate_is_told_the_class_of_each_image(two):
 def test_a_training_that_diverged_scores_nothing_and_is_refused(learn):
     first = learn(0, None, FIRST)
     diverged = learn(1, first, SECOND, optimiser=Optimiser(name="sgd", rate=10, schedule="constant"))
-    assert not Knowledge.read(diverged.snapshot).learner.network.head.weight.isfinite().any()
+    assert not ModelBundle.read(diverged.snapshot).learner.network.head.weight.isfinite().any()
     answers = table(diverged.evaluation, "outcomes")
     assert not answers[["overall", "among_known", "confidence"]].to_numpy().any()
     assert diverged.matrix.average() == 0
@@ -337,7 +337,7 @@ def test_a_training_that_diverged_scores_nothing_and_is_refused(learn):
 def pool_of(**sizes):
     """Test images of some experiences, without pixels."""
     total = sum(sizes.values())
-    return Pool(
+    return ImageDataset(
         batch=np.repeat(np.arange(len(sizes)), list(sizes.values())),
         row=np.concatenate([np.arange(size) for size in sizes.values()]),
         image=np.array([f"{name}{number}" for name, size in sizes.items() for number in range(size)]),
@@ -348,8 +348,8 @@ def pool_of(**sizes):
 
 
 def test_few_test_images_are_all_asked():
-    pool = pool_of(a=30, b=50)
-    assert choose(pool, 80, {}) is pool
+    dataset = pool_of(a=30, b=50)
+    assert choose(dataset, 80, {}) is dataset
 
 
 def test_of_many_each_experience_is_asked_for_as_many_or_for_all_that_it_has():
@@ -381,8 +381,8 @@ def test_a_budget_that_was_raised_asks_no_image_that_has_nothing_to_be_compared_
 
 
 def test_which_images_are_asked_hangs_on_the_key_of_the_workspace():
-    pool = pool_of(a=1000)
-    plain, keyed = (set(choose(pool, 100, {}, key).image) for key in ("", "00" * 16))
+    dataset = pool_of(a=1000)
+    plain, keyed = (set(choose(dataset, 100, {}, key).image) for key in ("", "00" * 16))
     assert plain != keyed
     assert len(plain) == len(keyed) == 100
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from dataset.archive import Archive
-from models.bundle import Knowledge
+from models.bundle import ModelBundle
 from models.checkpoint import Checkpoint
 from models.compute import Compute
 from models.strategies.base import State
@@ -92,9 +92,9 @@ def interrupt(done: int, total: int) -> None:
 
 
 def answers(folder: Path, archive: Archive, experiences: tuple[Experience, ...]) -> list[int]:
-    learner = Knowledge.read(folder).learner
-    pool = archive.pool(experiences, "test", learner.classes, learner.spec)
-    return learner.outputs(pool.all_images()).argmax(dim=1).tolist()
+    learner = ModelBundle.read(folder).learner
+    dataset = archive.dataset(experiences, "test", learner.classes, learner.spec)
+    return learner.outputs(dataset.all_images()).argmax(dim=1).tolist()
 
 
 def close(one: State, other: State) -> None:
@@ -105,7 +105,7 @@ def close(one: State, other: State) -> None:
 
 def assert_same_night(one: Path, other: Path, ingested, outputs: bool = False) -> None:
     root, experiences = ingested
-    first, second = Knowledge.read(one), Knowledge.read(other)
+    first, second = ModelBundle.read(one), ModelBundle.read(other)
     close(first.learner.network.state_dict(), second.learner.network.state_dict())
     close(first.state, second.state)
     if outputs:  # They carry what is left of the rounding; which images are kept does not.
@@ -175,7 +175,7 @@ def test_nights_on_top_of_another_in_two_processes_are_those_of_one(first_night,
         params, alone = UpdateParams.model_validate(common | told[name]), tmp_path / f"{name} alone"
         update(before.candidate, 1, experiences[1:], archive, params, "aa", alone)
         assert_same_night(tmp_path / name, alone, ingested, outputs=name == "dark_replay")
-    assert Knowledge.read(tmp_path / "by the clock").snapshot.experiences == experiences
+    assert ModelBundle.read(tmp_path / "by the clock").snapshot.experiences == experiences
 
 
 def test_a_process_that_fails_is_a_sentence(first_night, capfd):

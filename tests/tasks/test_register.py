@@ -15,7 +15,7 @@ from adapters.runs import JudgedNight
 from dataset.archive import Archive
 from dataset.images import SHARD_SCHEMA
 from models.budget import Budget
-from models.bundle import Knowledge
+from models.bundle import ModelBundle
 from models.networks.mlp import MLP
 from models.problems.classification import Classification
 from records.batch import Batch, Shard
@@ -130,7 +130,7 @@ def test_accepted_nights_become_versions_each_on_top_of_the_other(nights, regist
     assert [version.run.batches for version in versions] == [(name,) for name in BATCHES]
     assert versions[1].run.metrics["images/new"] == 20
     fetched = registry.fetch(2, tmp_path / "versions")
-    known = Knowledge.read(fetched / "snapshot")
+    known = ModelBundle.read(fetched / "snapshot")
     assert known.snapshot.classes == ("bar", "column", "cross", "square")
     assert ScoreMatrix.read(fetched / "evaluation" / "scores.json").new == (BATCHES[1],)
 
@@ -187,7 +187,7 @@ def test_a_refused_night_is_not_approved_without_overruling(nights, registry, tm
 
 
 def test_what_was_not_judged_is_not_registered(nights, registry, tmp_path):
-    known = Knowledge.read(nights.folders[0] / "snapshot")
+    known = ModelBundle.read(nights.folders[0] / "snapshot")
     for weight in known.learner.network.head.parameters():
         weight.data.neg_()
     known.write(tmp_path / "candidate")
@@ -213,13 +213,13 @@ def test_the_judged_answers_are_spread_over_all_experiences(nights):
     some = judged_answers(folder / "snapshot", folder / "evaluation", nights.archive, 8)
     assert everything.images.shape == (40, 8, 8, 1)
     assert some.images.shape == (8, 8, 8, 1)
-    learner = Knowledge.read(folder / "snapshot").learner
+    learner = ModelBundle.read(folder / "snapshot").learner
     served = [(a, b) for a, b in zip(everything.labels, everything.confidences, strict=True)]
     assert (some.labels[0], some.confidences[0]) == served[0]
     assert (some.labels[-1], some.confidences[-1]) == served[-1]
     np.testing.assert_array_equal(some.images[-1], everything.images[-1])
     pool = nights.archive.pool(
-        Knowledge.read(folder / "snapshot").snapshot.experiences, "test", learner.classes, learner.spec
+        ModelBundle.read(folder / "snapshot").snapshot.experiences, "test", learner.classes, learner.spec
     )
     np.testing.assert_array_equal(everything.images[:, :, :, 0], pool.images(pool.target.new_tensor(range(40)))[:, 0])
 

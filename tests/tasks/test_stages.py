@@ -7,7 +7,7 @@ from datetime import date
 
 import pytest
 
-from models.bundle import Knowledge
+from models.bundle import ModelBundle
 from records.addresses import WorkspaceFile
 from records.errors import WrongInput
 from records.registration import RunFile
@@ -109,11 +109,11 @@ def test_a_candidate_of_the_same_identity_is_taken_as_it_is_with_its_training_lo
 
 def test_a_workspace_with_a_key_remembers_other_images(validated):
     before, _ = run_update(validated)
-    remembered = Knowledge.read(validated.candidate).memory
+    remembered = ModelBundle.read(validated.candidate).memory
     WorkspaceFile(split_key="7c" * 16).write(validated.settings)
     after, _ = run_update(validated)
     assert after.identity != before.identity
-    assert sorted(Knowledge.read(validated.candidate).memory.image) != sorted(remembered.image)
+    assert sorted(ModelBundle.read(validated.candidate).memory.image) != sorted(remembered.image)
 
 
 @pytest.mark.parametrize("key", [None, "7c" * 16])

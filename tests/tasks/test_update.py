@@ -9,7 +9,7 @@ import torch
 from dataset.archive import Archive
 from models.augmentation import Augmentation
 from models.budget import Budget
-from models.bundle import Knowledge, sha256
+from models.bundle import ModelBundle, sha256
 from models.checkpoint import Checkpoint
 from models.compute import Compute
 from models.corrections.bias_layer import BiasLayer
@@ -85,7 +85,7 @@ def digests(folder):
 
 
 def weights(folder):
-    return Knowledge.read(folder).learner.network.state_dict()
+    return ModelBundle.read(folder).learner.network.state_dict()
 
 
 def equal(one, other):
@@ -117,7 +117,7 @@ def test_what_was_left_from_an_interrupted_night_does_not_matter(learn, nights, 
 
 def test_a_class_keeps_its_index_for_ever_and_new_ones_are_appended(learn, nights):
     parent = learn("one", None, nights[:1])
-    first, second = (Knowledge.read(f) for f in (parent, learn("two", parent, nights[1:])))
+    first, second = (ModelBundle.read(f) for f in (parent, learn("two", parent, nights[1:])))
     assert first.snapshot.classes == first.learner.classes == ("cross", "square")
     assert second.snapshot.classes == second.learner.classes == ("cross", "square", "bar", "column")
     assert second.learner.network.head.out_features == 4
@@ -128,15 +128,15 @@ def test_a_class_keeps_its_index_for_ever_and_new_ones_are_appended(learn, night
 
 
 def test_a_class_that_two_deliveries_of_a_night_bring_is_learned_once(learn, nights):
-    assert Knowledge.read(learn("one", None, nights)).snapshot.classes == ("bar", "column", "cross", "square")
+    assert ModelBundle.read(learn("one", None, nights)).snapshot.classes == ("bar", "column", "cross", "square")
 
 
 def test_memory_is_bounded_and_shared_evenly_by_the_classes(learn, nights, archive):
     parent = learn("one", None, nights[:1])
-    first, second = (Knowledge.read(f) for f in (parent, learn("two", parent, nights[1:])))
+    first, second = (ModelBundle.read(f) for f in (parent, learn("two", parent, nights[1:])))
     assert Counter(first.memory.target.tolist()) == {0: 6, 1: 6}
     assert Counter(second.memory.target.tolist()) == {0: 3, 1: 3, 2: 3, 3: 3}
-    trained = archive.pool(nights, "train", second.learner.classes, second.learner.spec)
+    trained = archive.dataset(nights, "train", second.learner.classes, second.learner.spec)
     named = dict(zip(trained.image.tolist(), trained.target.tolist(), strict=True))
     assert [named[image] for image in second.memory.image.tolist()] == second.memory.target.tolist()
 
@@ -145,7 +145,7 @@ def test_whoever_replays_the_whole_archive_keeps_no_memory(learn, nights):
     params = PARAMS.model_copy(update={"memory": MemoryParams(size="all")})
     parent = learn("one", None, nights[:1], params)
     second = learn("two", parent, nights[1:], params)
-    assert [len(Knowledge.read(folder).memory) for folder in (parent, second)] == [0, 0]
+    assert [len(ModelBundle.read(folder).memory) for folder in (parent, second)] == [0, 0]
     assert not equal(weights(second), weights(learn("none", parent, nights[1:])))  # there, nothing is replayed
 
 
@@ -156,7 +156,7 @@ def test_joint_starts_over_whatever_its_parent_is(learn, nights):
         params = PARAMS.model_copy(update={"strategy": strategy})
         children = [learn(f"child-{p.name}", p, nights[1:], params) for p in parents]
         assert equal(*(weights(child) for child in children)) == same
-        assert Knowledge.read(children[0]).learner.classes == ("cross", "square", "bar", "column")
+        assert ModelBundle.read(children[0]).learner.classes == ("cross", "square", "bar", "column")
 
 
 def test_another_network_than_the_parents_is_refused_unless_the_night_starts_over(learn, nights):
@@ -167,7 +167,7 @@ def test_another_network_than_the_parents_is_refused_unless_the_night_starts_ove
     ):
         learn("two", parent, nights[1:], other)
     started_over = learn("three", parent, nights[1:], other.model_copy(update={"strategy": Joint()}))
-    assert Knowledge.read(started_over).learner.recipe == MLP(hidden=(16,))
+    assert ModelBundle.read(started_over).learner.recipe == MLP(hidden=(16,))
 
 
 def test_learning_leaves_the_parent_as_it_was(learn, nights):
@@ -190,7 +190,7 @@ def test_progress_and_log_tell_of_every_step(archive, nights, tmp_path):
 def test_the_first_night_decides_what_the_network_sees(learn, nights):
     params = PARAMS.model_copy(update={"image": ImageParams(size=8, channels=3)})
     parent = learn("one", None, nights[:1], params)
-    spec = Knowledge.read(learn("two", parent, nights[1:])).learner.spec
+    spec = ModelBundle.read(learn("two", parent, nights[1:])).learner.spec
     assert (spec.channels, spec.height, spec.width) == (3, 8, 8)
 
 
@@ -206,7 +206,7 @@ def test_a_damaged_snapshot_is_not_read(learn, nights, name, damage):
     else:
         path.unlink()
     with pytest.raises(DamagedState, match=f"{name} is missing or was changed"):
-        Knowledge.read(folder)
+        ModelBundle.read(folder)
     with pytest.raises(DamagedState):
         learn("two", folder, nights[1:])
 
@@ -215,8 +215,8 @@ def test_a_night_with_a_small_memory_costs_later_nights_nothing(learn, nights):
     small = PARAMS.model_copy(update={"memory": MemoryParams(size=2)})
     usual = learn("usual", learn("one", None, nights[:1]), nights[1:])
     after = learn("after", learn("small", None, nights[:1], small), nights[1:])
-    assert len(Knowledge.read(usual).memory) == 12
-    assert Knowledge.read(after).memory.image.tolist() == Knowledge.read(usual).memory.image.tolist()
+    assert len(ModelBundle.read(usual).memory) == 12
+    assert ModelBundle.read(after).memory.image.tolist() == ModelBundle.read(usual).memory.image.tolist()
 
 
 def test_dropout_is_seeded_too(learn, nights):
@@ -283,12 +283,12 @@ def test_an_update_that_nothing_interrupts_leaves_no_unfinished_file(archive, ni
 
 def answered(folder, archive):
     """What a version answers to the images that it remembers, and what it has stored with them, by image."""
-    knowledge = Knowledge.read(folder)
-    pool = knowledge.memory.recall(archive, knowledge.learner.spec)
-    answers = knowledge.learner.outputs(pool.all_images()).numpy()
+    bundle = ModelBundle.read(folder)
+    dataset = bundle.memory.recall(archive, bundle.learner.spec)
+    answers = bundle.learner.outputs(dataset.all_images()).numpy()
     return (
-        dict(zip(knowledge.memory.image.tolist(), answers, strict=True)),
-        dict(zip(knowledge.memory.image.tolist(), knowledge.memory.outputs, strict=True)),
+        dict(zip(bundle.memory.image.tolist(), answers, strict=True)),
+        dict(zip(bundle.memory.image.tolist(), bundle.memory.outputs, strict=True)),
     )
 
 
@@ -317,7 +317,9 @@ def test_only_images_without_an_answer_are_asked_for_one(learn, nights, monkeypa
     monkeypatch.setattr(
         Learner, "outputs", lambda self, images, *more: asked.append(len(images)) or ask(self, images, *more)
     )
-    new = set(Knowledge.read(learn("two", one, nights[1:], dark)).memory.image) - set(Knowledge.read(one).memory.image)
+    new = set(ModelBundle.read(learn("two", one, nights[1:], dark)).memory.image) - set(
+        ModelBundle.read(one).memory.image
+    )
     assert asked == [len(new)]
 
 
@@ -336,13 +338,13 @@ def test_a_memory_that_grows_keeps_the_answers_it_had(learn, nights, archive):
 def test_a_strategy_takes_up_what_itself_left_the_night_before_and_nothing_else(learn, nights, archive):
     springs = PARAMS.model_copy(update={"strategy": EWC()})
     one = learn("one", None, nights[:1], springs)
-    assert {name.partition("/")[0] for name in Knowledge.read(one).state} == {"ewc"}
+    assert {name.partition("/")[0] for name in ModelBundle.read(one).state} == {"ewc"}
     logs = {}
     for strategy in (EWC(), SI(), Finetune()):
         params = PARAMS.model_copy(update={"strategy": strategy})
-        knowledge, log = continue_learning(one, 1, nights[1:], archive, params, "aa", Compute())
+        bundle, log = continue_learning(one, 1, nights[1:], archive, params, "aa", Compute())
         logs[strategy.name] = set(log.losses)
-        assert {name.partition("/")[0] for name in knowledge.state} <= {strategy.name}
+        assert {name.partition("/")[0] for name in bundle.state} <= {strategy.name}
     assert logs == {"ewc": {"task", "springs"}, "si": {"task"}, "finetune": {"task"}}
 
 
@@ -362,7 +364,7 @@ def test_a_memory_shared_in_proportion_has_the_classes_as_they_occur(learn, take
     shared = PARAMS.model_copy(update={"memory": MemoryParams(size=40, share="proportional")})
     even = PARAMS.model_copy(update={"memory": MemoryParams(size=40)})
     in_proportion, evenly = (
-        Counter(Knowledge.read(learn(name, None, (many,), params)).memory.target.tolist())
+        Counter(ModelBundle.read(learn(name, None, (many,), params)).memory.target.tolist())
         for name, params in (("proportional", shared), ("balanced", even))
     )
     assert sum(in_proportion.values()) == sum(evenly.values()) == 40
@@ -378,14 +380,14 @@ def test_sums_of_fixed_features_learn_night_by_night_what_they_learn_at_once(lea
     parent = learn("one", None, nights[:1], params)
     child = learn("two", parent, nights[1:], params)
     assert digests(child) == digests(learn("again", parent, nights[1:], params))
-    known = Knowledge.read(child)
+    known = ModelBundle.read(child)
     assert len(known.memory) == 0
-    assert equal(Knowledge.read(parent).learner.network.body.state_dict(), known.learner.network.body.state_dict())
+    assert equal(ModelBundle.read(parent).learner.network.body.state_dict(), known.learner.network.body.state_dict())
     assert int(known.state["analytic/cross"][-1].sum()) == sum(e.train for e in nights)
     # Taken for the work of another strategy, it goes through the archive and finds the same sums.
-    untold = replace(Knowledge.read(parent), state={})
+    untold = replace(ModelBundle.read(parent), state={})
     untold.write(archive.cache / "untold")
     assert equal(weights(learn("three", archive.cache / "untold", nights[1:], params)), weights(child))
-    pool = archive.pool(nights, "test", known.learner.classes, known.learner.spec)
-    answers = known.learner.outputs(pool.all_images()).argmax(dim=1)
-    assert float((answers == pool.target).double().mean()) > 0.8
+    dataset = archive.dataset(nights, "test", known.learner.classes, known.learner.spec)
+    answers = known.learner.outputs(dataset.all_images()).argmax(dim=1)
+    assert float((answers == dataset.target).double().mean()) > 0.8

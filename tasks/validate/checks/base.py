@@ -27,7 +27,7 @@ Group = Literal["file", "identity", "labels", "quality", "batch", "drift"]
 
 
 @dataclass(frozen=True, eq=False)
-class Arriving:
+class ValidationInput:
     """A batch at the gate, and what it is compared with."""
 
     batch: Batch
@@ -42,10 +42,10 @@ class Arriving:
 
 
 @dataclass(frozen=True, eq=False)
-class Left:
+class FilteredBatch:
     """A batch once every image has been asked."""
 
-    arriving: Arriving
+    arriving: ValidationInput
     table: pd.DataFrame
     """One row an image with all columns, `learned` and `refused` (both bool) included; neither means dropped."""
     _made: dict[str, object] = field(default_factory=dict)
@@ -55,7 +55,7 @@ class Left:
         """The images that will be learned if the batch is admitted."""
         return self.table[self.table["learned"]]
 
-    def once(self, make: "Callable[[Left], Made]") -> "Made":
+    def once(self, make: "Callable[[FilteredBatch], Made]") -> "Made":
         """What `make` gives of this; several checks may ask for it, and it is made once."""
         if make.__name__ not in self._made:
             self._made[make.__name__] = make(self)
@@ -98,7 +98,7 @@ class ImageCheck(_Asked):
 
     words: str
     """What stands after a number of such images: `truncated`, or `not an image|not images`."""
-    expectation: Callable[[Arriving], Expectation | None]
+    expectation: Callable[[ValidationInput], Expectation | None]
     """None: it is not asked."""
     detail: str = "{detail}"
     """What is told of one image, with names of columns in braces."""
@@ -117,7 +117,7 @@ class ImageCheck(_Asked):
 class BatchCheck(_Asked):
     """A question that is asked of what is left of a batch."""
 
-    measure: Callable[[Left], Measured | None]
+    measure: Callable[[FilteredBatch], Measured | None]
     """None: it is not asked."""
     least: Callable[[ValidateParams], float] | None = None
     most: Callable[[ValidateParams], float] | None = None
@@ -135,7 +135,7 @@ Check = ImageCheck | BatchCheck
 Columns = Mapping[str, "pd.Series | str | bool | float"]
 
 
-def no_columns(arriving: Arriving, table: pd.DataFrame) -> Columns:
+def no_columns(arriving: ValidationInput, table: pd.DataFrame) -> Columns:
     """For checks that ask the facts as they are."""
     return {}
 
@@ -145,17 +145,17 @@ class Family:
     """Checks that go together, and the columns that they ask beside the facts and those of families before."""
 
     checks: tuple[Check, ...]
-    columns: Callable[[Arriving, pd.DataFrame], Columns] = no_columns
+    columns: Callable[[ValidationInput, pd.DataFrame], Columns] = no_columns
     of_the_standing: bool = False
     """True if its columns depend on which images the families before have refused: the column `standing` tells."""
 
 
-def always(expectation: Expectation) -> Callable[[Arriving], Expectation | None]:
+def always(expectation: Expectation) -> Callable[[ValidationInput], Expectation | None]:
     """The same expectation, whatever the parameters."""
     return lambda arriving: expectation
 
 
-def severity_of(check: Check, arriving: Arriving) -> Severity | Literal["off"]:
+def severity_of(check: Check, arriving: ValidationInput) -> Severity | Literal["off"]:
     """What follows from a check: as set in params.validate.severity, and never more than a warning once accepted."""
     chosen = arriving.params.severity.get(check.name, check.severity)
     if isinstance(check, ImageCheck) and check.final:

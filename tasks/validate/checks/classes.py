@@ -9,12 +9,22 @@ from collections.abc import Mapping
 import pandas as pd
 
 from adapters.expectations import OneOf
-from tasks.validate.checks.base import FINE, Arriving, BatchCheck, Columns, Family, ImageCheck, Left, Measured, always
+from tasks.validate.checks.base import (
+    FINE,
+    BatchCheck,
+    Columns,
+    Family,
+    FilteredBatch,
+    ImageCheck,
+    Measured,
+    ValidationInput,
+    always,
+)
 from tasks.validate.checks.labels import spelling
 from tasks.validate.similar_names import described, foreign, shape, unseen
 
 
-def columns(arriving: Arriving, table: pd.DataFrame) -> Columns:
+def columns(arriving: ValidationInput, table: pd.DataFrame) -> Columns:
     """`disguised`, `lookalike`, `scarce`: what is told of images of such classes."""
     standing = table[table["standing"]]
     labels, known = standing["label"], arriving.named
@@ -67,7 +77,7 @@ def _scarce(images: pd.DataFrame, least: int) -> dict[str, str]:
     }
 
 
-def _many_scarce(left: Left) -> Measured | None:
+def _many_scarce(left: FilteredBatch) -> Measured | None:
     """How many new classes have hardly anything to learn from."""
     params, named = left.arriving.params, left.arriving.named
     different = left.learned.drop_duplicates("image")

@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from records.experience import Comparison
-from tasks.validate.checks.base import BatchCheck, Family, Left, Measured
+from tasks.validate.checks.base import BatchCheck, Family, FilteredBatch, Measured
 from tasks.validate.drift_sample import Encounter, encounter
 from tasks.validate.histograms import BINS, FACTS, Counts, Fact, spread_of
-from tasks.validate.label_issues import foretold
+from tasks.validate.label_issues import cross_val_proba
 from tasks.validate.settings import ValidateParams
 
 SURE = 1.628
@@ -32,7 +32,7 @@ LEAST = 20
 """With fewer images on either side nothing is compared."""
 
 
-def _fact(fact: Fact, left: Left) -> Measured | None:
+def _fact(fact: Fact, left: FilteredBatch) -> Measured | None:
     """The Kolmogorov-Smirnov distance, over bins, of the facts of known classes from their past."""
     number = FACTS.index(fact)
     # A class of which there were hardly any says nothing about the others.
@@ -61,11 +61,11 @@ def _fact(fact: Fact, left: Left) -> Measured | None:
     return Measured(surely, note, images, comparison=_shown(fact, before, now))
 
 
-def _past(left: Left) -> Mapping[str, Counts]:
+def _past(left: FilteredBatch) -> Mapping[str, Counts]:
     return left.arriving.earlier.spread(left.arriving.params.drift_batches)
 
 
-def _present(left: Left) -> Mapping[str, Counts]:
+def _present(left: FilteredBatch) -> Mapping[str, Counts]:
     return spread_of(left.learned)
 
 
@@ -92,7 +92,7 @@ def _shown(fact: Fact, before: NDArray[np.float64], now: NDArray[np.float64]) ->
     )
 
 
-def _classes(left: Left) -> Measured | None:
+def _classes(left: FilteredBatch) -> Measured | None:
     """Total variation distance between the shares of the known classes, before and now."""
     past = {label: int(counts[0].sum()) for label, counts in left.once(_past).items()}
     counts = left.learned["label"].value_counts()
@@ -128,14 +128,14 @@ def _classes(left: Left) -> Measured | None:
     )
 
 
-def _features(left: Left) -> Measured | None:
+def _features(left: FilteredBatch) -> Measured | None:
     """How well a classifier tells new from earlier images of the same classes by the champion's features."""
     from sklearn.metrics import roc_auc_score
 
     met = left.once(encounter)
     if met is None or len(met.new) < 2 * LEAST:
         return None
-    chance = foretold(met.features, met.new.astype(np.int64))[:, 1]
+    chance = cross_val_proba(met.features, met.new.astype(np.int64))[:, 1]
     half = len(met.new) // 2
     auc = float(roc_auc_score(met.new, chance))
     surely = max(0.5, auc - SIGMAS * FOLDED * _error_of_auc(auc, half))
@@ -158,7 +158,7 @@ def _error_of_auc(auc: float, each: int) -> float:
     return float(np.sqrt(variance) / each)
 
 
-def _champion(left: Left) -> Measured | None:
+def _champion(left: FilteredBatch) -> Measured | None:
     """How many more of the new images of known classes the champion answers wrongly than of earlier test images."""
     met = left.once(encounter)
     if met is None or len(met.new) < 2 * LEAST:
@@ -177,7 +177,9 @@ def _champion(left: Left) -> Measured | None:
     return Measured(surely, note, each)
 
 
-def _check(name: str, meaning: str, remedy: str, limit: str, measure: Callable[[Left], Measured | None]) -> BatchCheck:
+def _check(
+    name: str, meaning: str, remedy: str, limit: str, measure: Callable[[FilteredBatch], Measured | None]
+) -> BatchCheck:
     def most(params: ValidateParams) -> float:
         return float(getattr(params, limit))
 

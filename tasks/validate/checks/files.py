@@ -4,7 +4,7 @@ import pandas as pd
 
 from adapters.expectations import Between, NoneOf, OneOf
 from records.experience import Severity
-from tasks.validate.checks.base import Arriving, Columns, Family, Group, ImageCheck, always
+from tasks.validate.checks.base import Columns, Family, Group, ImageCheck, ValidationInput, always
 
 FAULT_OF = {
     "": "",
@@ -23,7 +23,7 @@ FAULT_OF = {
 """Problem, as ingestion calls it, to check. Those that begin with `label` are not listed; all others are unreadable."""
 
 
-def columns(arriving: Arriving, table: pd.DataFrame) -> Columns:
+def columns(arriving: ValidationInput, table: pd.DataFrame) -> Columns:
     """`fault`: the check that ingestion's problem belongs to, or nothing; `readable`; sides and their ratio."""
     # Ingestion looks at the label after the file, so what it says of a label is said of a readable image.
     fault = table["problem"].map(_fault)

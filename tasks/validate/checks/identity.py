@@ -11,12 +11,12 @@ import pandas as pd
 
 from adapters.expectations import OneOf
 from records.experience import Severity
-from tasks.validate.checks.base import FINE, Arriving, Columns, Family, ImageCheck, always
+from tasks.validate.checks.base import FINE, Columns, Family, ImageCheck, ValidationInput, always
 from tasks.validate.earlier import EarlierImages
 from tasks.validate.near_duplicates import looks_within, tells
 
 
-def columns(arriving: Arriving, table: pd.DataFrame) -> Columns:
+def columns(arriving: ValidationInput, table: pd.DataFrame) -> Columns:
     """A column for each check, with what is told; `<check>_like` names the other image."""
     found = {name: pd.Series("", index=table.index) for name in COLUMNS}
     found |= {f"{name}_like": pd.Series("", index=table.index) for name in COLUMNS}
@@ -62,7 +62,7 @@ def _compare_with_earlier(found: dict[str, Any], identified: pd.DataFrame, earli
         found[f"{column}_like"].update((met["batch"] + "#" + met["row"].astype(str))[concerned])
 
 
-def _compare_looks(found: dict[str, Any], telling: pd.DataFrame, arriving: Arriving) -> None:
+def _compare_looks(found: dict[str, Any], telling: pd.DataFrame, arriving: ValidationInput) -> None:
     """Near copies. Exact ones are told of by other checks, so they are no near ones."""
     distance = arriving.params.near_distance
     exact = found["known"].ne("") | found["leak"].ne("") | found["correction"].ne("")

@@ -9,11 +9,20 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from adapters.expectations import OneOf
-from tasks.validate.checks.base import FINE, Arriving, BatchCheck, Columns, Family, ImageCheck, Left, Measured
+from tasks.validate.checks.base import (
+    FINE,
+    BatchCheck,
+    Columns,
+    Family,
+    FilteredBatch,
+    ImageCheck,
+    Measured,
+    ValidationInput,
+)
 from tasks.validate.label_issues import doubts
 
 
-def columns(arriving: Arriving, table: pd.DataFrame) -> Columns:
+def columns(arriving: ValidationInput, table: pd.DataFrame) -> Columns:
     """`new`: the label is not known to the model; `respelled`, `similar`: what it is likely to be a slip of."""
     counts = Counter(table["label"][table["readable"]])
     respelled, similar = slips(counts, arriving.named)
@@ -124,7 +133,7 @@ def edit_distance(one: str, other: str, most: int) -> int:
     return min(last[-1], most + 1)
 
 
-def _few(split: str, purpose: str, left: Left) -> Measured:
+def _few(split: str, purpose: str, left: FilteredBatch) -> Measured:
     params = left.arriving.params
     wanted = params.min_train_per_class if split == "train" else params.min_test_per_class
     learned = left.learned
@@ -148,7 +157,7 @@ def _few_note(few: "pd.Series[Any]", split: str, wanted: int) -> str:
     return f"fewer than {wanted} {split} images: {named}{more}"
 
 
-def _missing(left: Left) -> Measured | None:
+def _missing(left: FilteredBatch) -> Measured | None:
     required = left.arriving.params.required_classes
     if not required:
         return None
@@ -156,7 +165,7 @@ def _missing(left: Left) -> Measured | None:
     return Measured(len(missing), f"missing: {', '.join(missing)}" if missing else "all are there", len(missing))
 
 
-def _imbalance(left: Left) -> Measured | None:
+def _imbalance(left: FilteredBatch) -> Measured | None:
     learned = left.learned
     train = learned["split"].eq("train").groupby(learned["label"]).sum().sort_values(ascending=False, kind="stable")
     if len(train) < 2:
@@ -167,16 +176,16 @@ def _imbalance(left: Left) -> Measured | None:
     return Measured(ratio, note, 1)
 
 
-def _issues(left: Left) -> Measured | None:
+def _issues(left: FilteredBatch) -> Measured | None:
     found = left.once(doubts)
     if found is None or not found.able:
         return None
-    foretold = f"cross-validated accuracy: {found.right:.0%}"
-    note = f"{len(found.told)} of {found.looked_at:,} labels looked at; {foretold}"
+    cross_val_proba = f"cross-validated accuracy: {found.right:.0%}"
+    note = f"{len(found.told)} of {found.looked_at:,} labels looked at; {cross_val_proba}"
     return Measured(float(len(found.told)), note, len(found.told), found.told)
 
 
-def _issue_share(left: Left) -> Measured | None:
+def _issue_share(left: FilteredBatch) -> Measured | None:
     found = left.once(doubts)
     if found is None:
         return None

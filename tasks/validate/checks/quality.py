@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 
 from adapters.expectations import Between, OneOf
-from tasks.validate.checks.base import FINE, Arriving, Columns, Family, ImageCheck
+from tasks.validate.checks.base import FINE, Columns, Family, ImageCheck, ValidationInput
 
 
-def columns(arriving: Arriving, table: pd.DataFrame) -> Columns:
+def columns(arriving: ValidationInput, table: pd.DataFrame) -> Columns:
     """`visible`: readable and not of one colour; `odd`: how the number of pixels differs from the batch's."""
     odd = pd.Series("", index=table.index)
     readable = table[table["readable"]]

@@ -1,17 +1,17 @@
 """Checks of the batch as a whole: is enough left, and was little refused?"""
 
 from records.formatting import count_of, percent
-from tasks.validate.checks.base import BatchCheck, Family, Left, Measured
+from tasks.validate.checks.base import BatchCheck, Family, FilteredBatch, Measured
 
 
-def _refused(left: Left) -> Measured:
+def _refused(left: FilteredBatch) -> Measured:
     refused, images = int(left.table["refused"].sum()), len(left.table)
     limit = left.arriving.params.refused_share
     note = f"{refused} of {count_of(images)} ({percent(refused / images, limit)}), at most {100 * limit:.4g}% allowed"
     return Measured(refused / images, note, refused)
 
 
-def _left_for(split: str, purpose: str, left: Left) -> Measured:
+def _left_for(split: str, purpose: str, left: FilteredBatch) -> Measured:
     params = left.arriving.params
     least = params.min_train if split == "train" else params.min_test
     number = int((left.learned["split"] == split).sum())

@@ -26,7 +26,7 @@ from tasks.local_data import facts_of
 from tasks.overview import approve_run
 from tasks.params import params_of
 from tasks.quarantine import holding
-from tasks.quarantine.release import Wish, drop, hold, release
+from tasks.quarantine.release import ReleaseRequest, drop, hold, release
 from tasks.stages import run_validate
 from tasks.status import status_of
 from tasks.workspace import Workspace, alone
@@ -653,7 +653,7 @@ def test_what_a_night_refused_of_a_learned_batch_is_released_as_a_batch_of_its_o
     assert holding.reports(workspace) == (report,)
     with pytest.raises(WrongInput, match=f"{report.batch} is learned"):
         hold(workspace, report.batch, "ada", "")
-    told = release(workspace, report.batch, Wish(), DAY)
+    told = release(workspace, report.batch, ReleaseRequest(), DAY)
     made = correction_of(workspace, report.batch)
     assert (told.batch, made.images, made.replaces) == (made.id, 6, False)
     assert [report.batch for report in holding.reports(workspace)] == [made.id]

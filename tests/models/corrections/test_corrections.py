@@ -5,6 +5,7 @@ from typing import get_args
 
 import pytest
 import torch
+from tests.models.datasets import coloured
 
 from models.catalogue import CorrectionChoice
 from models.corrections.base import Correction
@@ -12,9 +13,8 @@ from models.corrections.interpolation import Interpolation
 from models.networks.base import Network
 from models.networks.mlp import MLP
 from models.problems.classification import Classification
-from models.strategies.base import Course, Material, frozen
+from models.strategies.base import TrainingContext, TrainingData, frozen
 from records.snapshot import InputSpec
-from tests.models.pools import coloured
 
 SPEC = InputSpec(channels=1, height=4, width=4, mean=(0.5,), std=(0.25,))
 CORRECTIONS = [correction() for correction in get_args(get_args(CorrectionChoice)[0])]
@@ -24,19 +24,19 @@ every_bias_correction = pytest.mark.parametrize(
 )
 
 
-def corrected(correction: Correction, old: int, classes: int, memory: bool = True) -> tuple[Course, dict]:
+def corrected(correction: Correction, old: int, classes: int, memory: bool = True) -> tuple[TrainingContext, dict]:
     """A course after the correction, and its weights before."""
     torch.manual_seed(0)
     student, parent = (Network(MLP(hidden=(8,)), SPEC, n) for n in (classes, old))
-    course = Course(student.eval(), frozen(parent) if old else None, Classification())
+    context = TrainingContext(student.eval(), frozen(parent) if old else None, Classification())
     before = copy.deepcopy(student.state_dict())
     remembered = coloured(3, 0) if memory else None
-    correction.apply(course, Material(coloured(4, classes - 1), lambda: remembered, lambda: None))
-    return course, before
+    correction.apply(context, TrainingData(coloured(4, classes - 1), lambda: remembered, lambda: None))
+    return context, before
 
 
-def changed(course: Course, before: dict) -> list[str]:
-    return [name for name, value in course.network.state_dict().items() if not torch.equal(value, before[name])]
+def changed(context: TrainingContext, before: dict) -> list[str]:
+    return [name for name, value in context.network.state_dict().items() if not torch.equal(value, before[name])]
 
 
 @every_bias_correction
@@ -47,13 +47,13 @@ def test_without_old_or_without_new_classes_nothing_happens(correction: Correcti
 
 @every_bias_correction
 def test_only_the_rows_of_new_classes_change(correction: Correction) -> None:
-    course, before = corrected(correction, old=2, classes=4)
-    assert set(changed(course, before)) <= {"head.weight", "head.bias"}
-    assert "head.weight" in changed(course, before)
-    assert torch.equal(course.network.head.weight[:2], before["head.weight"][:2])
-    assert torch.equal(course.network.head.bias[:2], before["head.bias"][:2])
-    assert course.network.head.weight.requires_grad
-    assert all(value.isfinite().all() for value in course.network.state_dict().values())
+    context, before = corrected(correction, old=2, classes=4)
+    assert set(changed(context, before)) <= {"head.weight", "head.bias"}
+    assert "head.weight" in changed(context, before)
+    assert torch.equal(context.network.head.weight[:2], before["head.weight"][:2])
+    assert torch.equal(context.network.head.bias[:2], before["head.bias"][:2])
+    assert context.network.head.weight.requires_grad
+    assert all(value.isfinite().all() for value in context.network.state_dict().values())
 
 
 @every_correction
@@ -68,10 +68,10 @@ def test_it_does_the_same_twice(correction: Correction) -> None:
 
 
 def test_interpolation_goes_part_of_the_way_and_leaves_new_classes_alone() -> None:
-    course, before = corrected(Interpolation(parent=0.25), old=2, classes=4)
-    for name, its in course.parent.state_dict().items():
+    context, before = corrected(Interpolation(parent=0.25), old=2, classes=4)
+    for name, its in context.parent.state_dict().items():
         rows = len(its) if name.startswith("head") else None
-        mine = course.network.state_dict()[name]
+        mine = context.network.state_dict()[name]
         torch.testing.assert_close(mine[:rows], 0.75 * before[name][:rows] + 0.25 * its)
-    assert torch.equal(course.network.head.weight[2:], before["head.weight"][2:])
+    assert torch.equal(context.network.head.weight[2:], before["head.weight"][2:])
     assert changed(*corrected(Interpolation(), old=0, classes=3)) == []

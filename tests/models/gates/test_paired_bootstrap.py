@@ -5,16 +5,16 @@ import time
 import numpy as np
 import pytest
 
-from models.gates.base import Claim, Losses, Outcomes
+from models.gates.base import Hypothesis, Losses, Outcomes
 from models.gates.paired_bootstrap import PairedBootstrap
 from models.gates.paired_score import PairedScore
 
 GATE = PairedBootstrap(forgotten_mean=0.03, forgotten_each=0.10)
 
 
-def claim(experience, lost, gained, images, limit=0.1):
+def hypothesis(experience, lost, gained, images, limit=0.1):
     counts = np.array([gained, images - lost - gained, lost], dtype=np.float64)
-    return Claim("forgotten", experience, (Losses(experience, -1.0, np.array([-1.0, 0.0, 1.0]), counts),), limit)
+    return Hypothesis("forgotten", experience, (Losses(experience, -1.0, np.array([-1.0, 0.0, 1.0]), counts),), limit)
 
 
 def scores(rng, experience, images, loss=0.0):
@@ -36,39 +36,42 @@ def test_scores_in_between_are_judged():
 
 @pytest.mark.parametrize("images", [20, 72, 500])
 def test_a_sample_without_loss_still_has_a_width(images):
-    upper, lower = GATE.uppers([claim("a", 0, 0, images)], 0.05)[0], GATE.lowers([claim("a", 0, 0, images)], 0.05)[0]
+    upper, lower = (
+        GATE.uppers([hypothesis("a", 0, 0, images)], 0.05)[0],
+        GATE.lowers([hypothesis("a", 0, 0, images)], 0.05)[0],
+    )
     exact = 1 - 0.05 ** (1 / images)  # the loss at which no loss at all is seen in 5 of 100 samples
     assert 0.8 * exact < upper < 2 * exact
     assert lower == pytest.approx(-upper, abs=exact / 2)
 
 
 def test_on_counts_it_agrees_with_the_score_interval():
-    claims = [claim("a", 30, 20, 500), claim("b", 60, 10, 1000), claim("c", 8, 8, 300)]
-    assert GATE.uppers(claims, 0.05) == pytest.approx(PairedScore().uppers(claims, 0.05), abs=0.004)
-    assert GATE.lowers(claims, 0.05) == pytest.approx(PairedScore().lowers(claims, 0.05), abs=0.006)
+    hypotheses = [hypothesis("a", 30, 20, 500), hypothesis("b", 60, 10, 1000), hypothesis("c", 8, 8, 300)]
+    assert GATE.uppers(hypotheses, 0.05) == pytest.approx(PairedScore().uppers(hypotheses, 0.05), abs=0.004)
+    assert GATE.lowers(hypotheses, 0.05) == pytest.approx(PairedScore().lowers(hypotheses, 0.05), abs=0.006)
 
 
 def test_bounds_of_many_experiences_are_corrected_together():
-    alone = GATE.lowers([claim("a", 30, 20, 500)], 0.05)[0]
-    together = GATE.lowers([claim(name, 30, 20, 500) for name in "abcdefghij"], 0.05)
+    alone = GATE.lowers([hypothesis("a", 30, 20, 500)], 0.05)[0]
+    together = GATE.lowers([hypothesis(name, 30, 20, 500) for name in "abcdefghij"], 0.05)
     assert together.max() < alone - 0.01
     assert (
-        GATE.uppers([claim(name, 30, 20, 500) for name in "ab"], 0.05)[0]
-        == GATE.uppers([claim("a", 30, 20, 500)], 0.05)[0]
+        GATE.uppers([hypothesis(name, 30, 20, 500) for name in "ab"], 0.05)[0]
+        == GATE.uppers([hypothesis("a", 30, 20, 500)], 0.05)[0]
     )
 
 
 def test_experiences_with_equal_counts_are_drawn_independently():
-    parts = tuple(claim(name, 30, 20, 500).losses[0] for name in "abcdefghi")
-    one = GATE.uppers([claim("a", 30, 20, 500)], 0.05)[0] - 0.02
-    mean = GATE.uppers([Claim("forgotten", "mean", parts, 0.03)], 0.05)[0] - 0.02
+    parts = tuple(hypothesis(name, 30, 20, 500).losses[0] for name in "abcdefghi")
+    one = GATE.uppers([hypothesis("a", 30, 20, 500)], 0.05)[0] - 0.02
+    mean = GATE.uppers([Hypothesis("forgotten", "mean", parts, 0.03)], 0.05)[0] - 0.02
     assert mean == pytest.approx(one / 3, rel=0.2)
 
 
 def test_pooling_neighbours_keeps_the_mean():
     rng = np.random.default_rng(0)
     values = rng.uniform(-1, 1, 5000)
-    many = Claim("forgotten", "a", (Losses.of("a", -1, values),), 0.1)
+    many = Hypothesis("forgotten", "a", (Losses.of("a", -1, values),), 0.1)
     margin = 1.645 * values.std() / np.sqrt(5000)
     assert GATE.uppers([many], 0.05)[0] == pytest.approx(values.mean() + margin, abs=0.15 * margin)
 
@@ -81,7 +84,7 @@ def test_a_candidate_at_the_limit_is_accepted_in_at_most_5_of_100_cases(images, 
     lost = rng.binomial(images, drop + churn, 1000)
     gained = rng.binomial(images - lost, churn / (1 - drop - churn))
     gate = PairedBootstrap(resamples=1000)
-    uppers = gate.uppers([claim(str(i), lost[i], gained[i], images) for i in range(1000)], 0.05)
+    uppers = gate.uppers([hypothesis(str(i), lost[i], gained[i], images) for i in range(1000)], 0.05)
     accepted = float((uppers < drop).mean())
     print(f"\nbootstrap, n {images}, drop {drop}, churn {churn}: accepted at the limit {accepted:.1%} (slack 2.1%)")
     assert accepted <= 0.05 + 0.021  # three standard errors of 1,000 repetitions

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import save
+from tests.models.datasets import coloured, shaded
 from torch import nn
 from torchvision import models
 
@@ -17,12 +18,11 @@ from models.networks.base import Network
 from models.networks.torchvision import Torchvision, fitted
 from models.optimiser import Optimiser
 from models.problems.classification import Classification
-from models.strategies.base import Course, Material, frozen
+from models.strategies.base import TrainingContext, TrainingData, frozen
 from models.strategies.finetune import Finetune
 from models.training import Plan, train
 from records.errors import Unavailable, WrongParameters
 from records.snapshot import InputSpec
-from tests.models.pools import coloured, shaded
 
 # One of each family of torchvision, and what its classifier is fed.
 FAMILIES = {
@@ -236,8 +236,8 @@ def batch_normalised(seed: int) -> Network:
 def test_interpolation_takes_statistics_along_with_the_weights():
     student, parent = batch_normalised(1), batch_normalised(2)
     before = {name: value.clone() for name, value in student.state_dict().items()}
-    course = Course(student, frozen(parent), Classification())
-    Interpolation(parent=0.25).apply(course, Material(coloured(2, 0), lambda: None, lambda: None))
+    context = TrainingContext(student, frozen(parent), Classification())
+    Interpolation(parent=0.25).apply(context, TrainingData(coloured(2, 0), lambda: None, lambda: None))
     its, counted = parent.state_dict(), 0
     for name, value in student.state_dict().items():
         if value.is_floating_point():
@@ -250,10 +250,10 @@ def test_interpolation_takes_statistics_along_with_the_weights():
 
 def test_the_moving_average_takes_statistics_along_with_the_weights():
     def trained(average: float) -> dict[str, torch.Tensor]:
-        course = Course(batch_normalised(1), None, Classification(), seed=5)
+        context = TrainingContext(batch_normalised(1), None, Classification(), seed=5)
         plan = Plan(budget=Budget(batch=4, least_steps=3, most_steps=3), optimiser=Optimiser(average=average))
-        train(course, Finetune(), Material(shaded([0, 1] * 4), lambda: None, lambda: None), plan)
-        return course.network.state_dict()
+        train(context, Finetune(), TrainingData(shaded([0, 1] * 4), lambda: None, lambda: None), plan)
+        return context.network.state_dict()
 
     last, averaged = trained(0.0), trained(0.9)
     statistics = [name for name in last if name.endswith(("running_mean", "running_var"))]

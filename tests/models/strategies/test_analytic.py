@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.linear_model import Ridge
 from sklearn.preprocessing import StandardScaler
+from tests.models.datasets import pool_of
 
-from dataset.archive import Pool
+from dataset.archive import ImageDataset
 from models.measures import calibration_error
 from models.networks.base import Network, Recipe
 from models.networks.cnn import CNN
@@ -20,10 +21,9 @@ from models.networks.torchvision import Torchvision
 from models.problems.classification import Classification
 from models.strategies import analytic
 from models.strategies.analytic import LARGEST, NEVER, Analytic, Sums, lda, ridge
-from models.strategies.base import Course, Material, frozen
+from models.strategies.base import TrainingContext, TrainingData, frozen
 from models.training import Plan, train
 from records.snapshot import InputSpec
-from tests.models.pools import pool_of
 
 SPEC = InputSpec(channels=1, height=8, width=8, mean=(0.5,), std=(0.29,))
 PATCHES = Patches(filters=4, grid=2)
@@ -32,7 +32,7 @@ heads = pytest.mark.parametrize("head", ["ridge", "lda"])
 bodies = pytest.mark.parametrize("recipe", BODIES, ids=str)
 
 
-def shapes(targets: list[int], seed: int = 0) -> Pool:
+def shapes(targets: list[int], seed: int = 0) -> ImageDataset:
     """Noise with a bright bar whose place stands for the class."""
     generator = np.random.default_rng(seed)
     pixels = generator.integers(0, 160, (len(targets), 1, 8, 8), dtype=np.uint8)
@@ -41,49 +41,61 @@ def shapes(targets: list[int], seed: int = 0) -> Pool:
     return pool_of(pixels, targets, [f"{seed}-{n}" for n in range(len(targets))])
 
 
-def part(pool: Pool, start: int, stop: int) -> Pool:
+def part(dataset: ImageDataset, start: int, stop: int) -> ImageDataset:
     kept = slice(start, stop)
-    return replace(pool, batch=pool.batch[kept], row=pool.row[kept], image=pool.image[kept], target=pool.target[kept])
+    return replace(
+        dataset,
+        batch=dataset.batch[kept],
+        row=dataset.row[kept],
+        image=dataset.image[kept],
+        target=dataset.target[kept],
+    )
 
 
-def network(recipe: Recipe, classes: int, first: Pool) -> Network:
+def network(recipe: Recipe, classes: int, first: ImageDataset) -> Network:
     torch.manual_seed(0)
     made = Network(recipe, SPEC, classes)
     made.adapt(recipe, first.all_images(), 0)
     return made
 
 
-def night(strategy: Analytic, before: Course, new: Pool, archive: Pool | None = None) -> Course:
+def night(
+    strategy: Analytic, before: TrainingContext, new: ImageDataset, archive: ImageDataset | None = None
+) -> TrainingContext:
     """What follows on `before`, whose network has met the classes."""
     parent = frozen(copy.deepcopy(before.network))
-    course = Course(copy.deepcopy(before.network), parent, Classification(), dict(before.state), seed=1)
-    course.network.grow(int(new.target.max()) + 1)
+    context = TrainingContext(copy.deepcopy(before.network), parent, Classification(), dict(before.state), seed=1)
+    context.network.grow(int(new.target.max()) + 1)
 
-    def open_archive() -> Pool:
+    def open_archive() -> ImageDataset:
         assert archive is not None, "the archive was opened"
         return archive
 
-    train(course, strategy, Material(new, lambda: None, open_archive), Plan())
-    return course
+    train(context, strategy, TrainingData(new, lambda: None, open_archive), Plan())
+    return context
 
 
-def first_night(strategy: Analytic, recipe: Recipe, new: Pool, adapted_to: Pool | None = None) -> Course:
-    course = Course(network(recipe, int(new.target.max()) + 1, adapted_to or new), None, Classification(), seed=1)
-    train(course, strategy, Material(new, lambda: None, lambda: None), Plan())
-    return course
+def first_night(
+    strategy: Analytic, recipe: Recipe, new: ImageDataset, adapted_to: ImageDataset | None = None
+) -> TrainingContext:
+    context = TrainingContext(
+        network(recipe, int(new.target.max()) + 1, adapted_to or new), None, Classification(), seed=1
+    )
+    train(context, strategy, TrainingData(new, lambda: None, lambda: None), Plan())
+    return context
 
 
-def accuracy(course: Course, pool: Pool) -> float:
+def accuracy(context: TrainingContext, dataset: ImageDataset) -> float:
     with torch.no_grad():
-        return float((course.network(pool.all_images()).argmax(dim=1) == pool.target).double().mean())
+        return float((context.network(dataset.all_images()).argmax(dim=1) == dataset.target).double().mean())
 
 
-def same_sums(one: Course, other: Course) -> bool:
+def same_sums(one: TrainingContext, other: TrainingContext) -> bool:
     mine, its = Sums.unpacked(one.state), Sums.unpacked(other.state)
     return torch.equal(mine.gram, its.gram) and torch.equal(mine.cross, its.cross)
 
 
-def same_head(one: Course, other: Course) -> bool:
+def same_head(one: TrainingContext, other: TrainingContext) -> bool:
     mine, its = one.network.head, other.network.head
     return torch.equal(mine.weight, its.weight) and torch.equal(mine.bias, its.bias)
 
@@ -194,55 +206,55 @@ def test_lda_is_that_of_scikit_learn() -> None:
 @bodies
 def test_night_by_night_is_the_same_as_all_at_once(head: str, recipe: Recipe) -> None:
     strategy = Analytic(head=head)
-    pool = shapes([0, 1] * 20 + [0, 2] * 20 + [3, 1, 2] * 15)
-    nights = [part(pool, 0, 40), part(pool, 40, 80), part(pool, 80, 125)]
-    course = first_night(strategy, recipe, nights[0])
-    together = Course(network(recipe, 4, nights[0]), None, Classification(), seed=1)
-    together.state = {name: course.state[name] for name in ("centre", "scale", "body")}
+    dataset = shapes([0, 1] * 20 + [0, 2] * 20 + [3, 1, 2] * 15)
+    nights = [part(dataset, 0, 40), part(dataset, 40, 80), part(dataset, 80, 125)]
+    context = first_night(strategy, recipe, nights[0])
+    together = TrainingContext(network(recipe, 4, nights[0]), None, Classification(), seed=1)
+    together.state = {name: context.state[name] for name in ("centre", "scale", "body")}
     together.state.update(Sums.nothing(together.network.width, 0).packed())
-    train(together, strategy, Material(pool, lambda: None, lambda: None), Plan())
+    train(together, strategy, TrainingData(dataset, lambda: None, lambda: None), Plan())
     for new in nights[1:]:
-        course = night(strategy, course, new)
+        context = night(strategy, context, new)
     if recipe.name == "patches":  # features of others may depend, in the last bit, on how many are asked at once
-        assert same_sums(course, together)
-        assert same_head(course, together)
-    torch.testing.assert_close(course.network.head.weight, together.network.head.weight, rtol=0.05, atol=0.05)
-    assert accuracy(course, shapes([0, 1, 2, 3] * 25, seed=5)) > (0.9 if recipe.name == "patches" else 0.5)
+        assert same_sums(context, together)
+        assert same_head(context, together)
+    torch.testing.assert_close(context.network.head.weight, together.network.head.weight, rtol=0.05, atol=0.05)
+    assert accuracy(context, shapes([0, 1, 2, 3] * 25, seed=5)) > (0.9 if recipe.name == "patches" else 0.5)
 
 
 @heads
 def test_what_is_forgotten_was_never_seen(head: str) -> None:
     strategy = Analytic(head=head)
-    pool = shapes([0, 1, 2] * 20)
-    course = first_night(strategy, PATCHES, part(pool, 0, 33), adapted_to=pool)
-    before = copy.deepcopy(course)
-    course = night(strategy, course, part(pool, 33, 60))
-    assert not same_head(course, before)
-    strategy.forget(course, part(pool, 33, 60))
-    assert same_sums(course, before)
-    assert same_head(course, before)
+    dataset = shapes([0, 1, 2] * 20)
+    context = first_night(strategy, PATCHES, part(dataset, 0, 33), adapted_to=dataset)
+    before = copy.deepcopy(context)
+    context = night(strategy, context, part(dataset, 33, 60))
+    assert not same_head(context, before)
+    strategy.forget(context, part(dataset, 33, 60))
+    assert same_sums(context, before)
+    assert same_head(context, before)
 
 
 @heads
 def test_a_class_without_images_is_never_the_answer(head: str) -> None:
     strategy = Analytic(head=head)
-    pool = shapes([0, 1] * 20 + [2] * 20)
-    course = first_night(strategy, PATCHES, pool)
-    strategy.forget(course, part(pool, 40, 60))
+    dataset = shapes([0, 1] * 20 + [2] * 20)
+    context = first_night(strategy, PATCHES, dataset)
+    strategy.forget(context, part(dataset, 40, 60))
     with torch.no_grad():
-        outputs = course.network(shapes([0, 1, 2, 3] * 20, seed=1).all_images())
+        outputs = context.network(shapes([0, 1, 2, 3] * 20, seed=1).all_images())
     assert (outputs.argmax(dim=1) != 2).all()
     assert outputs[:, 2].max() < NEVER / 2
-    strategy.forget(course, part(pool, 0, 40))  # now nothing is known
-    assert all(value.isfinite().all() for value in course.network.state_dict().values())
+    strategy.forget(context, part(dataset, 0, 40))  # now nothing is known
+    assert all(value.isfinite().all() for value in context.network.state_dict().values())
 
 
 @heads
 def test_confidence_can_be_believed(head: str) -> None:
-    course = first_night(Analytic(head=head, ridge=0.01), PATCHES, shapes([0, 1, 2, 3] * 150))
+    context = first_night(Analytic(head=head, ridge=0.01), PATCHES, shapes([0, 1, 2, 3] * 150))
     asked = shapes([0, 1, 2, 3] * 100, seed=3)
     with torch.no_grad():
-        confidence, answer = course.network(asked.all_images()).softmax(dim=1).max(dim=1)
+        confidence, answer = context.network(asked.all_images()).softmax(dim=1).max(dim=1)
     right = (answer == asked.target).double().numpy()
     assert right.mean() > 0.95
     assert confidence.mean() > 0.85
@@ -252,24 +264,24 @@ def test_confidence_can_be_believed(head: str) -> None:
 @bodies
 def test_what_another_strategy_learned_is_gone_through_once(recipe: Recipe) -> None:
     past, new = shapes([0, 1] * 20), shapes([2, 3] * 20, seed=1)
-    untold = Course(network(recipe, 2, past), None, Classification())
-    course = night(Analytic(), untold, new, archive=past)
-    assert int(Sums.unpacked(course.state).gram[-1, -1]) == 80
+    untold = TrainingContext(network(recipe, 2, past), None, Classification())
+    context = night(Analytic(), untold, new, archive=past)
+    assert int(Sums.unpacked(context.state).gram[-1, -1]) == 80
     tested = shapes([0, 1, 2, 3] * 25, seed=5)
-    assert accuracy(course, tested) > (0.9 if recipe.name == "patches" else 0.5)
-    later = night(Analytic(), course, shapes([3] * 9, seed=2))  # the archive is not opened again
+    assert accuracy(context, tested) > (0.9 if recipe.name == "patches" else 0.5)
+    later = night(Analytic(), context, shapes([3] * 9, seed=2))  # the archive is not opened again
     assert int(Sums.unpacked(later.state).gram[-1, -1]) == 89
 
 
 def test_sums_of_another_body_are_of_no_use() -> None:
     past, new = shapes([0, 1] * 20), shapes([2, 3] * 20, seed=1)
-    course = first_night(Analytic(), MLP(hidden=(12,)), past)
+    context = first_night(Analytic(), MLP(hidden=(12,)), past)
     with torch.no_grad():
-        course.network.body[1].weight += 0.1
+        context.network.body[1].weight += 0.1
     with pytest.raises(AssertionError, match="the archive was opened"):
-        night(Analytic(), course, new)
-    rebuilt = night(Analytic(), course, new, archive=past)
-    anew = night(Analytic(), replace(course, state={}), new, archive=past)
+        night(Analytic(), context, new)
+    rebuilt = night(Analytic(), context, new, archive=past)
+    anew = night(Analytic(), replace(context, state={}), new, archive=past)
     assert same_sums(rebuilt, anew)
     assert same_head(rebuilt, anew)
 
@@ -278,22 +290,22 @@ def test_sums_of_another_body_are_of_no_use() -> None:
 @pytest.mark.parametrize("count", [1, 2, 5])
 @bodies
 def test_fewer_images_than_features(head: str, count: int, recipe: Recipe) -> None:
-    course = first_night(Analytic(head=head), recipe, shapes([0, 1, 2, 3, 0][:count]))
-    assert all(value.isfinite().all() for value in course.network.state_dict().values())
-    later = night(Analytic(head=head), course, shapes([0, 1, 2, 3] * 2, seed=1))
+    context = first_night(Analytic(head=head), recipe, shapes([0, 1, 2, 3, 0][:count]))
+    assert all(value.isfinite().all() for value in context.network.state_dict().values())
+    later = night(Analytic(head=head), context, shapes([0, 1, 2, 3] * 2, seed=1))
     assert all(value.isfinite().all() for value in later.network.state_dict().values())
 
 
 @heads
 @bodies
 def test_blank_images_have_features_that_never_vary(head: str, recipe: Recipe) -> None:
-    pool = shapes([0, 1, 2] * 5)
-    blank = replace(pool, pixels=(np.full_like(pool.pixels[0], 90),))
-    course = first_night(Analytic(head=head), recipe, blank)
-    assert all(value.isfinite().all() for value in course.network.state_dict().values())
+    dataset = shapes([0, 1, 2] * 5)
+    blank = replace(dataset, pixels=(np.full_like(dataset.pixels[0], 90),))
+    context = first_night(Analytic(head=head), recipe, blank)
+    assert all(value.isfinite().all() for value in context.network.state_dict().values())
 
 
 def test_a_body_with_batch_statistics() -> None:
-    course = first_night(Analytic(), Torchvision(model="resnet18"), shapes([0, 1] * 4))
-    later = night(Analytic(), course, shapes([0, 1] * 4, seed=1))
+    context = first_night(Analytic(), Torchvision(model="resnet18"), shapes([0, 1] * 4))
+    later = night(Analytic(), context, shapes([0, 1] * 4, seed=1))
     assert int(Sums.unpacked(later.state).gram[-1, -1]) == 16

@@ -2,20 +2,20 @@ import math
 
 import pytest
 import torch
+from tests.models.datasets import linear, seen
 
 from models.problems.classification import Classification
-from models.strategies.base import Course, Step
+from models.strategies.base import Step, TrainingContext
 from models.strategies.dark_replay import DarkReplay
-from tests.models.pools import linear, seen
 
 NAN = math.nan
 
 
-def losses(remembered: torch.Tensor | None) -> tuple[Course, dict[str, torch.Tensor]]:
+def losses(remembered: torch.Tensor | None) -> tuple[TrainingContext, dict[str, torch.Tensor]]:
     """Of one new image and two remembered ones, which are answered (1, 0, 5) and (0, 2, 10)."""
-    course = Course(linear([[1, 0], [0, 1], [5, 5]]), None, Classification())
+    context = TrainingContext(linear([[1, 0], [0, 1], [5, 5]]), None, Classification())
     step = Step(seen([[3, 3], [1, 0], [0, 2]]), torch.tensor([2, 0, 1]), 1, remembered=remembered)
-    return course, DarkReplay(stored=0.5).loss(course, step)
+    return context, DarkReplay(stored=0.5).loss(context, step)
 
 
 def test_remembered_images_are_held_to_what_was_stored_with_them() -> None:
@@ -29,17 +29,17 @@ def test_stored_outputs_of_fewer_classes_are_compared_on_those() -> None:
 
 
 def test_a_class_that_came_later_pulls_nowhere() -> None:
-    course, parts = losses(torch.tensor([[0.0, NAN, NAN], [0.0, 2.0, NAN]]))
+    context, parts = losses(torch.tensor([[0.0, NAN, NAN], [0.0, 2.0, NAN]]))
     assert parts["dark"].item() == pytest.approx(0.5 * 1 / 6)
     parts["dark"].backward()
     # d/dW of 0.5 / 6 * (w00 * 1 + b0 - 0)^2, w00 = 1; everything else is where it should be, or unknown.
     expected = torch.zeros(3, 2)
     expected[0, 0] = 0.5 / 6 * 2
-    torch.testing.assert_close(course.network.head.weight.grad, expected)
+    torch.testing.assert_close(context.network.head.weight.grad, expected)
 
 
 def test_the_problems_loss_is_over_both_kinds() -> None:
-    course, parts = losses(None)
-    outputs = course.network(seen([[3, 3], [1, 0], [0, 2]]))
+    context, parts = losses(None)
+    outputs = context.network(seen([[3, 3], [1, 0], [0, 2]]))
     assert parts.keys() == {"task"}
     torch.testing.assert_close(parts["task"], torch.nn.functional.cross_entropy(outputs, torch.tensor([2, 0, 1])))

@@ -1,26 +1,26 @@
 import pytest
 import torch
+from tests.models.datasets import linear, seen
 from torch.nn.functional import cross_entropy
 
 from models.problems.classification import Classification
-from models.strategies.base import Course, Step
+from models.strategies.base import Step, TrainingContext
 from models.strategies.er_ace import ErAce
-from tests.models.pools import linear, seen
 
 PIXELS = [[1, 0], [2, 1], [0, 3], [3, 3], [1, 1], [0, 1]]
 
 
-def course() -> Course:
+def context() -> TrainingContext:
     """Four classes."""
-    return Course(linear([[0.3, 0.1], [0.2, -0.5], [0.0, 0.4], [-0.2, 0.1]]), None, Classification())
+    return TrainingContext(linear([[0.3, 0.1], [0.2, -0.5], [0.0, 0.4], [-0.2, 0.1]]), None, Classification())
 
 
-def step(targets: list[int], fresh: int, weight: torch.Tensor | None = None) -> Step:
-    return Step(seen(PIXELS[: len(targets)]), torch.tensor(targets), fresh, weight=weight)
+def step(targets: list[int], n_new: int, weight: torch.Tensor | None = None) -> Step:
+    return Step(seen(PIXELS[: len(targets)]), torch.tensor(targets), n_new, weight=weight)
 
 
 def test_new_images_move_no_row_of_an_absent_class() -> None:
-    one = course()
+    one = context()
     # Two of four classes are present: half of the new images join the remembered, two stay apart.
     losses = ErAce().loss(one, step([2, 3, 2, 3, 0, 1], 4))
     losses["task"].backward()
@@ -30,7 +30,7 @@ def test_new_images_move_no_row_of_an_absent_class() -> None:
 
 
 def test_new_images_compete_within_their_step_and_remembered_ones_with_all() -> None:
-    one = course()
+    one = context()
     outputs = one.network(seen(PIXELS)).detach()
     losses = ErAce().loss(one, step([2, 3, 2, 3, 0, 1], 4))
     torch.testing.assert_close(losses["task"].detach(), cross_entropy(outputs[:2, 2:], torch.tensor([0, 1])))
@@ -43,7 +43,7 @@ def test_new_images_compete_within_their_step_and_remembered_ones_with_all() -> 
     ids=["one class of four", "two", "three", "all"],
 )
 def test_the_share_of_the_classes_that_are_present_joins_the_remembered(targets: list[int], apart: int) -> None:
-    one = course()
+    one = context()
     outputs = one.network(seen(PIXELS)).detach()
     losses = ErAce().loss(one, step([*targets, 0, 1], 4))
     assert ("task" in losses) == bool(apart)
@@ -52,7 +52,7 @@ def test_the_share_of_the_classes_that_are_present_joins_the_remembered(targets:
 
 
 def test_without_classes_of_before_and_without_memory_it_is_the_problems_loss() -> None:
-    one = course()
+    one = context()
     losses = ErAce().loss(one, step([0, 1, 2, 3], 4))
     assert losses.keys() == {"replay"}
     outputs = one.network(seen(PIXELS[:4]))
@@ -60,9 +60,9 @@ def test_without_classes_of_before_and_without_memory_it_is_the_problems_loss() 
 
 
 def test_weights_count_in_either_part() -> None:
-    even = ErAce().loss(course(), step([2, 3, 2, 3, 0, 1], 4, torch.ones(6)))
-    plain = ErAce().loss(course(), step([2, 3, 2, 3, 0, 1], 4))
-    heavy = ErAce().loss(course(), step([2, 3, 2, 3, 0, 1], 4, torch.tensor([3.0, 1, 1, 1, 1, 3])))
+    even = ErAce().loss(context(), step([2, 3, 2, 3, 0, 1], 4, torch.ones(6)))
+    plain = ErAce().loss(context(), step([2, 3, 2, 3, 0, 1], 4))
+    heavy = ErAce().loss(context(), step([2, 3, 2, 3, 0, 1], 4, torch.tensor([3.0, 1, 1, 1, 1, 3])))
     for part in ("task", "replay"):
         torch.testing.assert_close(even[part], plain[part])
         assert heavy[part] != plain[part]

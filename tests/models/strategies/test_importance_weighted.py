@@ -1,21 +1,21 @@
 import numpy as np
 import pytest
 import torch
+from tests.models.datasets import in_a_row, linear, seen
 from torch.nn.functional import cross_entropy
 
 from models.memory import Memory
 from models.problems.classification import Classification
-from models.strategies.base import Course, Step
+from models.strategies.base import Step, TrainingContext
 from models.strategies.importance_weighted import ImportanceWeighted
 from models.strategies.replay import Replay
-from tests.models.pools import in_a_row, linear, seen
 
 PIXELS = [[1, 0], [2, 1], [0, 3], [3, 3]]
 PRIOR = torch.tensor([0.7, 0.3]).log()
 
 
-def course() -> Course:
-    return Course(linear([[0.5, 0.0], [0.0, 0.5]]), None, Classification())
+def context() -> TrainingContext:
+    return TrainingContext(linear([[0.5, 0.0], [0.0, 0.5]]), None, Classification())
 
 
 def step(weight: torch.Tensor | None = None) -> Step:
@@ -24,7 +24,7 @@ def step(weight: torch.Tensor | None = None) -> Step:
 
 @pytest.mark.parametrize("by", ["loss", "gradient"])
 def test_without_strength_it_is_replay(by: str) -> None:
-    one, other = course(), course()
+    one, other = context(), context()
     mine, its = ImportanceWeighted(by=by, strength=0).loss(one, step())["task"], Replay().loss(other, step())["task"]
     mine.backward()
     its.backward()
@@ -33,29 +33,29 @@ def test_without_strength_it_is_replay(by: str) -> None:
 
 
 def test_each_images_loss_counts_by_its_own_size() -> None:
-    outputs = course().network(seen(PIXELS)).detach() + PRIOR
+    outputs = context().network(seen(PIXELS)).detach() + PRIOR
     losses = cross_entropy(outputs, torch.tensor([0, 1, 1, 0]), reduction="none")
     for strength in (0.5, 1.0):
         weight = losses**strength
         expected = (weight * losses).sum() / weight.sum()
-        told = ImportanceWeighted(by="loss", strength=strength, most=1000).loss(course(), step())["task"]
+        told = ImportanceWeighted(by="loss", strength=strength, most=1000).loss(context(), step())["task"]
         torch.testing.assert_close(told.detach(), expected)
 
 
 def test_weights_of_the_step_multiply() -> None:
     weight = torch.tensor([1.0, 0.0, 0.0, 0.0])
-    losses = cross_entropy(course().network(seen(PIXELS[:1])) + PRIOR, torch.tensor([0]))
-    torch.testing.assert_close(ImportanceWeighted().loss(course(), step(weight))["task"], losses)
+    losses = cross_entropy(context().network(seen(PIXELS[:1])) + PRIOR, torch.tensor([0]))
+    torch.testing.assert_close(ImportanceWeighted().loss(context(), step(weight))["task"], losses)
 
 
 def test_the_gradient_of_the_head_is_its_norm_at_the_outputs_times_that_of_the_features() -> None:
-    one, pool = course(), in_a_row(PIXELS, [0, 1, 1, 0])
+    one, dataset = context(), in_a_row(PIXELS, [0, 1, 1, 0])
     norms = []
     for n in range(4):
         one.network.zero_grad()
-        cross_entropy(one.network(seen(PIXELS[n : n + 1])), pool.target[n : n + 1]).backward()
+        cross_entropy(one.network(seen(PIXELS[n : n + 1])), dataset.target[n : n + 1]).backward()
         norms.append(float(one.network.head.weight.grad.norm()))
-    weights = ImportanceWeighted(strength=1, most=1000).importance(one, pool)
+    weights = ImportanceWeighted(strength=1, most=1000).importance(one, dataset)
     assert weights == pytest.approx(np.array(norms) / np.mean(norms), rel=1e-5)
 
 
@@ -63,8 +63,8 @@ def test_the_gradient_of_the_head_is_its_norm_at_the_outputs_times_that_of_the_f
 @pytest.mark.parametrize("strength", [0.5, 1.0, 4.0])
 def test_harder_images_weigh_more_and_none_more_than_allowed(by: str, strength: float) -> None:
     # All of class 0, answered (x / 2, y / 2): the more y, the harder.
-    pool = in_a_row([[9, 0], [5, 1], [3, 3], [1, 5], [0, 30], [0, 200]], [0] * 6)
-    weights = ImportanceWeighted(by=by, strength=strength, most=3).importance(course(), pool)
+    dataset = in_a_row([[9, 0], [5, 1], [3, 3], [1, 5], [0, 30], [0, 200]], [0] * 6)
+    weights = ImportanceWeighted(by=by, strength=strength, most=3).importance(context(), dataset)
     assert (np.diff(weights) >= 0).all()
     assert weights[0] < weights[-1]
     assert weights.min() >= 1 / 3
@@ -73,10 +73,10 @@ def test_harder_images_weigh_more_and_none_more_than_allowed(by: str, strength: 
 
 def test_memory_keeps_hard_images_more_often() -> None:
     easy, hard = [9, 0], [0, 9]
-    pool = in_a_row([easy, hard] * 20, [0] * 40)
-    weights = ImportanceWeighted(strength=1, most=3).importance(course(), pool)
+    dataset = in_a_row([easy, hard] * 20, [0] * 40)
+    weights = ImportanceWeighted(strength=1, most=3).importance(context(), dataset)
     kept = {0: 0, 1: 0}
     for seed in range(100):
-        for row in Memory.of(pool, seed, weights).keep(10).row.tolist():
+        for row in Memory.of(dataset, seed, weights).keep(10).row.tolist():
             kept[row % 2] += 1
     assert kept[1] > 2 * kept[0]

@@ -6,13 +6,14 @@ from typing import get_args
 
 import pytest
 import torch
+from tests.models.datasets import coloured
 
-from dataset.archive import Pool
+from dataset.archive import ImageDataset
 from models.catalogue import CorrectionChoice, StrategyChoice
 from models.networks.base import Network
 from models.networks.mlp import MLP
 from models.problems.classification import Classification
-from models.strategies.base import Course, Material, Step, Strategy, frozen
+from models.strategies.base import Step, Strategy, TrainingContext, TrainingData, frozen
 from models.strategies.finetune import Finetune
 from models.strategies.joint import Joint
 from models.strategies.replay import Replay
@@ -20,15 +21,14 @@ from models.strategies.replay_distillation import ReplayDistillation
 from models.training import Plan, train
 from records.snapshot import InputSpec
 from tasks.update import UpdateParams
-from tests.models.pools import coloured
 
 SPEC = InputSpec(channels=1, height=4, width=4, mean=(0.5,), std=(0.25,))
 STRATEGIES = [strategy() for strategy in get_args(get_args(StrategyChoice)[0])]
 every_strategy = pytest.mark.parametrize("strategy", STRATEGIES, ids=lambda s: s.name)
 
 
-def material() -> Material:
-    return Material(new=coloured(4, 2), recall=lambda: coloured(3, 0), open_archive=lambda: coloured(9, 1))
+def data() -> TrainingData:
+    return TrainingData(new=coloured(4, 2), recall=lambda: coloured(3, 0), open_archive=lambda: coloured(9, 1))
 
 
 def step() -> Step:
@@ -39,57 +39,57 @@ def step() -> Step:
 
 
 @pytest.fixture
-def course() -> Course:
+def context() -> TrainingContext:
     torch.manual_seed(0)
     student, parent = (Network(MLP(hidden=(8,)), SPEC, classes) for classes in (3, 2))
-    return Course(student, frozen(parent), Classification(), seed=1)
+    return TrainingContext(student, frozen(parent), Classification(), seed=1)
 
 
 @every_strategy
 @pytest.mark.parametrize("first_night", [True, False])
 def test_every_loss_is_finite_and_reaches_the_whole_network(
-    strategy: Strategy, course: Course, first_night: bool
+    strategy: Strategy, context: TrainingContext, first_night: bool
 ) -> None:
     if not strategy.descends:
         pytest.skip("takes no steps")
     if first_night:
-        course.parent = None
-    strategy.begin(course, material())
-    losses = strategy.loss(course, step())
+        context.parent = None
+    strategy.begin(context, data())
+    losses = strategy.loss(context, step())
     assert losses["task"].ndim == 0
     torch.stack(list(losses.values())).sum().backward()
-    assert all(p.grad is not None and p.grad.isfinite().all() for p in course.network.parameters())
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in context.network.parameters())
 
 
 @every_strategy
-def test_a_night_and_the_next_keep_tensors_that_can_be_written(strategy: Strategy, course: Course) -> None:
+def test_a_night_and_the_next_keep_tensors_that_can_be_written(strategy: Strategy, context: TrainingContext) -> None:
     from safetensors.torch import load, save
 
     plan = Plan(budget={"least_steps": 3, "most_steps": 3, "batch": 2, "replayed": 2})
-    train(course, strategy, material(), plan)
-    kept = load(save({name: tensor.contiguous() for name, tensor in course.state.items()}))
-    parent = frozen(copy.deepcopy(course.network))
-    student = copy.deepcopy(course.network).requires_grad_(True)
+    train(context, strategy, data(), plan)
+    kept = load(save({name: tensor.contiguous() for name, tensor in context.state.items()}))
+    parent = frozen(copy.deepcopy(context.network))
+    student = copy.deepcopy(context.network).requires_grad_(True)
     student.grow(4)
-    following = Course(student, parent, Classification(), kept, seed=2)
-    new = Material(new=coloured(4, 3), recall=lambda: coloured(3, 2), open_archive=lambda: coloured(9, 1))
+    following = TrainingContext(student, parent, Classification(), kept, seed=2)
+    new = TrainingData(new=coloured(4, 3), recall=lambda: coloured(3, 2), open_archive=lambda: coloured(9, 1))
     train(following, strategy, new, plan)
-    assert following.state.keys() == course.state.keys()
+    assert following.state.keys() == context.state.keys()
     assert all(value.isfinite().all() for value in student.state_dict().values())
     assert not student.training
 
 
 @every_strategy
-def test_no_strategy_changes_its_parent_while_training(strategy: Strategy, course: Course) -> None:
-    before = copy.deepcopy(course.parent.state_dict())
-    train(course, strategy, material(), Plan(budget={"least_steps": 2, "most_steps": 2}))
-    assert all(torch.equal(value, before[name]) for name, value in course.parent.state_dict().items())
-    assert all(p.grad is None for p in course.parent.parameters())
+def test_no_strategy_changes_its_parent_while_training(strategy: Strategy, context: TrainingContext) -> None:
+    before = copy.deepcopy(context.parent.state_dict())
+    train(context, strategy, data(), Plan(budget={"least_steps": 2, "most_steps": 2}))
+    assert all(torch.equal(value, before[name]) for name, value in context.parent.state_dict().items())
+    assert all(p.grad is None for p in context.parent.parameters())
 
 
 @every_strategy
-def test_the_weights_of_what_memory_prefers_are_positive(strategy: Strategy, course: Course) -> None:
-    weights = strategy.importance(course, coloured(5, 1))
+def test_the_weights_of_what_memory_prefers_are_positive(strategy: Strategy, context: TrainingContext) -> None:
+    weights = strategy.importance(context, coloured(5, 1))
     assert weights is None or (weights.shape == (5,) and (weights > 0).all())
 
 
@@ -99,45 +99,45 @@ def test_the_weights_of_what_memory_prefers_are_positive(strategy: Strategy, cou
     ids=lambda value: getattr(value, "name", None),
 )
 def test_what_a_night_learns_from(strategy: Strategy, new: list[int], replayed: int | None) -> None:
-    pools, again = strategy.draw(material())
-    assert [len(p) for p in pools] == new
+    datasets, again = strategy.draw(data())
+    assert [len(p) for p in datasets] == new
     assert (None if again is None else len(again)) == replayed
 
 
 def test_only_the_full_retrain_opens_the_archive_and_starts_over() -> None:
-    def refuse() -> Pool:
+    def refuse() -> ImageDataset:
         raise AssertionError("the archive was opened")
 
     for strategy in STRATEGIES:
         if strategy.name == "joint":
             assert strategy.starts_over
         else:
-            strategy.draw(Material(new=coloured(4, 2), recall=lambda: coloured(3, 0), open_archive=refuse))
+            strategy.draw(TrainingData(new=coloured(4, 2), recall=lambda: coloured(3, 0), open_archive=refuse))
             assert not strategy.starts_over
 
 
 @pytest.mark.parametrize("name", ["finetune", "joint", "lwf", "ewc", "si", "analytic"])
 def test_who_replays_nothing_recalls_nothing(name: str) -> None:
-    def refuse() -> Pool:
+    def refuse() -> ImageDataset:
         raise AssertionError("memory was recalled")
 
     (strategy,) = (s for s in STRATEGIES if s.name == name)
-    _, replayed = strategy.draw(Material(coloured(4, 2), refuse, lambda: coloured(9, 1)))
+    _, replayed = strategy.draw(TrainingData(coloured(4, 2), refuse, lambda: coloured(9, 1)))
     assert replayed is None
 
 
-def test_the_loss_of_a_blend_is_that_of_both_its_classes(course: Course) -> None:
+def test_the_loss_of_a_blend_is_that_of_both_its_classes(context: TrainingContext) -> None:
     plain = step()
-    outputs = course.network(plain.images)
+    outputs = context.network(plain.images)
     partner, share = torch.tensor([0, 2, 1, 2, 2, 0]), torch.tensor([0.5, 0.6, 0.7, 0.8, 0.9, 1.0])
     blended = replace(plain, partner=partner, share=share)
-    mine, its = (course.problem.losses(outputs, t, plain.log_prior) for t in (plain.targets, partner))
-    torch.testing.assert_close(course.loss(outputs, blended), (share * mine + (1 - share) * its).mean())
+    mine, its = (context.problem.losses(outputs, t, plain.log_prior) for t in (plain.targets, partner))
+    torch.testing.assert_close(context.loss(outputs, blended), (share * mine + (1 - share) * its).mean())
 
 
-def test_features_are_held_to_the_parents_on_remembered_images(course: Course) -> None:
-    losses = ReplayDistillation(features=2.0).loss(course, step())
-    mine, its = (network.features(step().images[4:]) for network in (course.network, course.parent))
+def test_features_are_held_to_the_parents_on_remembered_images(context: TrainingContext) -> None:
+    losses = ReplayDistillation(features=2.0).loss(context, step())
+    mine, its = (network.features(step().images[4:]) for network in (context.network, context.parent))
     assert losses["features"].item() == pytest.approx(2 * ((mine - its) ** 2).mean().item())
 
 

@@ -8,10 +8,10 @@ import pytest
 
 from records.batch import Batch, Shard
 from records.experience import Experience
-from tasks.validate.checks.base import Arriving, Left
+from tasks.validate.checks.base import FilteredBatch, ValidationInput
 from tasks.validate.checks.drift import DRIFT
 from tasks.validate.earlier import EarlierImages
-from tasks.validate.embeddings import Blind, Sight
+from tasks.validate.embeddings import Embeddings, NullModel
 from tasks.validate.histograms import BINS, FACTS, spread_of
 from tasks.validate.settings import ValidateParams
 
@@ -41,7 +41,7 @@ def images(number, seed, label="cat", first=0, **facts):
     return table.assign(**facts)
 
 
-NOBODY = Blind()
+NOBODY = NullModel()
 
 
 def left_of(now, past=(), champion=NOBODY, **params):
@@ -54,8 +54,8 @@ def left_of(now, past=(), champion=NOBODY, **params):
         id="2026-01-05-3f2a9c1b", digest="d", arrived=date(2026, 1, 5), source="monday", images=len(now),
         classes=("cat",), shards=(Shard(name="s", rows=len(now), bytes=1, sha256="0"),),
     )  # fmt: skip
-    arriving = Arriving(batch, ValidateParams(**params), ("cat", "dog"), EarlierImages.of(experiences), champion)
-    return Left(arriving, now.reset_index(drop=True))
+    arriving = ValidationInput(batch, ValidateParams(**params), ("cat", "dog"), EarlierImages.of(experiences), champion)
+    return FilteredBatch(arriving, now.reset_index(drop=True))
 
 
 def ask(name, left):
@@ -188,7 +188,7 @@ class Seeing:
         answers = np.array([label] * len(rows))
         if new:
             answers[: int(self.wrong * len(rows))] = "dog"
-        return Sight(features.astype(np.float32), answers)
+        return Embeddings(features.astype(np.float32), answers)
 
 
 @pytest.mark.parametrize(("moved", "passes"), [(0.0, True), (1.0, False)])

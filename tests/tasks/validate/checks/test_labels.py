@@ -10,15 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from records.batch import Batch, Shard
-from tasks.validate.checks.base import Arriving, Left
+from tasks.validate.checks.base import FilteredBatch, ValidationInput
 from tasks.validate.checks.labels import LABELS, edit_distance, plain_name, slips
 from tasks.validate.earlier import EarlierImages
-from tasks.validate.embeddings import Blind, Sight
-from tasks.validate.label_issues import foretold
+from tasks.validate.embeddings import Embeddings, NullModel
+from tasks.validate.label_issues import cross_val_proba
 from tasks.validate.settings import ValidateParams
 
 CHECKS = {check.name: check for check in LABELS.checks}
-BLIND = Blind()
+BLIND = NullModel()
 
 
 def left_of(labels, champion=BLIND, splits=None, **params):
@@ -36,7 +36,7 @@ def left_of(labels, champion=BLIND, splits=None, **params):
         id="2026-01-05-3f2a9c1b", digest="d", arrived=date(2026, 1, 5), source="monday", images=len(labels),
         classes=tuple(sorted(set(labels))), shards=(Shard(name="s", rows=len(labels), bytes=1, sha256="0"),),
     )  # fmt: skip
-    return Left(Arriving(batch, ValidateParams(**params), (), EarlierImages.of([]), champion), table)
+    return FilteredBatch(ValidationInput(batch, ValidateParams(**params), (), EarlierImages.of([]), champion), table)
 
 
 SLIPS = {
@@ -124,7 +124,7 @@ class Eyes:
 
     def see(self, batch, rows):
         places = np.array([[0, 0], [self.apart, 0], [0, self.apart]])[self.truth[rows]]
-        return Sight((places + np.random.default_rng(0).normal(0, 1, places.shape)).astype(np.float32))
+        return Embeddings((places + np.random.default_rng(0).normal(0, 1, places.shape)).astype(np.float32))
 
 
 def test_wrong_labels_are_found_and_right_ones_are_not():
@@ -192,7 +192,7 @@ def test_only_so_many_labels_are_looked_at_as_wanted():
 def test_nobody_is_judged_by_a_classifier_that_was_trained_on_him():
     """Labels drawn by lot can be foretold by heart alone."""
     draw = np.random.default_rng(0)
-    chances = foretold(draw.normal(0, 1, (200, 300)).astype(np.float32), draw.integers(0, 2, 200))
+    chances = cross_val_proba(draw.normal(0, 1, (200, 300)).astype(np.float32), draw.integers(0, 2, 200))
     assert chances.shape == (200, 2)
     right = (chances.argmax(axis=1) == np.random.default_rng(0).integers(0, 2, 200)).mean()
     assert right < 0.65

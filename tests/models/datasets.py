@@ -4,15 +4,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from dataset.archive import Pool
+from dataset.archive import ImageDataset
 from models.networks.base import Network
 from models.networks.mlp import MLP
 from records.snapshot import InputSpec
 
 
-def pool_of(pixels: NDArray[np.uint8], targets: list[int], names: list[str] | None = None, batch: str = "b") -> Pool:
+def pool_of(
+    pixels: NDArray[np.uint8], targets: list[int], names: list[str] | None = None, batch: str = "b"
+) -> ImageDataset:
     """One batch of images [n, C, H, W], all of them in the pool; without `names` they are numbered."""
-    return Pool(
+    return ImageDataset(
         batch=np.zeros(len(targets), dtype=np.int64),
         row=np.arange(len(targets)),
         image=np.array(names or [f"{batch}-{n}" for n in range(len(targets))], dtype=str),
@@ -22,20 +24,20 @@ def pool_of(pixels: NDArray[np.uint8], targets: list[int], names: list[str] | No
     )
 
 
-def coloured(count: int, target: int) -> Pool:
+def coloured(count: int, target: int) -> ImageDataset:
     """`count` images of one class, all of the grey that stands for it."""
     pixels = np.full((count, 1, 4, 4), 50 * target, dtype=np.uint8)
     return pool_of(pixels, [target] * count, [f"{target}-{n}" for n in range(count)])
 
 
-def shaded(targets: list[int], first: int = 0) -> Pool:
+def shaded(targets: list[int], first: int = 0) -> ImageDataset:
     """Images that can be told apart: the n-th has the grey `first` + n."""
     greys = range(first, first + len(targets))
     pixels = np.array(greys, dtype=np.uint8).reshape(-1, 1, 1, 1).repeat(4, 2).repeat(4, 3)
     return pool_of(pixels, targets, [f"i{grey}" for grey in greys])
 
 
-def in_a_row(pixels: list[list[int]], targets: list[int], batch: str = "b") -> Pool:
+def in_a_row(pixels: list[list[int]], targets: list[int], batch: str = "b") -> ImageDataset:
     """Images of one line of pixels."""
     return pool_of(np.array(pixels, dtype=np.uint8)[:, None, None, :], targets, batch=batch)
 
