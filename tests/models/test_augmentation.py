@@ -2,13 +2,13 @@ import math
 
 import pytest
 import torch
-from tests.models.datasets import coloured
 from torch import Tensor
 
 from dataset.archive import ImageDataset
 from models.augmentation import Augmentation
 from models.budget import Budget
 from models.minibatches import BatchSampler
+from tests.models.datasets import coloured
 
 
 def pictures(count: int = 1, height: int = 8, width: int = 8) -> Tensor:

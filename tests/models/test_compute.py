@@ -2,11 +2,11 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from tests.models.datasets import linear
 from torch import nn
 
 from models.compute import ONE_CPU, Compute, default_device
 from records.errors import WrongInput
+from tests.models.datasets import linear
 
 
 def multiplied_in(compute: Compute) -> torch.dtype:

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import chisquare
-from tests.models.datasets import pool_of
 
 from dataset.archive import ImageDataset
 from models.memory import COLUMNS, Memory, Share, even_quotas, rank
+from tests.models.datasets import pool_of
 
 Make = Callable[[list[int]], Memory]
 

@@ -2,13 +2,13 @@ from dataclasses import replace
 
 import pytest
 import torch
-from tests.models.datasets import shaded
 
 from models import minibatches
 from models.augmentation import Augmentation
 from models.budget import Budget
 from models.compute import Compute
 from models.minibatches import BatchSampler, Permutation, class_weights, expected_log_prior
+from tests.models.datasets import shaded
 
 
 @pytest.mark.parametrize("resident", [2**30, 0], ids=["in working memory", "from disk"])

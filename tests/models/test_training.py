@@ -3,7 +3,6 @@ import math
 
 import pytest
 import torch
-from tests.models.datasets import shaded
 
 from dataset.archive import ImageDataset
 from models.augmentation import Augmentation
@@ -22,6 +21,7 @@ from models.strategies.reptile import Reptile
 from models.strategies.si import SI
 from models.training import Plan, _Trainer, novelty, train
 from records.snapshot import InputSpec
+from tests.models.datasets import shaded
 
 SPEC = InputSpec(channels=1, height=4, width=4, mean=(0.5,), std=(0.25,))
 

@@ -1,12 +1,12 @@
 import numpy as np
 import pytest
 import torch
-from tests.models.datasets import in_a_row, linear
 
 from dataset.archive import ImageDataset
 from models.corrections.bias_layer import BiasLayer, balanced_outputs
 from models.problems.classification import Classification
 from models.strategies.base import TrainingContext, TrainingData, frozen
+from tests.models.datasets import in_a_row, linear
 
 PLAIN = [[0.1, 0.0, 0.0], [0.0, 0.1, 0.0], [0.0, 0.0, 0.1]]
 

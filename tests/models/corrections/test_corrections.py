@@ -5,7 +5,6 @@ from typing import get_args
 
 import pytest
 import torch
-from tests.models.datasets import coloured
 
 from models.catalogue import CorrectionChoice
 from models.corrections.base import Correction
@@ -15,6 +14,7 @@ from models.networks.mlp import MLP
 from models.problems.classification import Classification
 from models.strategies.base import TrainingContext, TrainingData, frozen
 from records.snapshot import InputSpec
+from tests.models.datasets import coloured
 
 SPEC = InputSpec(channels=1, height=4, width=4, mean=(0.5,), std=(0.25,))
 CORRECTIONS = [correction() for correction in get_args(get_args(CorrectionChoice)[0])]

@@ -1,9 +1,9 @@
 import torch
-from tests.models.datasets import coloured, linear
 
 from models.corrections.weight_aligning import WeightAligning
 from models.problems.classification import Classification
 from models.strategies.base import TrainingContext, TrainingData, frozen
+from tests.models.datasets import coloured, linear
 
 NOTHING = TrainingData(coloured(1, 0), lambda: None, lambda: None)
 

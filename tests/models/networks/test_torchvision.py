@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import save
-from tests.models.datasets import coloured, shaded
 from torch import nn
 from torchvision import models
 
@@ -23,6 +22,7 @@ from models.strategies.finetune import Finetune
 from models.training import Plan, train
 from records.errors import Unavailable, WrongParameters
 from records.snapshot import InputSpec
+from tests.models.datasets import coloured, shaded
 
 # One of each family of torchvision, and what its classifier is fed.
 FAMILIES = {

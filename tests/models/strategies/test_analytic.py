@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.linear_model import Ridge
 from sklearn.preprocessing import StandardScaler
-from tests.models.datasets import pool_of
 
 from dataset.archive import ImageDataset
 from models.measures import calibration_error
@@ -24,6 +23,7 @@ from models.strategies.analytic import LARGEST, NEVER, Analytic, Sums, lda, ridg
 from models.strategies.base import TrainingContext, TrainingData, frozen
 from models.training import Plan, train
 from records.snapshot import InputSpec
+from tests.models.datasets import pool_of
 
 SPEC = InputSpec(channels=1, height=8, width=8, mean=(0.5,), std=(0.29,))
 PATCHES = Patches(filters=4, grid=2)

@@ -2,11 +2,11 @@ import math
 
 import pytest
 import torch
-from tests.models.datasets import linear, seen
 
 from models.problems.classification import Classification
 from models.strategies.base import Step, TrainingContext
 from models.strategies.dark_replay import DarkReplay
+from tests.models.datasets import linear, seen
 
 NAN = math.nan
 

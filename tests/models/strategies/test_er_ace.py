@@ -1,11 +1,11 @@
 import pytest
 import torch
-from tests.models.datasets import linear, seen
 from torch.nn.functional import cross_entropy
 
 from models.problems.classification import Classification
 from models.strategies.base import Step, TrainingContext
 from models.strategies.er_ace import ErAce
+from tests.models.datasets import linear, seen
 
 PIXELS = [[1, 0], [2, 1], [0, 3], [3, 3], [1, 1], [0, 1]]
 

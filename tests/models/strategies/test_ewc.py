@@ -1,10 +1,10 @@
 import pytest
 import torch
-from tests.models.datasets import in_a_row, linear, seen
 
 from models.problems.classification import Classification
 from models.strategies.base import Step, TrainingContext, TrainingData
 from models.strategies.ewc import EWC, quadratic_penalty
+from tests.models.datasets import in_a_row, linear, seen
 
 
 def data(*pixels: list[int], targets: list[int]) -> TrainingData:

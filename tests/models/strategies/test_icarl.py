@@ -2,7 +2,6 @@ import copy
 from dataclasses import replace
 
 import torch
-from tests.models.datasets import coloured, in_a_row, linear, seen
 
 from dataset.archive import ImageDataset
 from models.networks.base import Network
@@ -12,6 +11,7 @@ from models.strategies.base import TrainingContext, TrainingData, frozen
 from models.strategies.icarl import SHARPNESS, ICaRL
 from models.training import Plan, train
 from records.snapshot import InputSpec
+from tests.models.datasets import coloured, in_a_row, linear, seen
 
 SPEC = InputSpec(channels=1, height=4, width=4, mean=(0.3,), std=(0.25,))
 PLAN = Plan(budget={"least_steps": 5, "most_steps": 5, "batch": 4, "replayed": 4})

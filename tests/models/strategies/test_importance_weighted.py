@@ -1,7 +1,6 @@
 import numpy as np
 import pytest
 import torch
-from tests.models.datasets import in_a_row, linear, seen
 from torch.nn.functional import cross_entropy
 
 from models.memory import Memory
@@ -9,6 +8,7 @@ from models.problems.classification import Classification
 from models.strategies.base import Step, TrainingContext
 from models.strategies.importance_weighted import ImportanceWeighted
 from models.strategies.replay import Replay
+from tests.models.datasets import in_a_row, linear, seen
 
 PIXELS = [[1, 0], [2, 1], [0, 3], [3, 3]]
 PRIOR = torch.tensor([0.7, 0.3]).log()

@@ -2,11 +2,11 @@ import math
 
 import pytest
 import torch
-from tests.models.datasets import linear, seen
 
 from models.problems.classification import Classification
 from models.strategies.base import Step, TrainingContext, frozen
 from models.strategies.lwf import LwF
+from tests.models.datasets import linear, seen
 
 STEP = Step(seen([[1, 0]]), torch.tensor([2]), 1)
 

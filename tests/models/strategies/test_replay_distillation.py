@@ -1,10 +1,10 @@
 import pytest
 import torch
-from tests.models.datasets import linear, seen
 
 from models.problems.classification import Classification
 from models.strategies.base import Step, TrainingContext, frozen
 from models.strategies.replay_distillation import ReplayDistillation
+from tests.models.datasets import linear, seen
 
 STEP = Step(seen([[1, 0], [2, 1], [0, 3]]), torch.tensor([2, 2, 0]), 2)
 

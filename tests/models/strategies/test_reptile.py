@@ -1,5 +1,4 @@
 import torch
-from tests.models.datasets import coloured, linear
 
 from models.networks.base import Network
 from models.networks.mlp import MLP
@@ -9,6 +8,7 @@ from models.strategies.replay import Replay
 from models.strategies.reptile import Reptile
 from models.training import Plan, train
 from records.snapshot import InputSpec
+from tests.models.datasets import coloured, linear
 
 SPEC = InputSpec(channels=1, height=4, width=4, mean=(0.5,), std=(0.25,))
 

@@ -1,12 +1,12 @@
 import pytest
 import torch
-from tests.models.datasets import linear, seen
 from torch import Tensor
 
 from models.problems.classification import Classification
 from models.strategies.base import Step, TrainingContext
 from models.strategies.ewc import quadratic_penalty
 from models.strategies.si import SI
+from tests.models.datasets import linear, seen
 
 
 def weight(context: TrainingContext) -> Tensor:

@@ -6,7 +6,6 @@ from typing import get_args
 
 import pytest
 import torch
-from tests.models.datasets import coloured
 
 from dataset.archive import ImageDataset
 from models.catalogue import CorrectionChoice, StrategyChoice
@@ -21,6 +20,7 @@ from models.strategies.replay_distillation import ReplayDistillation
 from models.training import Plan, train
 from records.snapshot import InputSpec
 from tasks.update import UpdateParams
+from tests.models.datasets import coloured
 
 SPEC = InputSpec(channels=1, height=4, width=4, mean=(0.5,), std=(0.25,))
 STRATEGIES = [strategy() for strategy in get_args(get_args(StrategyChoice)[0])]
