@@ -90,6 +90,7 @@ def night(request: Request = AS_CONFIGURED, workspace: str = "", arrived: date |
         local_data.bounded_cache(place),
     ):
         aftermath.tend(place)
+        params.check_start(place, request.overrides())
         arrivals, unreadable, waiting = take_all(place, day)
         watch.lap("ingest")
         parent, learned = champion_step(place)

@@ -10,6 +10,7 @@ from pydantic import ConfigDict, Field, ValidationError, model_validator
 from adapters.datastore import DataStore
 from models.catalogue import GateChoice
 from models.gates.paired_score import PairedScore
+from models.networks.torchvision import known_models
 from records.errors import WrongParameters
 from records.record import Record
 from tasks.evaluate import EvaluateParams
@@ -18,6 +19,7 @@ from tasks.sections import RegisterParams, load_sections
 from tasks.update import UpdateParams
 from tasks.validate import catalogue
 from tasks.validate.settings import ValidateParams
+from tasks.versions import start_of
 from tasks.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -76,9 +78,13 @@ def read_params(path: Path, overrides: Mapping[str, object] | None = None) -> Pa
         _replace(content, name.split("."), value)
     content = {section: {} if value is None else value for section, value in content.items()}
     try:
-        return Params.model_validate(content)
+        params = Params.model_validate(content)
+        params.update.network.check()
     except ValidationError as error:
         raise WrongParameters(f"{path}: {_sentence(error, content)}") from None
+    except WrongParameters as error:
+        raise WrongParameters(f"{path}: {error}") from None
+    return params
 
 
 def _replace(content: dict[str, Any], place: list[str], value: object) -> None:
@@ -108,13 +114,17 @@ def _sentence(error: ValidationError, content: dict[str, Any]) -> str:
     if problem["type"] == "union_tag_invalid":
         context = problem["ctx"]
         known_names = str(context["expected_tags"]).replace("'", "")
-        close = difflib.get_close_matches(str(context["tag"]), known_names.split(", "), n=1)
-        hint = f"did you mean `{close[0]}`? Known" if close else "known"
+        names = known_names.split(", ")
+        further = known_models() if where == "update.network" else []
+        close = difflib.get_close_matches(str(context["tag"]), [*names, *further], n=1)
+        meant = [f"`{name}`" if name in names else f"`torchvision` with `model: {name}`" for name in close]
+        hint = f"did you mean {meant[0]}? Known" if meant else "known"
         return f"`{where}.name` is `{context['tag']}`, which is not known; {hint}: {known_names}."
     if problem["type"] == "union_tag_not_found":
         return f"`{where}` must have a `name`, which chooses."
     if problem["type"] == "value_error":  # A section as a whole: to print it would bury what is said of it.
-        return f"`{where}`: {problem['ctx']['error']}."
+        said = str(problem["ctx"]["error"])
+        return f"`{where}`: {said}" if said.endswith("?") else f"`{where}`: {said}."
     given = "" if problem["type"] == "missing" else f" (given: {problem['input']!r})"
     wishes = dict.fromkeys(p["msg"] for p in error.errors() if _place(p, content) == where)
     told = " or ".join(wish[0].lower() + wish[1:] for wish in wishes)
@@ -160,6 +170,21 @@ def _flatten(value: Any, name: str) -> list[tuple[str, str]]:
 def params_of(workspace: Workspace) -> Params:
     """params.yaml with the overrides of the present run."""
     return read_params(workspace.params, workspace.run_file().overrides)
+
+
+def check_start(workspace: Workspace, overrides: Mapping[str, object] | None = None) -> Params:
+    """params.yaml as the next night will use it. Raises `WrongParameters` for what that night would come to nothing by,
+    before anything is taken or trained."""
+    params = read_params(workspace.params, overrides)
+    strategy, network = params.update.strategy, params.update.network
+    # The registry is asked only if it matters: one that does not answer must not keep a delivery from being taken.
+    if not strategy.descends and network.begins_as_chance and start_of(workspace) == 0:
+        raise WrongParameters(
+            f"`update.strategy.name` is `{strategy.name}`, which trains no layer but the last, and there is no version "
+            f"yet whose `{network.name}` has learned something: choose the network `patches`, or `torchvision` with "
+            "`weights`, or let another strategy learn the first night."
+        )
+    return params
 
 
 def keep_params(workspace: Workspace) -> None:

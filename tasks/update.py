@@ -95,6 +95,11 @@ class UpdateParams(Record):
                 f"`memory.size: 0` makes no sense with the correction {self.correction.name}: it is fitted on "
                 "remembered images"
             )
+        if self.memory.size == 0 and self.strategy.without_memory:
+            raise ValueError(
+                f"`memory.size: 0` makes no sense with the strategy {self.strategy.name}, which replays what is "
+                f"remembered; did you mean the strategy `{self.strategy.without_memory}`?"
+            )
         if self.memory.size == "all" and self.strategy.remembers_outputs:
             raise ValueError(
                 f"`memory.size: all` makes no sense with the strategy {self.strategy.name}: no answers are stored"

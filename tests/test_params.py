@@ -6,12 +6,16 @@ from typing import get_args
 import pytest
 import yaml
 
+from adapters.registry import Registry
+from dataset.archive import ImageDataset
 from flows.cli.options import Choice
 from flows.night import Strategy
 from models.catalogue import StrategyChoice
+from models.strategies.base import TrainingData
 from records.errors import WrongParameters
 from records.registration import RunFile
-from tasks.params import Params, read_params
+from tasks.params import Params, check_start, read_params
+from tasks.workspace import Workspace
 
 ROOT = Path(__file__).parents[1]
 TEMPLATE = ROOT / "tasks" / "template"
@@ -121,3 +125,73 @@ def test_a_misspelt_key_of_a_choice_is_told_by_the_keys_of_that_choice(tmp_path)
     path.write_text("validate: {}\nevaluate: {}\njudge: {}\nupdate: {strategy: {name: dark_replay, stroed: 1}}\n")
     with pytest.raises(WrongParameters, match=r"`update.strategy.stroed` is not a parameter; did you mean `stored`\?"):
         read_params(path)
+
+
+@pytest.mark.parametrize(
+    ("update", "sentence"),
+    [
+        (
+            "{network: {name: resnt18}}",
+            "`update.network.name` is `resnt18`, which is not known; did you mean `resnet18`? Known: mlp, cnn, ",
+        ),
+        (
+            "{network: {name: resnt50}}",
+            "is `resnt50`, which is not known; did you mean `torchvision` with `model: resnet50`? Known: mlp, ",
+        ),
+        (
+            "{network: {name: torchvision, model: resnt50}}",
+            "`update.network.model` is `resnt50`, which torchvision does not have; did you mean `resnet50` or ",
+        ),
+        (
+            "{network: {name: torchvision, model: resnet50, weights: IMAGENET}}",
+            "`update.network.weights` is `IMAGENET`, which torchvision does not have for resnet50; known: IMAGENET1K_",
+        ),
+        (
+            "{memory: {size: 0}}",
+            "`update`: `memory.size: 0` makes no sense with the strategy replay_distillation, which replays what is "
+            "remembered; did you mean the strategy `lwf`?",
+        ),
+        ("{memory: {size: 0}, strategy: {name: replay}}", "did you mean the strategy `finetune`?"),
+    ],
+)
+def test_what_a_night_would_come_to_nothing_by_is_told_at_once(tmp_path, update, sentence):
+    path = tmp_path / "params.yaml"
+    path.write_text(SECTIONS.replace("update: {}", f"update: {update}"))
+    with pytest.raises(WrongParameters) as error:
+        read_params(path)
+    assert str(error.value).startswith(f"{path}: ")
+    assert sentence in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "network",
+    ["{name: cnn}", "{name: mlp}", "{name: resnet18}", "{name: torchvision}", "{name: patches, hidden: [8]}"],
+)
+def test_a_head_alone_is_not_learned_on_a_network_of_chance(tmp_path, monkeypatch, network):
+    place = Workspace(tmp_path)
+    place.params.write_text(SECTIONS.replace("update: {}", f"update: {{network: {network}}}"))
+    analytic = {"update.strategy.name": "analytic"}
+    with pytest.raises(WrongParameters, match="`update.strategy.name` is `analytic`.*choose the network `patches`"):
+        check_start(place, analytic)
+    assert check_start(place).update.strategy.name == "replay_distillation"
+    # What another strategy has trained is worth adding up.
+    monkeypatch.setattr(Registry, "start", lambda registry, parent: 1)
+    assert check_start(place, analytic).update.strategy.name == "analytic"
+
+
+@pytest.mark.parametrize(
+    "network", ["{name: patches}", "{name: torchvision, weights: DEFAULT}", "{name: mlp, hidden: []}"]
+)
+def test_a_head_alone_may_be_learned_on_features_that_are_worth_it(tmp_path, network):
+    place = Workspace(tmp_path)
+    place.params.write_text(SECTIONS.replace("update: {}", f"update: {{network: {network}}}"))
+    assert check_start(place, {"update.strategy.name": "analytic", "update.memory.size": 0}).update.network
+
+
+def test_every_strategy_that_replays_names_one_that_does_not():
+    known = {strategy().name: strategy() for strategy in get_args(get_args(StrategyChoice)[0])}
+    image = ImageDataset.__new__(ImageDataset)
+    for strategy in known.values():
+        _, replayed = strategy.draw(TrainingData(image, lambda: image, lambda: image))
+        assert bool(strategy.without_memory) == (replayed is not None), strategy.name
+        assert not strategy.without_memory or not known[strategy.without_memory].without_memory

@@ -81,9 +81,9 @@ def compare(
 
 def params(workspace: Where = Path(), as_json: AsJson = False) -> None:
     """Every parameter with the value that the next night will use; those that are not the default stand out."""
-    from tasks.params import Params, read_params
+    from tasks.params import Params, check_start
 
-    values = read_params(open_workspace(workspace).params)
+    values = check_start(open_workspace(workspace))
     screen.print_json(values) if as_json else tables.show_params(values.flat(), Params().flat())
 
 

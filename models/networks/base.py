@@ -12,6 +12,14 @@ from records.snapshot import InputSpec
 class Recipe(Record):
     """How to build a body. A recipe is a choice: its fields are its hyper-parameters, nothing learned lives in it."""
 
+    @property
+    def begins_as_chance(self) -> bool:
+        """True if features are worth nothing until a strategy that descends has trained the body."""
+        return True
+
+    def check(self) -> None:
+        """Raise `WrongParameters` if the recipe names something that does not exist; no image is needed for it."""
+
     def body(self, spec: InputSpec) -> tuple[nn.Module, int]:
         """A module from normalised images [N, C, H, W] to features [N, D], and D. Needs no weights but random ones."""
         raise NotImplementedError

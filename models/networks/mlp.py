@@ -19,6 +19,11 @@ class MLP(Recipe):
     """How weights begin: as PyTorch draws them, or orthogonal (Saxe et al., 2014, arXiv:1312.6120), biases 0."""
     dropout: float = Field(default=0.0, ge=0, lt=1)
 
+    @property
+    def begins_as_chance(self) -> bool:
+        """Without hidden layers, features are the pixels."""
+        return bool(self.hidden)
+
     def body(self, spec: InputSpec) -> tuple[nn.Module, int]:
         """Features are the last hidden layer's activations."""
         layers: list[nn.Module] = [nn.Flatten()]

@@ -49,6 +49,11 @@ class Patches(Recipe):
     hidden: tuple[int, ...] = ()
     """Widths of trained layers with ReLU on top, for strategies that descend."""
 
+    @property
+    def begins_as_chance(self) -> bool:
+        """The filters are drawn from the first images; trained layers on top are chance."""
+        return bool(self.hidden)
+
     def body(self, spec: InputSpec) -> tuple[nn.Module, int]:
         """Features of mean 0 and deviation 1 over the first images, or what the trained layers make of them."""
         fixed = PatchFeatures(self, spec)

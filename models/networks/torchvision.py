@@ -48,6 +48,17 @@ class Torchvision(Recipe):
     Those of a step that mixes new and replayed images are of neither, and a later night would overwrite them first
     (Pham et al. 2022, "Continual Normalization"). Without `weights` there are none to keep: they are learned."""
 
+    @property
+    def begins_as_chance(self) -> bool:
+        """Not from weights that others have trained."""
+        return self.weights is None
+
+    def check(self) -> None:
+        """The model and its published weights must exist; a file of one's own is needed for the first night alone."""
+        self._check_model()
+        if self.weights is not None and not self.weights.endswith(".safetensors"):
+            self._named()
+
     def body(self, spec: InputSpec) -> tuple[nn.Module, int]:
         """Features are what the network's classifier was fed. Raises `WrongParameters` if it cannot take the images."""
         body = Body(self._built(spec), self.frozen_statistics and self.weights is not None)
@@ -75,10 +86,8 @@ class Torchvision(Recipe):
                 "Name weights of this model, or null."
             )
 
-    def _built(self, spec: InputSpec) -> nn.Module:
-        from torchvision import models
-
-        known = models.list_models(module=models)
+    def _check_model(self) -> None:
+        known = known_models()
         if self.model not in known:
             close = difflib.get_close_matches(self.model, known, n=3)
             hint = (
@@ -87,6 +96,11 @@ class Torchvision(Recipe):
                 else f"known: {', '.join(known)}."
             )
             raise WrongParameters(f"`update.network.model` is `{self.model}`, which torchvision does not have; {hint}")
+
+    def _built(self, spec: InputSpec) -> nn.Module:
+        from torchvision import models
+
+        self._check_model()
         settings: dict[str, Any] = {}
         if self.model in ("googlenet", "inception_v3"):
             # Their further classifiers are not used. What they learned from was scaled otherwise than ImageNet's usual.
@@ -126,6 +140,14 @@ class Torchvision(Recipe):
                 f"known: {', '.join(known.__members__)}, or a .safetensors file."
             )
         return known[self.weights]
+
+
+def known_models() -> list[str]:
+    """Names of torchvision's classification networks."""
+    from torchvision import models
+
+    found: list[str] = models.list_models(module=models)
+    return found
 
 
 class Body(nn.Module):

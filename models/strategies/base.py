@@ -115,6 +115,8 @@ class Strategy(Record):
     """False if a correction of the head would undo what it does, or has nothing to go back to."""
     blends: ClassVar[bool] = True
     """False if its loss makes no sense of an image that is blended from two."""
+    without_memory: ClassVar[str] = ""
+    """Of a strategy that replays: which one comes nearest where nothing is remembered."""
     remembers_outputs: ClassVar[bool] = False
     """True if the network's outputs are to be stored with the images that memory keeps."""
 

@@ -18,6 +18,7 @@ class DarkReplay(Strategy):
     """Replay whose remembered images are held to their stored outputs. Needs no teacher, so no second forward pass."""
 
     name: Literal["dark_replay"] = "dark_replay"
+    without_memory: ClassVar[str] = "finetune"
     blends: ClassVar[bool] = False
     remembers_outputs: ClassVar[bool] = True
     stored: float = Field(default=0.5, ge=0, le=100)

@@ -22,6 +22,7 @@ class ErAce(Strategy):
     """Replay whose new images only compete with each other's classes."""
 
     name: Literal["er_ace"] = "er_ace"
+    without_memory: ClassVar[str] = "finetune"
     blends: ClassVar[bool] = False
 
     def draw(self, data: TrainingData) -> tuple[tuple[ImageDataset, ...], ImageDataset | None]:

@@ -6,7 +6,7 @@ Created Equal", arXiv:1803.00942). Memory keeps a weighted sample without replac
 Wrong labels are hard images too: with labels that are not clean, keep `strength` small.
 """
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
@@ -22,6 +22,7 @@ class ImportanceWeighted(Strategy):
     """Replay with one weight per image."""
 
     name: Literal["importance_weighted"] = "importance_weighted"
+    without_memory: ClassVar[str] = "finetune"
     by: Literal["loss", "gradient"] = "gradient"
     """What makes an image important: its loss, or the norm of its gradient."""
     strength: float = Field(default=0.5, ge=0, le=4)

@@ -3,7 +3,7 @@
 Chaudhry et al. (2019), "On Tiny Episodic Memories in Continual Learning", arXiv:1902.10486.
 """
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from dataset.archive import ImageDataset
 from models.strategies.base import Losses, Step, Strategy, TrainingContext, TrainingData
@@ -13,6 +13,7 @@ class Replay(Strategy):
     """Goes on from the parent with new and remembered images in every step."""
 
     name: Literal["replay"] = "replay"
+    without_memory: ClassVar[str] = "finetune"
 
     def draw(self, data: TrainingData) -> tuple[tuple[ImageDataset, ...], ImageDataset | None]:
         """New images, and what memory holds."""

@@ -5,7 +5,7 @@ towards the parent's. Distillation on new images follows Li and Hoiem (2016), "L
 rather than softened probabilities follow Buzzega et al. (2020), "Dark Experience for General Continual Learning".
 """
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -19,6 +19,7 @@ class ReplayDistillation(Strategy):
     """Replay whose steps are also held to the parent's outputs. The default."""
 
     name: Literal["replay_distillation"] = "replay_distillation"
+    without_memory: ClassVar[str] = "lwf"
     remembered: float = Field(default=0.5, ge=0, le=100)
     """Weight of the distance to the parent on remembered images."""
     n_new: float = Field(default=0.1, ge=0, le=100)

@@ -5,7 +5,7 @@ inner steps as in Riemer et al. (2019), "Learning to Learn without Forgetting", 
 are single images and would cost many times as much.
 """
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -18,6 +18,7 @@ class Reptile(Strategy):
     """Replay whose every `inner` steps are followed by a step back."""
 
     name: Literal["reptile"] = "reptile"
+    without_memory: ClassVar[str] = "finetune"
     inner: int = Field(default=10, ge=1)
     """Steps between two outer ones."""
     rate: float = Field(default=0.5, gt=0, le=1)

@@ -503,6 +503,19 @@ class TestNight:
         assert "`update.memory.size`" in told.sentence
         assert delivery.exists()
 
+    def test_what_a_night_would_come_to_nothing_by_is_told_before_it_takes_a_delivery(self, retain, workspace, deliver):
+        delivery = deliver(workspace.inbox / "monday", {"bar": 1})
+        told = retain("night", "-w", workspace.root, "--strategy", "analytic")
+        assert (told.code, told.out) == (2, "")
+        assert told.sentence.startswith(
+            "`update.strategy.name` is `analytic`, which trains no layer but the last, and "
+        )
+        told = retain("night", "-w", workspace.root, "--memory", "0")
+        assert (told.code, told.out) == (2, "")
+        assert "did you mean the strategy `lwf`?" in told.sentence
+        assert delivery.exists()
+        assert not list(workspace.batches.iterdir())
+
     @pytest.mark.slow
     def test_mlflow_that_nobody_answers_costs_no_batch(self, retain, workspace, deliver, monkeypatch, nobody):
         deliver(workspace.inbox / "monday", {"bar": 1})
