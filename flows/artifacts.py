@@ -2,7 +2,7 @@
 
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -16,7 +16,7 @@ from prefect.artifacts import (
 )
 from prefect.client.orchestration import get_client
 
-from records.batch import shortened
+from records.batch import shortened, titles
 from records.experience import Report
 from records.formatting import plain
 from records.registration import Night
@@ -96,18 +96,29 @@ def show_report(report: Report) -> None:
     create_table_artifact(table=rows, key=_key("checks", report.batch), description=report.summary)
 
 
-def show_scores(matrix: ScoreMatrix) -> None:
-    """The score matrix as a table: a row a version, a column an experience, the last ones of many; percent."""
-    shown, versions = matrix.experiences[-SHOWN:], matrix.rows[-SHOWN:]
-    rows = [
-        {"version": row.version}
-        | {e: f"{row.scores[e].overall * PERCENT:.1f}" if e in row.scores else "" for e in shown}
-        for row in versions
-    ]
+def show_scores(matrix: ScoreMatrix, names: Mapping[str, str]) -> None:
+    """The score matrix as a table: a row a version, a column an experience, the last ones of many; percent.
+
+    `names`: experience to what it was delivered as.
+    """
+    shown = matrix.experiences[-SHOWN:]
     said = f"Score in percent on each experience's test images; average of all {matrix.average():.1%}"
     if len(shown) < len(matrix.experiences):
         said += f"; the last {len(shown)} of {len(matrix.experiences)} experiences"
-    create_table_artifact(table=rows, key="scores", description=said)
+    create_table_artifact(table=score_rows(matrix, names), key="scores", description=said)
+
+
+def score_rows(matrix: ScoreMatrix, names: Mapping[str, str]) -> list[dict[str, str]]:
+    """Heading to cell, of each row; a delivery's heading is its name."""
+    shown = titles({e: plain(name) for e, name in names.items()})
+    # The first column is called so already.
+    columns = {e: shown[e] if shown.get(e, "version") != "version" else shortened(e) for e in matrix.experiences}
+    return [
+        {"version": row.version}
+        | {columns[e]: f"{row.scores[e].overall * PERCENT:.1f}" if e in row.scores else ""
+           for e in matrix.experiences[-SHOWN:]}
+        for row in matrix.rows[-SHOWN:]
+    ]  # fmt: skip
 
 
 def show_verdict(verdict: Verdict) -> None:

@@ -98,10 +98,11 @@ def show_scores(last: Night, workspace: Workspace) -> None:
     assert last.scores is not None
     assert last.registration is not None
     screen.say()
-    tables.show_matrix(last.scores, last.registration.version)
+    tables.show_matrix(last.scores, last.registration.version, last.deliveries)
     screen.say()
     picture = workspace.root / "score-matrix.png"
-    picture.write_bytes(score_picture(last.scores, candidate=f"v{last.registration.version}"))
+    version = f"v{last.registration.version}"
+    picture.write_bytes(score_picture(last.scores, candidate=version, deliveries=last.deliveries))
     screen.say(f"As a picture: {screen.place(picture)}")
 
 

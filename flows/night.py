@@ -132,6 +132,7 @@ def learn(
         outcome="held" if verdict.decision == "accept" and not registration.champion else verdict.decision,
         learned=tuple(e.batch for e in experiences),
         scores=matrix,
+        deliveries=stages.deliveries_of(place, matrix),
         verdict=verdict,
         registration=registration,
     )
@@ -257,7 +258,7 @@ def evaluate_step(place: Workspace) -> ScoreMatrix:
     """The candidate is scored on everything it ever learned."""
     log.info("evaluate")
     matrix = stages.run_evaluate(place)
-    artifacts.show_scores(matrix)
+    artifacts.show_scores(matrix, stages.deliveries_of(place, matrix))
     return matrix
 
 

@@ -91,6 +91,8 @@ class Night(Record):
     """Experiences that the candidate learned."""
     parent: int = 0
     scores: ScoreMatrix | None = None
+    deliveries: dict[str, str] = {}
+    """Experience in `scores` to the name of its delivery."""
     verdict: Verdict | None = None
     registration: Registration | None = None
     seconds: float = 0

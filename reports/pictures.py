@@ -6,6 +6,7 @@ further back in groups of neighbours, by their mean. So it is read and drawn as 
 
 import io
 import re
+import textwrap
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
@@ -14,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from records.batch import titles
+from records.formatting import plain
 from records.scores import ScoreMatrix, ScoreRow
 
 if TYPE_CHECKING:
@@ -32,17 +35,22 @@ QUIET: dict[str, Any] = {"size": 8.5, "color": FAINT}
 
 
 def score_picture(
-    matrix: ScoreMatrix, classes: Mapping[str, Sequence[str]] | None = None, candidate: str = "candidate"
+    matrix: ScoreMatrix,
+    classes: Mapping[str, Sequence[str]] | None = None,
+    candidate: str = "candidate",
+    deliveries: Mapping[str, str] | None = None,
 ) -> bytes:
     """The score matrix as a PNG: a row a version, a column an experience, and below what became of each.
 
-    `classes` (experience to its labels) is written under the column's day; `candidate` is what the last row is called.
+    A column is called by its delivery, which `deliveries` names, or by its day; `classes` (experience to its labels) is
+    written under that. `candidate` is what the last row is called.
     """
     from matplotlib.figure import Figure
 
     columns = grouped(matrix.experiences)
     versions = _shown(matrix.rows)
-    names = [_name(group, classes or {}) for group in columns]
+    called = titles({e: plain(name) for e, name in (deliveries or {}).items()})
+    names = [_name(group, classes or {}, called) for group in columns]
     cell = 0.78 if len(columns) <= 8 else max(0.4, 6.2 / len(columns))
     # In inches, from the bottom up: column names, bars, a gap with their title, the heat map, the title.
     width, heat, bars, gap, title = len(columns) * cell, len(versions) * cell * 0.62, 1.05, 0.62, 0.95
@@ -209,19 +217,21 @@ def _mean(scores: Sequence[float]) -> float:
     return sum(scores) / len(scores) if scores else float("nan")
 
 
-def _name(group: Sequence[str], classes: Mapping[str, Sequence[str]]) -> str:
+def _name(group: Sequence[str], classes: Mapping[str, Sequence[str]], called: Mapping[str, str]) -> str:
     """What stands below a column: an experience, or the first and the last day of a group and how many they are."""
     if len(group) == 1:
-        return _short(group[0], classes.get(group[0], ()))
+        return _short(group[0], classes.get(group[0], ()), called.get(group[0], ""))
     # With the year: what lies so far back may span several.
     first, last = (e[2:10] if DAY.match(e) else e[:LONGEST_NAME] for e in (group[0], group[-1]))
     return f"{first} to {last} ({len(group)})"
 
 
-def _short(experience: str, classes: Sequence[str]) -> str:
-    """The day without its year, and below it the classes: in one line, in up to three, or how many they are."""
+def _short(experience: str, classes: Sequence[str], called: str) -> str:
+    """What it is called in up to two lines, or the day without its year, and below it the classes: in one line, in up
+    to three, or how many they are."""
     day = DAY.match(experience)
-    name = day.group(1) if day else experience[:LONGEST_NAME]
+    name = "\n".join(textwrap.wrap(called, LONGEST_NAME, max_lines=2, placeholder="…"))
+    name = name or (day.group(1) if day else experience[:LONGEST_NAME])
     held = ", ".join(classes)
     if len(held) > LONGEST_NAME:
         fits = len(classes) <= 3 and max(map(len, classes)) <= LONGEST_NAME

@@ -63,7 +63,7 @@ def register(
     known = registry.find(facts.identity)
     if known is None:
         classes = {e.batch: e.classes for e in Snapshot.read(candidate / "snapshot.json").experiences}
-        shown = {"score_matrix.png": score_picture(matrix, classes), **(attachments or {})}
+        shown = {"score_matrix.png": score_picture(matrix, classes, deliveries=facts.deliveries), **(attachments or {})}
         night = JudgedNight(facts, matrix, verdict, candidate, evaluation, hold, shown)
         with tempfile.TemporaryDirectory() as place:
             run = registry.log_night(night, packaging(candidate, Path(place)))

@@ -132,6 +132,11 @@ def run_evaluate(workspace: Workspace) -> ScoreMatrix:
     )
 
 
+def deliveries_of(workspace: Workspace, matrix: ScoreMatrix) -> dict[str, str]:
+    """What each experience was delivered as."""
+    return {name: read_batch(workspace.batches, name).source for name in matrix.experiences}
+
+
 def run_judge(workspace: Workspace) -> Verdict:
     """Compare with the best so far, and say whether the candidate may become the champion."""
     gate = params_of(workspace).judge
@@ -177,7 +182,7 @@ def run_register(
         params.telling(),
         seconds,
         trained,
-        {name: read_batch(workspace.batches, name).source for name in matrix.experiences},
+        deliveries_of(workspace, matrix),
     )
     return register(
         workspace.candidate,

@@ -1,15 +1,18 @@
 """Tables: scores, history, comparison, parameters; and the words and colours of a verdict. Shares are in percent."""
 
-from collections.abc import Sequence
+import textwrap
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime
+from itertools import accumulate
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from rich.table import Table
 from rich.text import Text
 
 from flows.terminal import screen
-from records.batch import shortened
+from records.batch import shortened, titles
 from records.runs import Rollback, RunFacts
 from records.scores import ScoreMatrix, ScoreRow
 
@@ -32,6 +35,8 @@ FEW = 3
 """Deliveries that a line names."""
 MOST = 20
 """Classes that a comparison shows."""
+NAME_WIDTH, NAME_LINES = 12, 3
+"""Of a delivery's name above a column of scores."""
 MOST_VALUES = 30
 """Values of a column that a comparison shows."""
 
@@ -53,13 +58,19 @@ def word(run: "RunFacts") -> str:
     return "held" if run.held and run.decision == "accept" else run.decision
 
 
-def show_matrix(matrix: ScoreMatrix, version: int | None = None) -> None:
+def show_matrix(
+    matrix: ScoreMatrix, version: int | None = None, deliveries: Mapping[str, str] = MappingProxyType({})
+) -> None:
     """Scores in percent: a row a version, a column an experience; of many, the last ones that the terminal has room
-    for. `version`: what the candidate became."""
+    for. `version`: what the candidate became. `deliveries`: experience to what it was delivered as, where known."""
     names = [f"v{version}" if version and row is matrix.candidate else row.version for row in matrix.rows]
-    room = (screen.paper().width - max(len("version"), *map(len, names)) - len("  average")) // len("  100.0")
-    shown = matrix.experiences[-max(room, 1) :]
-    table = _table(("version", *_headings(shown), "average"), left=("version",))
+    room = screen.paper().width - max(len("version"), *map(len, names)) - len("  average")
+    widths = [
+        max(map(len, [*heading.split("\n"), "100.0"])) + 2 for heading in _headings(matrix.experiences, deliveries)
+    ]
+    fits = sum(total <= room for total in accumulate(reversed(widths)))
+    shown = matrix.experiences[-max(fits, 1) :]
+    table = _table(("version", *_headings(shown, deliveries), "average"), left=("version",))
     table.columns[-1].style = "bold"
     for name, row in zip(names, matrix.rows, strict=True):
         if any(e in row.scores for e in shown):
@@ -83,10 +94,15 @@ def _average(row: ScoreRow) -> float:
     return sum(score.overall for score in row.scores.values()) / len(row.scores)
 
 
-def _headings(experiences: Sequence[str]) -> list[str]:
-    """Month and day of each; where that is not enough to tell them apart, the beginning of the digest below."""
-    days = [name[5:10] for name in experiences]
-    return days if len(set(days)) == len(days) else [f"{name[5:10]}\n {name[11:15]}" for name in experiences]
+def _headings(experiences: Sequence[str], deliveries: Mapping[str, str]) -> list[str]:
+    """What each was delivered as, in some short lines. Of one of which that is not known, month and day; where that is
+    not enough to tell them apart, the beginning of the digest below."""
+    named = titles({e: screen.visible(deliveries[e]) for e in experiences if e in deliveries})
+    lines = {e: textwrap.wrap(title, NAME_WIDTH, max_lines=NAME_LINES, placeholder="…") for e, title in named.items()}
+    days = {e: e[5:10] for e in experiences if not lines.get(e)}
+    if len(set(days.values())) < len(days):
+        days = {e: f"{e[5:10]}\n {e[11:15]}" for e in days}
+    return [days[e] if e in days else "\n".join(lines[e]) for e in experiences]
 
 
 def show_history(runs: "Sequence[RunFacts]", champion: int, rollbacks: "Sequence[Rollback]" = ()) -> None:

@@ -112,7 +112,8 @@ def show_night(night: Night, workspace: Path) -> None:
         screen.tell("learned", batch)
     if night.scores is not None:
         screen.say()
-        show_matrix(night.scores, night.registration.version if night.registration else None)
+        version = night.registration.version if night.registration else None
+        show_matrix(night.scores, version, night.deliveries)
         screen.say()
     screen.say(night.sentence(), COLOURS.get(outcome(night), ""))
     if night.registration is not None and night.outcome == "inconclusive":

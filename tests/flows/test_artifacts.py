@@ -2,9 +2,10 @@
 
 from datetime import date
 
-from flows.artifacts import title
+from flows.artifacts import score_rows, title
 from records.batch import Arrival, Batch
 from records.registration import Night, Registration
+from records.scores import Score, ScoreMatrix, ScoreRow
 
 
 def arrival(name: str) -> Arrival:
@@ -23,3 +24,14 @@ def test_a_night_is_called_by_what_it_took_and_what_came_of_it():
     idle = Night(outcome="nothing to learn", day=date(2026, 3, 2))
     assert title(idle) == "nothing new: nothing to learn · 2026-03-02"
     assert title(idle.model_copy(update={"learned": ("b",), "outcome": "held"})).startswith("what was pending: held")
+
+
+def test_scores_stand_under_the_names_of_deliveries():
+    names = ("2026-03-02-" + "0e8d" * 8, "2026-03-03-" + "745f" * 8, "2026-03-04-" + "11aa" * 8)
+    score = Score(overall=0.905, among_known=1, images=10)
+    rows = tuple(ScoreRow(version=v, scores=dict.fromkeys(names[:n], score)) for v, n in (("v1", 1), ("candidate", 3)))
+    matrix = ScoreMatrix(experiences=names, new=names[1:], rows=rows)
+    assert score_rows(matrix, dict(zip(names, ("monday", "version", "a\nb"), strict=True))) == [
+        {"version": "v1", "monday": "90.5", "2026-03-03-745f745f": "", "a\\nb": ""},
+        {"version": "candidate", "monday": "90.5", "2026-03-03-745f745f": "90.5", "a\\nb": "90.5"},
+    ]

@@ -88,6 +88,22 @@ def test_names_are_only_drawn():
         assert score_picture(triangle(2), classes, candidate="$x^{")
 
 
+def test_columns_are_called_by_their_deliveries(monkeypatch):
+    from matplotlib.axes import Axes
+
+    drawn, set_xticks = [], Axes.set_xticks
+
+    def listen(axes, ticks, labels=None, **more):
+        drawn.extend(labels or [])
+        return set_xticks(axes, ticks, labels, **more)
+
+    monkeypatch.setattr(Axes, "set_xticks", listen)
+    told = triangle(3)
+    names = dict(zip(told.experiences, ("monday", "a-folder-from-the-scanner-of-the-north"), strict=False))
+    score_picture(told, {told.experiences[0]: ("a", "b")}, deliveries=names)
+    assert drawn == ["monday\na, b", "a-folder-\nfrom-the-…", "01-07"]
+
+
 @pytest.mark.parametrize(
     ("rows", "said"),
     [

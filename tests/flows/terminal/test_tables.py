@@ -75,6 +75,38 @@ def test_experiences_of_one_day_are_told_apart_by_their_digest(shown):
     assert lines[1:3] == ["           03-02  03-02  03-03", "version     0000   0001   0002  average"]
 
 
+def test_columns_are_called_by_their_deliveries(shown):
+    told = matrix(3)
+    names = dict(
+        zip(told.experiences, ("monday", "tuesday", "a-folder-from-the-scanner-of-the-north\x1b"), strict=True)
+    )
+    assert shown(tables.show_matrix, told, 7, names) == [
+        "Score on the test images of each experience, in percent",
+        "                             a-folder-",
+        "                             from-the-",
+        "version  monday  tuesday  scanner-of-…  average",
+        "v1         90.0                            90.0",
+        "v2         90.0     90.0                   90.0",
+        "v7         90.0     90.0          90.0     90.0",
+    ]
+    del names[told.experiences[1]]
+    assert shown(tables.show_matrix, told, 7, names)[3].split() == [
+        "version",
+        "monday",
+        "03-03",
+        "scanner-of-…",
+        "average",
+    ]
+
+
+def test_as_many_named_columns_are_shown_as_there_is_room_for(shown):
+    told = matrix(12)
+    lines = shown(tables.show_matrix, told, None, dict.fromkeys(told.experiences, "wednesday"))
+    assert lines[1].split() == ["wednesday"] * 7
+    assert lines[2].split() == ["version", *(f"03-{day:02d}" for day in range(7, 14)), "average"]
+    assert lines[-1].startswith("The last 7 of 12 experiences")
+
+
 def run(decision, version=None, batches=("2026-03-02-0123abcd",), **values):
     return RunFacts(run="adf3878dfcea4024", identity="i", ended=datetime(2026, 3, 2, 1, 2, tzinfo=UTC), parent=0,
                     decision=decision, reason="Why.", batches=batches, data_revision="d", commit="c", version=version,
