@@ -2,7 +2,8 @@
 
 import logging
 import re
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -16,9 +17,11 @@ from prefect.artifacts import (
 )
 from prefect.client.orchestration import get_client
 
+from flows.terminal import screen
 from records.batch import shortened, titles
 from records.experience import Report
-from records.formatting import plain
+from records.formatting import duration, plain
+from records.pace import Pace
 from records.registration import Night
 from records.scores import ScoreMatrix
 from records.verdict import Verdict
@@ -34,16 +37,22 @@ SHOWN = 12
 """Versions and experiences that Prefect's table of scores shows: it is kept for every night."""
 
 
-def narrate(what: str) -> "Progress":
-    """A progress function that says `what: 30%` at every tenth."""
-    last = -1
+def narrate(what: str, clock: Callable[[], float] = time.monotonic) -> "Progress":
+    """A progress function that says `what: 30%, about 2 min left`: at every tenth in the log, and every second in a
+    terminal."""
+    pace = Pace(clock)
+    last, moved = -1, clock()
 
     def tell(done: int, total: int) -> None:
-        nonlocal last
-        tenth = done * 10 // max(total, 1)
+        nonlocal last, moved
+        left, tenth, now = pace.left(done, total), done * 10 // max(total, 1), clock()
+        time_left = "" if left is None or done >= total else f", about {duration(left)} left"
         if tenth != last:
-            last = tenth
-            log.info("%s: %d%%", what, tenth * 10, extra={"fleeting": True})
+            last, moved = tenth, now
+            log.info("%s: %d%%%s", what, tenth * 10, time_left, extra={"fleeting": True})
+        elif now - moved >= screen.OFTEN:
+            moved = now
+            screen.MOVING.info("%s: %d%%%s", what, 100 * done // max(total, 1), time_left)
 
     return tell
 

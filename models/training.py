@@ -12,6 +12,7 @@ from models.augmentation import Augmentation
 from models.budget import Budget
 from models.checkpoint import Checkpoint, Saved, Tensors
 from models.compute import ONE_CPU, Compute
+from models.forecast import Forecast
 from models.minibatches import BatchSampler, Imbalance
 from models.optimiser import MovingAverage, Optimiser, adapted_rate, set_rate
 from models.strategies.base import Strategy, TrainingContext, TrainingData
@@ -92,8 +93,10 @@ class _Trainer:
         if checkpoint is not None:
             self._resume(checkpoint)
         self.context.network.train()
+        told = Forecast(self.plan.budget.batch / self.images, progress, self.plan.budget.seconds is None)
+        told.begin(self.done)
         try:
-            self._take_steps(checkpoint, progress)
+            self._take_steps(checkpoint, told)
         finally:
             self.sampler.close()
         if self.average is not None:

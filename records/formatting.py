@@ -22,6 +22,18 @@ def percent(share: float, limit: float = 0) -> str:
     return f"{round(100 * share, digits):.10g}%"
 
 
+def duration(seconds: float) -> str:
+    """In words, as exactly as it matters: `45 s`, `4 min`, `2 h 10 min`."""
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    minutes = round(seconds / 60)
+    if minutes < 90:
+        return f"{minutes} min"
+    minutes = round(minutes, -1)
+    hours, rest = divmod(minutes, 60)
+    return f"{hours} h {rest} min" if rest else f"{hours} h"
+
+
 def summary(
     images: int,
     refused: Mapping[str, int],

@@ -18,6 +18,7 @@ def main() -> int:
     step = parser.parse_args().step
     try:
         workspace = Workspace.open(Path.cwd())
+        launch.relay_messages()
         with launch.joined():
             told = _run(step, workspace)
         if launch.first():

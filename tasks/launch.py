@@ -4,6 +4,7 @@ They are told of each other by the environment variables of `torch.distributed`;
 RETAIN_PROCESSES.
 """
 
+import logging
 import os
 import re
 import subprocess
@@ -18,6 +19,8 @@ import torch.distributed as distributed
 from models.compute import default_device
 from models.training import Progress
 from records.errors import UpdateFailed, WrongInput
+
+log = logging.getLogger("retain")
 
 
 def processes() -> int:
@@ -71,6 +74,9 @@ def update_together(root: Path, progress: Progress = lambda done, total: None) -
             for line in running.stdout:
                 if said := SAID.fullmatch(line.strip()):
                     progress(int(said[1]), int(said[2]))
+                elif message := TOLD.fullmatch(line.rstrip("\n")):
+                    level = logging.getLevelNamesMapping()[message[1]]
+                    log.log(level, "%s", message[2], extra={"lasting": True})
         except BaseException:
             running.terminate()  # It takes the processes that it started along.
             raise
@@ -82,6 +88,26 @@ def update_together(root: Path, progress: Progress = lambda done, total: None) -
 
 SAID = re.compile(r"(\d+) of (\d+) steps")
 """How the first of several processes tells the one that started them how far they are."""
+
+
+TOLD = re.compile(r"(INFO|WARNING): (.*)")
+"""How it tells what a night says in its log."""
+
+
+class Relay(logging.Handler):
+    """Writes messages to standard output, for the process that started this one."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """One line."""
+        print(f"{record.levelname}: {' '.join(record.getMessage().split())}", flush=True)
+
+
+def relay_messages() -> None:
+    """From now on, what the first of several processes says reaches the night that started it."""
+    if first() and together():
+        log.setLevel(logging.INFO)
+        log.addHandler(Relay())
+        log.propagate = False
 
 
 def say_progress() -> Progress:

@@ -31,7 +31,7 @@ from models.training import Plan, Progress, train
 from records.errors import WrongParameters
 from records.experience import Experience
 from records.record import Record
-from records.snapshot import Snapshot
+from records.snapshot import InputSpec, Snapshot
 from records.training import TrainingLog
 
 log = logging.getLogger("retain")
@@ -177,6 +177,7 @@ def learn(
     seed = _seed(version, experiences, params.seed)
     known = ModelBundle.read(parent) if parent else _nothing(experiences, archive, params, seed)
     student = _student(known.learner, experiences, params, seed)
+    log.info(seen_size(student.spec, first=not known.learner.classes), extra={"lasting": True})
     past = _past(known, student, archive)
     remembered = _remembered(known, past, params.memory, key)
     data = _material(student, experiences, archive, past, remembered, params.memory)
@@ -189,7 +190,7 @@ def learn(
         state=_left_by(params.strategy, known),
         seed=seed,
     )
-    log = train(context, params.strategy, data, params.plan, compute, checkpoint, progress)
+    trained = train(context, params.strategy, data, params.plan, compute, checkpoint, progress)
     if params.correction is not None:
         params.correction.apply(context, data)
     memory = _remember(remembered, context, params.strategy, data, params.memory, key)
@@ -198,7 +199,13 @@ def learn(
         if asked is not None:
             memory = memory.answered(student.outputs(asked.all_images(), compute.device).numpy())
     state = {f"{params.strategy.name}/{name}": tensor for name, tensor in context.state.items()}
-    return known.after(student, memory, state, experiences, identity, version), log
+    return known.after(student, memory, state, experiences, identity, version), trained
+
+
+def seen_size(spec: InputSpec, first: bool) -> str:
+    """What the network sees, in a sentence; `first` if there is no version yet."""
+    size = f"The network sees images of {spec.height} x {spec.width} pixels"
+    return f"{size}; `update.image.size` changes it" + ("." if first else ", but only before the first version.")
 
 
 def _seed(version: int, experiences: Sequence[Experience], seed: int) -> int:

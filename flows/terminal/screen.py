@@ -26,6 +26,11 @@ LABEL = 12
 ON_A_PIPE = 1000
 SELDOM = 10.0
 """Seconds between two messages of progress on a pipe."""
+OFTEN = 1.0
+"""Seconds between two in a terminal."""
+MOVING = logging.getLogger("retain.moving")
+"""Progress that comes so often that only a terminal shows it; the log of a night, and of Prefect, would drown in it."""
+MOVING.propagate = False
 
 
 def paper(error: bool = False) -> Console:
@@ -104,7 +109,10 @@ def command(words: str, workspace: Path) -> str:
 
 
 class Telling(logging.Handler):
-    """Shows the latest message of the steps in the status line, after the chapter that it belongs to."""
+    """Shows the latest message of the steps in the status line, after the chapter that it belongs to.
+
+    What is worth keeping (`lasting`) stays on a line of its own, unless there are chapters: then there is a table.
+    """
 
     def __init__(self, status: Status) -> None:
         super().__init__()
@@ -113,6 +121,9 @@ class Telling(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Replace the status line."""
         message = visible(record.getMessage())
+        if getattr(record, "lasting", False) and not self.chapter:
+            self.status.console.print(Text(message))
+            return
         if getattr(record, "chapter", False):
             self.chapter = f"{message}: "
         line = Text(message if self.chapter == f"{message}: " else self.chapter + message)
@@ -146,8 +157,11 @@ def at_work(what: str) -> Iterator[None]:
         with _heard(log, Lines()):
             yield
         return
-    with console.status(Text(visible(what))) as status, _heard(log, Telling(status)):
-        yield
+    MOVING.setLevel(logging.INFO)
+    with console.status(Text(visible(what))) as status:
+        telling = Telling(status)
+        with _heard(log, telling), _heard(MOVING, telling):
+            yield
 
 
 @contextmanager

@@ -1,8 +1,10 @@
-"""What Prefect's lists call a night."""
+"""What Prefect's lists and tables call a night and its deliveries, and what its log says of progress."""
 
+import logging
 from datetime import date
 
-from flows.artifacts import score_rows, title
+from flows.artifacts import narrate, score_rows, title
+from flows.terminal import screen
 from records.batch import Arrival, Batch
 from records.registration import Night, Registration
 from records.scores import Score, ScoreMatrix, ScoreRow
@@ -35,3 +37,21 @@ def test_scores_stand_under_the_names_of_deliveries():
         {"version": "v1", "monday": "90.5", "2026-03-03-745f745f": "", "a\\nb": ""},
         {"version": "candidate", "monday": "90.5", "2026-03-03-745f745f": "90.5", "a\\nb": "90.5"},
     ]
+
+
+def test_progress_goes_to_the_log_at_every_tenth_and_to_a_terminal_every_second(caplog, monkeypatch):
+    now, moved = [0.0], []
+    monkeypatch.setattr(screen.MOVING, "handlers", [handler := logging.Handler()])
+    monkeypatch.setattr(handler, "emit", lambda record: moved.append(record.getMessage()))
+    monkeypatch.setattr(screen.MOVING, "level", logging.INFO)
+    caplog.set_level(logging.INFO, "retain")
+    tell = narrate("training", lambda: now[0])
+    for done in range(1, 1001):
+        now[0] += 0.4
+        tell(done, 1000)
+    logged = [record.getMessage() for record in caplog.records]
+    assert len(logged) == 11
+    assert (logged[0], logged[5], logged[-1]) == ("training: 0%", "training: 50%, about 3 min left", "training: 100%")
+    assert moved[:3] == [f"training: {percent}%, about 7 min left" for percent in (0, 0, 1)]
+    assert 300 < len(moved) < 340
+    assert moved[-1] == "training: 99%, about 1 s left"

@@ -1,6 +1,8 @@
 """Several processes take the steps of one. The processes find each other on loopback, and all have ended afterwards."""
 
 import json
+import logging
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -119,10 +121,15 @@ def assert_same_night(one: Path, other: Path, ingested, outputs: bool = False) -
     assert sum(a != b for a, b in pairs) <= 0.01 * len(pairs)
 
 
-def test_a_workspaces_update_in_two_processes_is_that_of_one(first_night, ingested, monkeypatch):
+def test_a_workspaces_update_in_two_processes_is_that_of_one(first_night, ingested, monkeypatch, caplog):
+    caplog.set_level(logging.INFO, "retain")
     two, one = first_night("si", 16), first_night("si", 16, "alone")
     seen = []
     told = run_update(two, lambda done, total: seen.append((done, total)))
+    said = [record.getMessage() for record in caplog.records if getattr(record, "lasting", False)]
+    assert said[0] == "The network sees images of 12 x 12 pixels; `update.image.size` changes it."
+    assert re.fullmatch(r"40 steps, about 1[0-9] epochs, about \d+ s", said[1]), said
+    assert len(said) == 2
     monkeypatch.setenv("RETAIN_PROCESSES", "1")
     expected = run_update(one)
     assert told[0].identity == expected[0].identity
@@ -224,3 +231,17 @@ def test_progress_is_said_once_a_percent_by_the_first_process_alone(monkeypatch,
     assert [len(lines) for lines in said] == [101, 0, 0]
     assert said[0][0] == "1 of 1000 steps"
     assert said[0][-1] == "1000 of 1000 steps"
+
+
+def test_what_the_first_of_several_says_reaches_the_one_that_started_it(monkeypatch, capsys):
+    log = logging.getLogger("retain")
+    monkeypatch.setattr(log, "handlers", [])
+    monkeypatch.setattr(log, "propagate", True)
+    for number in ("1", "0"):
+        monkeypatch.setenv("TORCHELASTIC_RUN_ID", "x")
+        monkeypatch.setenv("RANK", number)
+        launch.relay_messages()
+        log.info("150 steps,\nabout %d epochs", 48)
+    said = capsys.readouterr().out.splitlines()
+    assert said == ["INFO: 150 steps, about 48 epochs"]
+    assert launch.TOLD.fullmatch(said[0]).groups() == ("INFO", "150 steps, about 48 epochs")

@@ -1,3 +1,4 @@
+import logging
 from collections import Counter
 from dataclasses import replace
 from datetime import date
@@ -185,6 +186,17 @@ def test_progress_and_log_tell_of_every_step(archive, nights, tmp_path):
     )
     assert told == [(done, 5) for done in range(1, 6)]
     assert (log.steps, log.images) == (5, 5 * 8)
+
+
+def test_what_the_network_sees_is_said_once_a_night_before_it_is_trained(learn, nights, caplog):
+    caplog.set_level(logging.INFO, "retain")
+    parent = learn("one", None, nights[:1])
+    learn("two", parent, nights[1:])
+    said = [record.getMessage() for record in caplog.records]
+    size = "The network sees images of 12 x 12 pixels; `update.image.size` changes it"
+    assert [line for line in said if "pixels" in line] == [f"{size}.", f"{size}, but only before the first version."]
+    assert said[0] == f"{size}."
+    assert said[1].startswith("5 steps, about ")
 
 
 def test_the_first_night_decides_what_the_network_sees(learn, nights):

@@ -118,6 +118,25 @@ def test_in_a_terminal_the_status_line_shows_chapter_and_step():
     assert shown("a step with a very long name") == "night 1 of 7: a step with a…"
 
 
+def test_in_a_terminal_what_is_worth_keeping_stays_unless_there_are_chapters(capsys, terminal):
+    terminal(60)
+    with screen.at_work("beginning"):
+        log.info("150 steps", extra={"lasting": True})
+        screen.MOVING.info("training: 3%%")
+        log.info("night 1 of 7", extra={"chapter": True})
+        log.info("200 steps", extra={"lasting": True})
+    lines = [line.strip() for line in Text.from_ansi(capsys.readouterr().err).plain.splitlines()]
+    assert "150 steps" in lines
+    assert "200 steps" not in lines
+
+
+def test_what_moves_every_second_is_for_a_terminal_alone(capsys):
+    with screen.at_work("beginning"):
+        screen.MOVING.warning("training: 3%%")
+    screen.MOVING.info("training: 4%%")
+    assert capsys.readouterr().err.replace("training: 3%%\n", "") == ""
+
+
 def test_the_log_is_left_as_it_was_when_work_fails():
     before = list(log.handlers)
     with pytest.raises(KeyError), screen.at_work("beginning"):
