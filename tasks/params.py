@@ -79,7 +79,7 @@ def read_params(path: Path, overrides: Mapping[str, object] | None = None) -> Pa
     content = {section: {} if value is None else value for section, value in content.items()}
     try:
         params = Params.model_validate(content)
-        params.update.network.check()
+        params.update.network.check(params.update.image.size)
     except ValidationError as error:
         raise WrongParameters(f"{path}: {_sentence(error, content)}") from None
     except WrongParameters as error:

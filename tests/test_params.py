@@ -147,6 +147,10 @@ def test_a_misspelt_key_of_a_choice_is_told_by_the_keys_of_that_choice(tmp_path)
             "`update.network.weights` is `IMAGENET`, which torchvision does not have for resnet50; known: IMAGENET1K_",
         ),
         (
+            "{network: {name: torchvision, model: inception_v3}, image: {size: 64}}",
+            "torchvision's inception_v3 cannot take images of 64 x 64 pixels (",
+        ),
+        (
             "{memory: {size: 0}}",
             "`update`: `memory.size: 0` makes no sense with the strategy replay_distillation, which replays what is "
             "remembered; did you mean the strategy `lwf`?",

@@ -17,8 +17,9 @@ class Recipe(Record):
         """True if features are worth nothing until a strategy that descends has trained the body."""
         return True
 
-    def check(self) -> None:
-        """Raise `WrongParameters` if the recipe names something that does not exist; no image is needed for it."""
+    def check(self, size: int | None) -> None:
+        """Raise `WrongParameters` if the recipe names something that does not exist, or cannot take images of `size`
+        pixels a side, if that is known before there is an image."""
 
     def body(self, spec: InputSpec) -> tuple[nn.Module, int]:
         """A module from normalised images [N, C, H, W] to features [N, D], and D. Needs no weights but random ones."""

@@ -12,6 +12,7 @@ import difflib
 import hashlib
 import re
 import sys
+from functools import cache
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any, Literal
@@ -53,9 +54,11 @@ class Torchvision(Recipe):
         """Not from weights that others have trained."""
         return self.weights is None
 
-    def check(self) -> None:
+    def check(self, size: int | None) -> None:
         """The model and its published weights must exist; a file of one's own is needed for the first night alone."""
         self._check_model()
+        if size is not None:
+            _check_size(self, size)
         if self.weights is not None and not self.weights.endswith(".safetensors"):
             self._named()
 
@@ -140,6 +143,14 @@ class Torchvision(Recipe):
                 f"known: {', '.join(known.__members__)}, or a .safetensors file."
             )
         return known[self.weights]
+
+
+@cache
+def _check_size(recipe: Torchvision, size: int) -> None:
+    blank = (0.0,) * 3, (1.0,) * 3
+    # Shapes alone: no weights are drawn. RegNet cannot be built so; it takes any size.
+    with torch.device("meta"), contextlib.suppress(NotImplementedError):
+        recipe.body(InputSpec(channels=3, height=size, width=size, mean=blank[0], std=blank[1]))
 
 
 def known_models() -> list[str]:

@@ -182,6 +182,15 @@ def test_images_that_are_too_small_are_told_with_the_parameter(model: str, side:
     assert "Set `update.image.size`, to 224 for instance" in said
 
 
+@pytest.mark.parametrize("model", ["vit_b_16", "inception_v3", "maxvit_t", "regnet_x_400mf"])
+def test_whether_a_size_will_do_is_known_before_there_is_an_image(model: str) -> None:
+    Torchvision(model=model).check(224)
+    Torchvision(model=model).check(None)
+    if model != "regnet_x_400mf":
+        with pytest.raises(WrongParameters, match="cannot take images of 50 x 50 pixels"):
+            Torchvision(model=model).check(50)
+
+
 def test_weights_that_do_not_exist_are_told_with_those_that_do() -> None:
     said = wrong(model="resnet50", weights="IMAGENET")
     assert "`update.network.weights` is `IMAGENET`, which torchvision does not have for resnet50" in said
