@@ -35,7 +35,7 @@ FEW = 3
 """Deliveries that a line names."""
 MOST = 20
 """Classes that a comparison shows."""
-NAME_WIDTH, NAME_LINES = 12, 3
+NAME_WIDTHS, NAME_LINES = (12, 9, 7), 4
 """Of a delivery's name above a column of scores."""
 MOST_VALUES = 30
 """Values of a column that a comparison shows."""
@@ -65,12 +65,9 @@ def show_matrix(
     for. `version`: what the candidate became. `deliveries`: experience to what it was delivered as, where known."""
     names = [f"v{version}" if version and row is matrix.candidate else row.version for row in matrix.rows]
     room = screen.paper().width - max(len("version"), *map(len, names)) - len("  average")
-    widths = [
-        max(map(len, [*heading.split("\n"), "100.0"])) + 2 for heading in _headings(matrix.experiences, deliveries)
-    ]
-    fits = sum(total <= room for total in accumulate(reversed(widths)))
+    width, fits = _room_for(matrix.experiences, deliveries, room)
     shown = matrix.experiences[-max(fits, 1) :]
-    table = _table(("version", *_headings(shown, deliveries), "average"), left=("version",))
+    table = _table(("version", *_headings(shown, deliveries, width), "average"), left=("version",))
     table.columns[-1].style = "bold"
     for name, row in zip(names, matrix.rows, strict=True):
         if any(e in row.scores for e in shown):
@@ -94,11 +91,23 @@ def _average(row: ScoreRow) -> float:
     return sum(score.overall for score in row.scores.values()) / len(row.scores)
 
 
-def _headings(experiences: Sequence[str], deliveries: Mapping[str, str]) -> list[str]:
+def _room_for(experiences: Sequence[str], deliveries: Mapping[str, str], room: int) -> tuple[int, int]:
+    """How wide names may be, and how many of the last columns fit then: all, if that can be had by narrower names."""
+
+    def fitting(width: int) -> int:
+        headings = _headings(experiences, deliveries, width)
+        widths = [max(map(len, [*heading.split("\n"), "100.0"])) + len("  ") for heading in headings]
+        return sum(total <= room for total in accumulate(reversed(widths)))
+
+    fits = {width: fitting(width) for width in NAME_WIDTHS}
+    return next(((w, n) for w, n in fits.items() if n == len(experiences)), (NAME_WIDTHS[0], fits[NAME_WIDTHS[0]]))
+
+
+def _headings(experiences: Sequence[str], deliveries: Mapping[str, str], width: int) -> list[str]:
     """What each was delivered as, in some short lines. Of one of which that is not known, month and day; where that is
     not enough to tell them apart, the beginning of the digest below."""
     named = titles({e: screen.visible(deliveries[e]) for e in experiences if e in deliveries})
-    lines = {e: textwrap.wrap(title, NAME_WIDTH, max_lines=NAME_LINES, placeholder="…") for e, title in named.items()}
+    lines = {e: textwrap.wrap(title, width, max_lines=NAME_LINES, placeholder="…") for e, title in named.items()}
     days = {e: e[5:10] for e in experiences if not lines.get(e)}
     if len(set(days.values())) < len(days):
         days = {e: f"{e[5:10]}\n {e[11:15]}" for e in days}

@@ -218,7 +218,7 @@ def test_the_judged_answers_are_spread_over_all_experiences(nights):
     assert (some.labels[0], some.confidences[0]) == served[0]
     assert (some.labels[-1], some.confidences[-1]) == served[-1]
     np.testing.assert_array_equal(some.images[-1], everything.images[-1])
-    pool = nights.archive.pool(
+    pool = nights.archive.dataset(
         ModelBundle.read(folder / "snapshot").snapshot.experiences, "test", learner.classes, learner.spec
     )
     np.testing.assert_array_equal(everything.images[:, :, :, 0], pool.images(pool.target.new_tensor(range(40)))[:, 0])

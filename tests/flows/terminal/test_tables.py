@@ -77,25 +77,29 @@ def test_experiences_of_one_day_are_told_apart_by_their_digest(shown):
 
 def test_columns_are_called_by_their_deliveries(shown):
     told = matrix(3)
-    names = dict(
-        zip(told.experiences, ("monday", "tuesday", "a-folder-from-the-scanner-of-the-north\x1b"), strict=True)
-    )
+    names = dict(zip(told.experiences, ("monday", "tuesday", "a-folder-from-the-scanner-of-the-north\n"), strict=True))
     assert shown(tables.show_matrix, told, 7, names) == [
         "Score on the test images of each experience, in percent",
-        "                             a-folder-",
-        "                             from-the-",
-        "version  monday  tuesday  scanner-of-…  average",
-        "v1         90.0                            90.0",
-        "v2         90.0     90.0                   90.0",
-        "v7         90.0     90.0          90.0     90.0",
+        "                            a-folder-",
+        "                            from-the-",
+        "                          scanner-of-",
+        "version  monday  tuesday  the-north\\n  average",
+        "v1         90.0                           90.0",
+        "v2         90.0     90.0                  90.0",
+        "v7         90.0     90.0         90.0     90.0",
     ]
     del names[told.experiences[1]]
-    assert shown(tables.show_matrix, told, 7, names)[3].split() == [
-        "version",
-        "monday",
-        "03-03",
-        "scanner-of-…",
-        "average",
+    assert shown(tables.show_matrix, told, 7, names)[4].startswith("version  monday  03-03  ")
+
+
+def test_names_are_broken_into_more_lines_if_all_columns_fit_so(shown):
+    told = matrix(6)
+    numbers = ("zeros-and-ones", "twos-and-threes", "fours-and-fives", "sixes-and-sevens", "eights-and-nines", "more")
+    lines = shown(tables.show_matrix, told, None, dict(zip(told.experiences, numbers, strict=True)), width=70)
+    assert lines[1:4] == [
+        "           zeros-   twos-  fours-  sixes-  eights-",
+        "             and-    and-    and-    and-     and-",
+        "version      ones  threes   fives  sevens    nines  more  average",
     ]
 
 
