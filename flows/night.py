@@ -27,7 +27,7 @@ from records.scores import ScoreMatrix
 from records.training import TrainingLog
 from records.verdict import Verdict
 from serving import reload
-from tasks import local_data, params, stages
+from tasks import launch, local_data, params, stages
 from tasks.ingest import inbox
 from tasks.ingest.readiness import CLOCK, Clock, settle
 from tasks.quarantine import holding
@@ -90,7 +90,7 @@ def night(request: Request = AS_CONFIGURED, workspace: str = "", arrived: date |
         local_data.bounded_cache(place),
     ):
         aftermath.tend(place)
-        params.check_start(place, request.overrides())
+        launch.check(params.check_start(place, request.overrides()).update)
         arrivals, unreadable, waiting = take_all(place, day)
         watch.lap("ingest")
         parent, learned = champion_step(place)

@@ -16,9 +16,10 @@ from pathlib import Path
 import torch
 import torch.distributed as distributed
 
-from models.compute import default_device
+from models.compute import Compute, default_device
 from models.training import Progress
 from records.errors import UpdateFailed, WrongInput
+from tasks.update import UpdateParams
 
 log = logging.getLogger("retain")
 
@@ -29,6 +30,16 @@ def processes() -> int:
     if not given.isdecimal() or int(given) == 0:
         raise WrongInput(f"RETAIN_PROCESSES is `{given}`; it must be a whole number of processes, 1 or more.")
     return int(given)
+
+
+def check(params: UpdateParams) -> None:
+    """Raise `WrongInput`, before a night takes anything, for a device that is not there, and for steps that several
+    processes cannot share."""
+    default_device()
+    budget, strategy = params.budget, params.strategy
+    for images in (budget.batch, budget.replayed if strategy.without_memory else 0):
+        if strategy.descends:
+            Compute(processes=processes()).part(torch.empty(images))
 
 
 def together() -> bool:

@@ -503,7 +503,9 @@ class TestNight:
         assert "`update.memory.size`" in told.sentence
         assert delivery.exists()
 
-    def test_what_a_night_would_come_to_nothing_by_is_told_before_it_takes_a_delivery(self, retain, workspace, deliver):
+    def test_what_a_night_would_come_to_nothing_by_is_told_before_it_takes_a_delivery(
+        self, retain, workspace, deliver, monkeypatch
+    ):
         delivery = deliver(workspace.inbox / "monday", {"bar": 1})
         told = retain("night", "-w", workspace.root, "--strategy", "analytic")
         assert (told.code, told.out) == (2, "")
@@ -513,6 +515,10 @@ class TestNight:
         told = retain("night", "-w", workspace.root, "--memory", "0")
         assert (told.code, told.out) == (2, "")
         assert "did you mean the strategy `lwf`?" in told.sentence
+        monkeypatch.setenv("RETAIN_DEVICE", "cuda:99")
+        told = retain("night", "-w", workspace.root)
+        assert (told.code, told.out) == (2, "")
+        assert told.sentence.startswith("RETAIN_DEVICE is `cuda:99`; it must be ")
         assert delivery.exists()
         assert not list(workspace.batches.iterdir())
 

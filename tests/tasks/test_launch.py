@@ -193,6 +193,20 @@ def test_a_process_that_fails_is_a_sentence(first_night, capfd):
     assert not workspace.candidate.exists()
 
 
+def test_steps_that_cannot_be_shared_are_told_before_a_night_begins(monkeypatch):
+    def params(batch: int, replayed: int, strategy: str) -> UpdateParams:
+        budget = {"batch": batch, "replayed": replayed}
+        return UpdateParams.model_validate({"budget": budget, "strategy": {"name": strategy}})
+
+    for wrong in (params(15, 16, "finetune"), params(16, 15, "replay")):
+        with pytest.raises(WrongInput, match="2 processes cannot share 15 images a step evenly"):
+            launch.check(wrong)
+    for fine in (params(16, 15, "finetune"), params(16, 16, "replay"), params(15, 15, "analytic")):
+        launch.check(fine)
+    monkeypatch.setenv("RETAIN_PROCESSES", "1")
+    launch.check(params(15, 15, "replay"))
+
+
 @pytest.mark.parametrize("given", ["zero", "0", "-1", "1.5", ""])
 def test_what_is_no_number_of_processes_is_refused(given, monkeypatch):
     monkeypatch.setenv("RETAIN_PROCESSES", given)
