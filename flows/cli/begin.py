@@ -1,17 +1,13 @@
 """Commands to begin with: the demonstration, a new workspace, example images."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
-import typer.rich_utils
 
 from flows.cli import options
 from flows.cli.options import Root, Stream, Where, open_workspace
 from flows.terminal import screen
-
-if TYPE_CHECKING:
-    pass
 
 
 def demo(

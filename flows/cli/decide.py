@@ -1,17 +1,13 @@
 """Decisions of a person about versions."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
-import typer.rich_utils
 
 from flows.cli import options
 from flows.cli.options import AsJson, By, Where, open_workspace
 from flows.terminal import screen
-
-if TYPE_CHECKING:
-    pass
 
 
 def approve(

@@ -1,17 +1,13 @@
 """Commands that change nothing: where we stand, what is different between versions, what is checked."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
-import typer.rich_utils
 
 from flows.cli import options
 from flows.cli.options import AsJson, Where, open_workspace
 from flows.terminal import screen, tables, views
-
-if TYPE_CHECKING:
-    pass
 
 
 def status(workspace: Where = Path(), as_json: AsJson = False) -> None:

@@ -1,4 +1,5 @@
-"""`retain`: the command line. Each command is a few lines here; what it does is in `tasks/` and `flows/`.
+"""`retain`: the command line. The commands are in a file for each group beside this one,
+each a few lines; what it does is in `tasks/` and `flows/`.
 
 Heavy libraries are imported inside the commands that need them, so that `--help` answers at once.
 """
@@ -8,7 +9,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version as installed
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 import typer.rich_utils
@@ -17,9 +18,6 @@ from flows.cli import begin, decide, look, nights, quarantine
 from flows.failures import INTERRUPTED, explain
 from flows.servers.processes import STEADY, switch_off_telemetry
 from flows.terminal import screen
-
-if TYPE_CHECKING:
-    pass
 
 app = typer.Typer(
     name="retain",

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-import typer.rich_utils
 
 from flows.cli import options
 from flows.cli.options import Arrived, AsJson, Choice, Where, open_workspace
