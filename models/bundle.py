@@ -1,6 +1,6 @@
 """What a version knows, in one piece: its network, its memory, and the record of how it came to be.
 
-At rest it is a folder: `snapshot.json` names the files beside it and their digests. Version 0 is knowledge too, of
+At rest it is a folder: `snapshot.json` names the files beside it and their digests. Version 0 is a bundle too, of
 nothing: a fresh network without classes and an empty memory, so the first night is a night like any other.
 """
 
@@ -19,6 +19,8 @@ from models.strategies.base import State
 from records.errors import DamagedState
 from records.experience import Experience
 from records.snapshot import FRESH, InputSpec, Snapshot
+
+STATE = "strategy.safetensors"
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,7 @@ class ModelBundle:
         identity: str,
         parent: int,
     ) -> "ModelBundle":
-        """This knowledge, and what `experiences` added to it: the candidate's."""
+        """This bundle, and what `experiences` added to it: the candidate's."""
         snapshot = Snapshot(
             identity=identity,
             parent=parent,
@@ -79,9 +81,6 @@ class ModelBundle:
             spec=learner.spec,
         )
         return ModelBundle(snapshot, learner, memory, state)
-
-
-STATE = "strategy.safetensors"
 
 
 def sha256(path: Path) -> str:

@@ -28,6 +28,9 @@ Imbalance = Literal["prior", "weights", "none"]
 """`prior`: balanced softmax, the loss corrects for each class's share of a step (Ren et al., 2020). `weights`: images
 of rare classes count more, by the inverse of that share. `none`: as they come."""
 
+Drawn = tuple[Tensor, Tensor, Tensor]
+"""Positions among the new images, positions among the remembered ones, and the images of both."""
+
 
 class BatchSampler:
     """The steps of a night, by number."""
@@ -78,16 +81,12 @@ class BatchSampler:
         if isinstance(self.drawn, ReadAhead):
             self.drawn.reader.shutdown(cancel_futures=True)
 
-    def _draw(self, number: int) -> "Drawn":
+    def _draw(self, number: int) -> Drawn:
         positions = self.compute.part(self.new_visits.at(number))
         if self.old is None or self.old_visits is None:
             return positions, positions[:0], self.new.images(positions)
         again = self.compute.part(self.old_visits.at(number))
         return positions, again, torch.cat([self.new.images(positions), self.old.images(again)])
-
-
-Drawn = tuple[Tensor, Tensor, Tensor]
-"""Positions among the new images, positions among the remembered ones, and the images of both."""
 
 
 class ReadAhead:
@@ -131,7 +130,7 @@ class Permutation:
 
 @dataclass(frozen=True)
 class Source:
-    """Images of any number of pools, ready to be drawn by position."""
+    """Images of any number of datasets, ready to be drawn by position."""
 
     target: Tensor
     """[n] class index, on the device."""
