@@ -172,7 +172,7 @@ class ImageDataset:
         )
 
     def loaded(self) -> "ImageDataset":
-        """The same pool with its images in one array in working memory: for small pools that are drawn from often."""
+        """The same with its images in one array in working memory: for small datasets that are drawn from often."""
         return replace(
             self,
             batch=np.zeros(len(self), dtype=np.int64),
@@ -204,7 +204,7 @@ class Archive:
     def dataset(
         self, experiences: Sequence[Experience], split: Split, classes: Sequence[str], spec: InputSpec
     ) -> ImageDataset:
-        """The admitted images of one split of some experiences, as a pool. `classes` gives names their index."""
+        """The admitted images of one split of some experiences, as a dataset. `classes` gives names their index."""
         index = {name: position for position, name in enumerate(classes)}
         batch, row, image, target = [], [], [], []
         for number, experience in enumerate(experiences):

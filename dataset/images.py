@@ -1,4 +1,4 @@
-"""What an image is to retain: its pixels, its content id, the facts that checks and slices need, its row in a shard."""
+"""What an image is to retain: its pixels once decoded, what it may cost, and the columns of its row in a shard."""
 
 from dataclasses import dataclass
 

@@ -66,7 +66,7 @@ class Memory:
 
     @classmethod
     def of(cls, dataset: ImageDataset, seed: int, weight: NDArray[np.float64] | None = None, key: str = "") -> "Memory":
-        """Every image of a pool, ranked; `weight` [n], positive, makes some likelier to be kept."""
+        """Every image of a dataset, ranked; `weight` [n], positive, makes some likelier to be kept."""
         ranks = np.array([rank(seed, image, key) for image in dataset.image], dtype=np.int64)
         batch = np.array(dataset.batches, dtype=str)[dataset.batch]
         return cls(

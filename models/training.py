@@ -42,7 +42,7 @@ def train(
     checkpoint: Checkpoint | None = None,
     progress: Progress = lambda done, total: None,
 ) -> TrainingLog:
-    """Train the course's network in place. Equal arguments give equal weights, bit for bit, on the same kind of CPU.
+    """Train the context's network in place. Equal arguments give equal weights, bit for bit, on the same kind of CPU.
 
     With a `checkpoint`, what is reached is saved now and then, and training goes on from what was saved.
     """

@@ -1,4 +1,4 @@
-"""How the data gate writes numbers, names and sentences."""
+"""How numbers, names and the one sentence about a batch are written, in reports, messages and on pages."""
 
 from collections.abc import Mapping, Sequence
 

@@ -1,7 +1,7 @@
-"""The four inner steps as both runners call them: Prefect for a night, DVC for `dvc repro`.
+"""The steps as both runners call them: all for a night, by Prefect; the four up to the verdict for `dvc repro`, by DVC.
 
-Each reads what `run.json` and `params.yaml` name, and writes below `night/`. Nothing else goes in or comes out, so the
-same files give the same verdict whoever runs them.
+Each of the four reads what `run.json` and `params.yaml` name, and writes below `night/`. Nothing else goes in or comes
+out, so the same files give the same verdict whoever runs them. What keeps and registers comes behind them.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""Update: the parent's knowledge and the pending experiences in, the candidate's knowledge out, at a fixed budget."""
+"""Update: the parent's bundle and the pending experiences in, the candidate's bundle out, at a fixed budget."""
 
 import copy
 import hashlib
@@ -180,7 +180,7 @@ def learn(
     log.info(seen_size(student.spec, first=not known.learner.classes), extra={"lasting": True})
     past = _past(known, student, archive)
     remembered = _remembered(known, past, params.memory, key)
-    data = _material(student, experiences, archive, past, remembered, params.memory)
+    data = _training_data(student, experiences, archive, past, remembered, params.memory)
     if not known.learner.classes or params.strategy.starts_over:
         _adapt(student, data.new, seed)
     context = TrainingContext(
@@ -273,7 +273,7 @@ def _adapt(student: Learner, new: ImageDataset, seed: int) -> None:
     student.network.adapt(student.recipe, new.images(chosen), seed)
 
 
-def _material(
+def _training_data(
     student: Learner,
     experiences: Sequence[Experience],
     archive: Archive,

@@ -1,8 +1,8 @@
 """What is done for a night that cannot do it itself any more: Prefect hears how it ended, and it gets another chance.
 
-A night holds a file of the workspace while it lives (`turns.py`), named after its flow run. So whether it lives is no
-guess, and no night of another machine or workspace is ever touched. Left alone, Prefect says *Running* of a night whose
-worker or server died with it, for ever, and *Cancelling* of one that a person gave up, and keeps the slot of its
+A night holds a file of the workspace while it lives (`tasks/locks.py`), named after its flow run. So whether it lives
+is no guess, and no night of another machine or workspace is ever touched. Left alone, Prefect says *Running* of a night
+whose worker or server died with it, for ever, and *Cancelling* of one that a person gave up, and keeps the slot of its
 deployment.
 
 ended without a word   Crashed, its steps too; the slot is free

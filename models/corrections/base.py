@@ -19,7 +19,7 @@ class Correction(Record):
     """True if it is fitted on remembered images."""
 
     def apply(self, context: TrainingContext, data: TrainingData) -> None:
-        """Change the course's network in place."""
+        """Change the context's network in place."""
         raise NotImplementedError
 
 

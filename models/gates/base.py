@@ -130,7 +130,7 @@ class Hypothesis:
         return self.losses[0].worst if len(self.losses) == 1 else _worst(self.losses)
 
     def scaled(self, total: int) -> "Hypothesis":
-        """The same claim if there were `total` images, the rates being what they are."""
+        """The same hypothesis if there were `total` images, the rates being what they are."""
         more = total / self.total
         losses = tuple(Losses(one.experience, one.low, one.values, one.images * more) for one in self.losses)
         return Hypothesis(self.question, self.subject, losses, self.limit)
@@ -180,11 +180,11 @@ class Gate(Record):
     """A class that had fewer test images right than this is named and not judged, as long as any of it is left."""
 
     def uppers(self, hypotheses: Sequence[Hypothesis], level: float) -> Floats:
-        """Upper bounds [k] of k claims of one question; each alone is too low with probability `level` at most."""
+        """Upper bounds [k] of k hypotheses of one question; each alone is too low with probability `level` at most."""
         raise NotImplementedError
 
     def lowers(self, hypotheses: Sequence[Hypothesis], level: float) -> Floats:
-        """Lower bounds [k] of k claims of one question; any of them is too high with probability `level` at most."""
+        """Lower bounds [k] of k hypotheses of one question; any is too high with probability `level` at most."""
         raise NotImplementedError
 
     def judge(self, outcomes: Sequence[Outcomes], attempt: int = 1) -> Verdict:
@@ -221,7 +221,7 @@ class Gate(Record):
         )
 
     def _families(self, outcomes: Sequence[Outcomes]) -> list[list[Hypothesis]]:
-        """The claims, those which share an allowance for error together: each question's mean, and its experiences."""
+        """Hypotheses, those that share an allowance for error together: each question's mean, and its experiences."""
         forgotten, taken, missed = [], [], []
         for one in outcomes:
             if one.reference is None:
@@ -271,10 +271,10 @@ class Gate(Record):
         return hypothesis.estimate <= hypothesis.limit or bool(self.uppers([perfect], accepting)[0] >= hypothesis.limit)
 
     def _step_down(self, family: list[Hypothesis], level: float) -> tuple[Floats, list[int]]:
-        """Lower bounds [k], and the positions of the claims that are not refused.
+        """Lower bounds [k], and the positions of the hypotheses that are not refused.
 
         Holm's procedure: what is refused leaves, and the rest is looked at again, sharing the error among fewer. A
-        refused claim keeps the bound of the round that refused it.
+        refused one keeps the bound of the round that refused it.
         """
         bounds, unrefused = np.empty(len(family)), list(range(len(family)))
         while unrefused:
@@ -286,7 +286,7 @@ class Gate(Record):
         return bounds, unrefused
 
     def _images_to_settle(self, hypothesis: Hypothesis, peers: list[Hypothesis], error: "Errors") -> int | None:
-        """The fewest test images of the claim's subject that would have it accepted or refused at the same rates."""
+        """The fewest test images of its subject that would have it accepted or refused at the same rates."""
 
         def settled(total: int) -> bool:
             more = hypothesis.scaled(total)

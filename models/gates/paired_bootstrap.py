@@ -65,7 +65,7 @@ class PairedBootstrap(Gate):
         return np.minimum(bounds, [hypothesis.estimate for hypothesis in hypotheses])
 
     def _draw(self, hypothesis: Hypothesis) -> Resamples:
-        """The draws of a claim: of its experience, or the mean over its experiences, drawn independently."""
+        """The draws of a hypothesis: of its experience, or the mean over its experiences, drawn independently."""
         parts = [self._redraw(hypothesis.question, one) for one in hypothesis.losses]
         return Resamples(
             centre=float(np.mean([part.centre for part in parts])),

@@ -132,7 +132,7 @@ class Analytic(Strategy):
         context.state.update(sums.packed())
 
     def sums(self, context: TrainingContext, dataset: ImageDataset) -> Sums:
-        """The sums of a pool's images."""
+        """The sums of a dataset's images."""
         sums = Sums.nothing(context.network.width, context.network.head.out_features)
         centre, scale = context.state["centre"], context.state["scale"]
         waiting: list[Tensor] = []

@@ -121,7 +121,7 @@ class Strategy(Record):
     """True if the network's outputs are to be stored with the images that memory keeps."""
 
     def draw(self, data: TrainingData) -> tuple[tuple[ImageDataset, ...], ImageDataset | None]:
-        """Pools that an epoch goes through once, and the pool that each step adds replayed images from, if any."""
+        """Datasets that an epoch goes through once, and the one that each step adds replayed images from, if any."""
         raise NotImplementedError
 
     def begin(self, context: TrainingContext, data: TrainingData) -> None:

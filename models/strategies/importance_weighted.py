@@ -45,7 +45,7 @@ class ImportanceWeighted(Strategy):
         return {"task": (losses * weight).sum() / weight.sum()}
 
     def importance(self, context: TrainingContext, dataset: ImageDataset) -> NDArray[np.float64] | None:
-        """The weights of all images of a pool, by the network as it is now."""
+        """The weights of all images of a dataset, by the network as it is now."""
         hardness = []
         for images, targets in dataset.parts(context.device):
             features = context.network.features(images).detach()

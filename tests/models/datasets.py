@@ -1,4 +1,4 @@
-"""Pools of plain grey images, whose class can be seen, and networks whose answers can be worked out by hand."""
+"""Datasets of plain grey images, whose class can be seen, and networks whose answers can be worked out by hand."""
 
 import numpy as np
 import torch

@@ -52,8 +52,8 @@ sys.meta_path.insert(0, NoRetain())
 home, address, photo = sys.argv[1:]
 sys.path.insert(0, home)
 import flows, models, records
-from models import knowledge
-assert models.OURS and records.OURS and flows.OURS and knowledge.OURS
+from models import bundle
+assert models.OURS and records.OURS and flows.OURS and bundle.OURS
 
 import mlflow, numpy, base64
 from PIL import Image
@@ -136,7 +136,7 @@ def test_versions_of_different_code_answer_in_an_application_that_knows_no_retai
     for name in ("models", "records", "flows"):
         (home / name).mkdir(parents=True)
         (home / name / "__init__.py").write_text("OURS = True\n")
-    (home / "models" / "knowledge.py").write_text("OURS = True\n")
+    (home / "models" / "bundle.py").write_text("OURS = True\n")
     (home / "run.py").write_text(APPLICATION)
     Image.fromarray(PHOTO).save(tmp_path / "photo.png")
     command = [sys.executable, "-I", home / "run.py", home, registry.address, tmp_path / "photo.png"]
