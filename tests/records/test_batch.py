@@ -1,11 +1,12 @@
-"""What a person is shown of the ids of batches."""
+"""What a person is shown of batches: their ids, and what deliveries are called."""
 
 from datetime import date
 
-from records.batch import id_of, shortened
+from records.batch import called, id_of, shortened, titles
 
 DAY = date(2026, 1, 5)
 ONE, TWO, THREE = (id_of(DAY, digits + "0" * 50) for digits in ("3f2a9c1b7", "3f2a9c1b75", "aa"))
+FIRST, SECOND = "2026-03-02-" + "0e8d" * 8, "2026-03-09-" + "745f" * 8
 
 
 def test_an_id_has_the_day_and_32_digits_of_the_digest():
@@ -26,3 +27,15 @@ def test_ids_that_begin_alike_are_told_apart():
 def test_paths_stay_as_they_are():
     for path in (f"quarantine/{ONE}/report.html", f"/shop/data/batches/{ONE}", f"{ONE}/files", f"{ONE}-1"):
         assert shortened(path) == path
+
+
+def test_a_delivery_is_called_by_its_name():
+    assert titles({FIRST: "monday", SECOND: "tuesday"}) == {FIRST: "monday", SECOND: "tuesday"}
+    assert called(f"most of {FIRST}, 2%", {FIRST: "monday"}) == "most of monday, 2%"
+    assert called(f"most of {FIRST}, 2%", {}) == "most of 2026-03-02-0e8d0e8d, 2%"
+
+
+def test_deliveries_of_one_name_are_told_apart_by_the_day_and_those_of_one_day_by_the_digest():
+    assert titles({FIRST: "monday", SECOND: "monday"}) == {FIRST: "monday 03-02", SECOND: "monday 03-09"}
+    same = FIRST.replace("0e8d", "ffff")
+    assert titles({FIRST: "monday", same: "monday"}) == {FIRST: "monday 03-02-0e8d", same: "monday 03-02-ffff"}
