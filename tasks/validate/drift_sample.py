@@ -18,7 +18,7 @@ LEAST_PER_CLASS = 5
 
 
 @dataclass(frozen=True)
-class Encounter:
+class DriftSample:
     """n images, half of them new."""
 
     label: NDArray[np.str_]
@@ -29,7 +29,7 @@ class Encounter:
     """Whether the champion's answer is the label."""
 
 
-def encounter(left: FilteredBatch) -> Encounter | None:
+def drift_sample(left: FilteredBatch) -> DriftSample | None:
     """None if there is no champion that sees, or no class that both sides have enough images of."""
     champion, batch = left.arriving.champion, left.arriving.batch.id
     learned = left.learned
@@ -54,7 +54,7 @@ def encounter(left: FilteredBatch) -> Encounter | None:
     features = np.concatenate([sight.features for sight in seen])
     if not np.isfinite(features).all():
         return None
-    return Encounter(
+    return DriftSample(
         label=label,
         new=sides["new"].to_numpy(dtype=bool),
         features=features,

@@ -47,7 +47,7 @@ class LabelIssues:
         return len(self.told) / self.looked_at if self.able else 1 - self.right
 
 
-def doubts(left: FilteredBatch) -> LabelIssues | None:
+def label_issues(left: FilteredBatch) -> LabelIssues | None:
     """Labels of a batch that look wrong; None if there is too little to judge by."""
     # By content, so that the same images are looked at wherever it is done.
     judged = _common(left.learned).sort_values("image").head(left.arriving.params.label_images)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from records.experience import Comparison
 from tasks.validate.checks.base import BatchCheck, Family, FilteredBatch, Measured
-from tasks.validate.drift_sample import Encounter, encounter
+from tasks.validate.drift_sample import DriftSample, drift_sample
 from tasks.validate.histograms import BINS, FACTS, Counts, Fact, spread_of
 from tasks.validate.label_issues import cross_val_proba
 from tasks.validate.settings import ValidateParams
@@ -132,7 +132,7 @@ def _features(left: FilteredBatch) -> Measured | None:
     """How well a classifier tells new from earlier images of the same classes by the champion's features."""
     from sklearn.metrics import roc_auc_score
 
-    met = left.once(encounter)
+    met = left.once(drift_sample)
     if met is None or len(met.new) < 2 * LEAST:
         return None
     chance = cross_val_proba(met.features, met.new.astype(np.int64))[:, 1]
@@ -147,7 +147,7 @@ def _features(left: FilteredBatch) -> Measured | None:
     return Measured(surely, note, half)
 
 
-def _mean(chance: NDArray[np.float64], met: Encounter, label: str, new: bool) -> float:
+def _mean(chance: NDArray[np.float64], met: DriftSample, label: str, new: bool) -> float:
     return float(chance[(met.label == label) & (met.new == new)].mean())
 
 
@@ -160,7 +160,7 @@ def _error_of_auc(auc: float, each: int) -> float:
 
 def _champion(left: FilteredBatch) -> Measured | None:
     """How many more of the new images of known classes the champion answers wrongly than of earlier test images."""
-    met = left.once(encounter)
+    met = left.once(drift_sample)
     if met is None or len(met.new) < 2 * LEAST:
         return None
     each = len(met.new) // 2

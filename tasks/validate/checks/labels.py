@@ -19,7 +19,7 @@ from tasks.validate.checks.base import (
     Measured,
     ValidationInput,
 )
-from tasks.validate.label_issues import doubts
+from tasks.validate.label_issues import label_issues
 
 
 def columns(arriving: ValidationInput, table: pd.DataFrame) -> Columns:
@@ -177,7 +177,7 @@ def _imbalance(left: FilteredBatch) -> Measured | None:
 
 
 def _issues(left: FilteredBatch) -> Measured | None:
-    found = left.once(doubts)
+    found = left.once(label_issues)
     if found is None or not found.able:
         return None
     cross_val_proba = f"cross-validated accuracy: {found.right:.0%}"
@@ -186,7 +186,7 @@ def _issues(left: FilteredBatch) -> Measured | None:
 
 
 def _issue_share(left: FilteredBatch) -> Measured | None:
-    found = left.once(doubts)
+    found = left.once(label_issues)
     if found is None:
         return None
     note = f"{100 * found.share:.1f}% of {found.looked_at:,} labels"
