@@ -389,6 +389,9 @@ def test_compare_by_a_column_shows_a_row_a_value(retain, copied):
     assert [(v["subject"], v["images"], v["lost"], v["gained"]) for v in document["values"]] == [
         ("from 2026-01-05", 2, 1, 1)
     ]
+    write_batch(
+        copied, BATCHES[1], camera=["right", "right"]
+    )  # Another column may be one of what v2 alone has learned.
     told = retain("compare", "1", "2", "--by", "lens", "-w", copied.root)
     assert (told.code, told.sentence) == (
         2, "There is no column 'lens' to compare by; there are: camera, format, label, mode, source."
