@@ -114,10 +114,11 @@ def _validated(
     from records.registration import RunFile
     from records.snapshot import Snapshot
     from tasks import stages
+    from tasks.validate import validator
 
     parent = Snapshot(identity="measured", parent=0, experiences=tuple(before or ()))
     # No version is registered in these workspaces: MLflow takes seconds, which are not those of the data gate.
-    with mock.patch.object(stages, "snapshot_of", return_value=parent):
+    with mock.patch.object(validator, "snapshot_of", return_value=parent):
         experiences, reports = stages.run_validate(workspace, RunFile(parent=0, batches=(batch,)))
     if not experiences:
         raise SystemExit(f"A batch to measure with was not admitted: {reports[0].summary}")

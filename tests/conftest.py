@@ -100,6 +100,14 @@ def prefect(tmp_path_factory: pytest.TempPathFactory):
         yield api
 
 
+@pytest.fixture(autouse=True)
+def only_who_asks_is_told_of_that_server(request, monkeypatch):
+    """Its address stands in the environment from then on; a test that does not ask for it finds its own server."""
+    if "prefect" not in request.fixturenames:
+        for name in ("PREFECT_API_URL", "PREFECT_API_AUTH_STRING", "PREFECT_HOME"):
+            monkeypatch.delenv(name, raising=False)
+
+
 @pytest.fixture(scope="session")
 def deliver():
     """Writes a delivery of drawn shapes, `deliver(folder, {"bar": 40}, seed)`, and gives its path."""

@@ -22,7 +22,7 @@ class ReplayDistillation(Strategy):
     without_memory: ClassVar[str] = "lwf"
     remembered: float = Field(default=0.5, ge=0, le=100)
     """Weight of the distance to the parent on remembered images."""
-    n_new: float = Field(default=0.1, ge=0, le=100)
+    fresh: float = Field(default=0.1, ge=0, le=100)
     """Weight of the distance to the parent on new images. Much of it is for nights that bring new classes alone: it
     holds new images of known classes to what the parent thought of them."""
     features: float = Field(default=0.0, ge=0, le=100)
@@ -44,8 +44,8 @@ class ReplayDistillation(Strategy):
             taught_features = context.parent.features(step.images)
             teacher_outputs = context.parent.head(taught_features)
         new, old = slice(None, step.n_new), slice(step.n_new, None)
-        if self.n_new:
-            losses["distillation_fresh"] = self.n_new * context.problem.distance(outputs[new], teacher_outputs[new])
+        if self.fresh:
+            losses["distillation_fresh"] = self.fresh * context.problem.distance(outputs[new], teacher_outputs[new])
         if self.remembered and step.n_new < len(outputs):
             losses["distillation_remembered"] = self.remembered * context.problem.distance(
                 outputs[old], teacher_outputs[old]

@@ -185,10 +185,10 @@ def test_another_nights_checkpoint_is_no_start(tmp_path) -> None:
     path = tmp_path / "unfinished.safetensors"
     plan = Plan(budget=Budget(batch=4, least_steps=20))
     train(context(seed=3), Replay(), data(shaded([0, 1] * 8)), plan, checkpoint=Checkpoint(path, "another", every=0))
-    n_new, beside = context(), context()
-    train(n_new, Replay(), data(shaded([0, 1] * 8)), plan)
+    fresh, beside = context(), context()
+    train(fresh, Replay(), data(shaded([0, 1] * 8)), plan)
     train(beside, Replay(), data(shaded([0, 1] * 8)), plan, checkpoint=Checkpoint(path, "this", every=1e9))
-    assert equal(n_new.network, beside.network)
+    assert equal(fresh.network, beside.network)
 
 
 def test_a_budget_in_seconds_ends_with_the_clock(monkeypatch) -> None:

@@ -218,10 +218,12 @@ def test_the_judged_answers_are_spread_over_all_experiences(nights):
     assert (some.labels[0], some.confidences[0]) == served[0]
     assert (some.labels[-1], some.confidences[-1]) == served[-1]
     np.testing.assert_array_equal(some.images[-1], everything.images[-1])
-    pool = nights.archive.dataset(
+    dataset = nights.archive.dataset(
         ModelBundle.read(folder / "snapshot").snapshot.experiences, "test", learner.classes, learner.spec
     )
-    np.testing.assert_array_equal(everything.images[:, :, :, 0], pool.images(pool.target.new_tensor(range(40)))[:, 0])
+    np.testing.assert_array_equal(
+        everything.images[:, :, :, 0], dataset.images(dataset.target.new_tensor(range(40)))[:, 0]
+    )
 
 
 def test_a_build_for_one_accelerator_is_not_required_elsewhere(nights, tmp_path):

@@ -17,7 +17,7 @@ SPEC = InputSpec(channels=1, height=4, width=4, mean=(0.3,), std=(0.25,))
 PLAN = Plan(budget={"least_steps": 5, "most_steps": 5, "batch": 4, "replayed": 4})
 
 
-def n_new(classes: int) -> Network:
+def fresh(classes: int) -> Network:
     torch.manual_seed(0)
     return Network(MLP(hidden=(8,)), SPEC, classes)
 
@@ -49,7 +49,7 @@ def noisy(targets: list[int]) -> ImageDataset:
 
 
 def test_the_head_answers_the_nearest_class_mean() -> None:
-    context = TrainingContext(n_new(3), frozen(n_new(2)), Classification(), seed=1)
+    context = TrainingContext(fresh(3), frozen(fresh(2)), Classification(), seed=1)
     memory, new = noisy([0, 1] * 6), noisy([2] * 6)
     train(context, ICaRL(), TrainingData(new, lambda: memory, lambda: None), PLAN)
     assert torch.equal(context.network.head.bias, torch.zeros(3))
@@ -74,7 +74,7 @@ def test_means_by_hand() -> None:
 
 
 def test_the_trained_head_is_taken_up_again_by_student_and_parent() -> None:
-    first = TrainingContext(n_new(2), None, Classification(), seed=1)
+    first = TrainingContext(fresh(2), None, Classification(), seed=1)
     train(first, ICaRL(), TrainingData(coloured(4, 1), lambda: coloured(4, 0), lambda: None), PLAN)
     trained = first.state["head.weight"]
     assert not torch.equal(trained, first.network.head.weight)

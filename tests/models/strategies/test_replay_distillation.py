@@ -16,7 +16,7 @@ def context(parent: bool = True) -> TrainingContext:
 
 
 def test_each_kind_of_images_is_held_to_the_parent_on_the_classes_it_knows() -> None:
-    parts = ReplayDistillation(remembered=0.5, n_new=0.1).loss(context(), STEP)
+    parts = ReplayDistillation(remembered=0.5, fresh=0.1).loss(context(), STEP)
     assert parts["distillation_fresh"].item() == pytest.approx(0.1 * (1 + 0 + 4 + 1) / 4)
     assert parts["distillation_remembered"].item() == pytest.approx(0.5 * (0 + 9) / 2)
 
@@ -25,7 +25,7 @@ def test_each_kind_of_images_is_held_to_the_parent_on_the_classes_it_knows() -> 
     ("strategy", "parent", "names"),
     [
         (ReplayDistillation(), False, {"task"}),
-        (ReplayDistillation(n_new=0), True, {"task", "distillation_remembered"}),
+        (ReplayDistillation(fresh=0), True, {"task", "distillation_remembered"}),
         (ReplayDistillation(remembered=0), True, {"task", "distillation_fresh"}),
     ],
     ids=["first night", "nothing on new images", "nothing on remembered ones"],
