@@ -80,7 +80,7 @@ try:
     fifth.predict(pixels / 255)
 except mlflow.exceptions.MlflowException as error:
     told["refused"] = str(error)
-told["ours"] = [sys.modules[name].__file__ for name in ("models", "records", "flows", "models.knowledge")]
+told["ours"] = [sys.modules[name].__file__ for name in ("models", "records", "flows", "models.bundle")]
 print(json.dumps(told))
 '''
 
