@@ -4,6 +4,7 @@ import csv
 import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import IO
 
@@ -55,14 +56,14 @@ def manifest_in(content: IO[bytes], file: Path, tally: Tally) -> Manifest:
     return Manifest(tuple(header[place] for place in further), rows)
 
 
-def names_in(content: IO[bytes], file: Path) -> Iterator[str]:
-    """Paths that an open manifest names, as far as it can be read: it may be damaged, or half written."""
+def names_in(content: IO[bytes], file: Path, most: int = USUAL.rows) -> Iterator[str]:
+    """Paths in `most` rows of an open manifest, as far as it can be read: it may be damaged, or half written."""
     lines = _lines(content, file)
     try:
         header = next(lines, ())
         if "path" in header:
             place = header.index("path")
-            yield from (line[place] for line in lines)
+            yield from (line[place] for line in islice(lines, most))
     except (UnreadableBatch, OSError, MemoryError):
         return
 

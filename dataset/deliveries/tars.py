@@ -16,8 +16,8 @@ BLOCK = 512
 MOST_EXTRA = 2**20
 """Bytes of what may stand ahead of a member: pax records, a long name."""
 LONGEST_NAME = 4096
-BEHIND_THE_END = 2**20
-"""Bytes behind the end marker that are looked at. Tar pads with zeros; anything else would be lost in silence."""
+PIECE = 2**20
+"""Bytes behind the end marker that are read at a time. Tar pads with zeros; anything else would be lost in silence."""
 
 COMPRESSED = {
     b"\x1f\x8b": "gzip",
@@ -75,7 +75,9 @@ def members(tar: int, shown: str) -> Iterator[Member]:
         place = -(-stop // BLOCK) * BLOCK
     if extra:
         raise _damaged(shown, place, "a long name or pax records belong to no member")
-    _refuse_more(os.pread(tar, BEHIND_THE_END, place), shown)
+    while rest := os.pread(tar, PIECE, place):
+        _refuse_more(rest, shown)
+        place += len(rest)
 
 
 def stretch(file: int, offset: int, count: int) -> bytes:
@@ -140,15 +142,16 @@ def _extra(header: _Header, tar: int, start: int, place: int, shown: str) -> dic
 def _pax(content: bytes, place: int, shown: str) -> dict[str, bytes]:
     """`length key=value`, one a line; the length counts all of the line."""
     records: dict[str, bytes] = {}
-    while content:
-        digits, _, _ = content[:12].partition(b" ")
+    at = 0
+    while at < len(content):
+        digits, _, _ = content[at : at + 12].partition(b" ")
         length = int(digits) if digits.isdigit() else 0
-        record = content[len(digits) + 1 : length]
+        record = content[at + len(digits) + 1 : at + length]
         key, equals, value = record.partition(b"=")
-        if not equals or not record.endswith(b"\n") or length > len(content):
+        if not equals or not record.endswith(b"\n") or at + length > len(content):
             raise _damaged(shown, place, "pax records that are none")
         records[key.decode("utf-8", "replace")] = value[:-1]
-        content = content[length:]
+        at += length
     return records
 
 
@@ -158,7 +161,7 @@ def _member(header: _Header, extra: dict[str, bytes], start: int, length: int, p
     if len(raw) > LONGEST_NAME:
         raise _damaged(shown, place, f"a name of {len(raw)} bytes")
     name = raw.decode("utf-8", "surrogateescape")
-    if header.kind == FOLDER or (header.kind in FILES and name.endswith("/")):
+    if header.kind == FOLDER or (header.kind in FILES and name.endswith("/") and not length):
         return None
     parts = [part for part in name.split("/") if part not in ("", ".")]
     if name.startswith("/") or ".." in parts or "\0" in name:

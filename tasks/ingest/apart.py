@@ -14,13 +14,13 @@ import hashlib
 import itertools
 import logging
 import os
-import shutil
 import stat
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 import pyarrow.parquet as parquet
 
+from dataset.deliveries.allowance import is_sparse
 from dataset.deliveries.delivery import READY, REPEATED, Delivery, printable, seen
 from dataset.deliveries.handles import INTO_FILE, Entry, LinkOnTheWay, Tree, open_folder
 from dataset.deliveries.samples import APPLE_DOUBLE, CLASSES, JUNK
@@ -131,13 +131,15 @@ class Apart:
     def go_on(self) -> None:
         """Decide about what lay in `apart` when a night was killed; of its name only the last part is known."""
         held = set(self._files.values())
+        sizes = {size for _, size in held}
         wholes = {(one.seen[:3]): one.kept for one in self._taken.containers.values()}
         for entry in self._private.entries():
             key = seen(entry.status)[:3]
             if key in wholes:
                 reason = wholes[key]
             else:
-                reason = "" if self._digest(entry.name) in held else "a night was killed while it was taken apart"
+                is_held = entry.status.st_size in sizes and self._digest(entry.name) in held
+                reason = "" if is_held else "a night was killed while it was taken apart"
             self._end(entry.name, (), reason)
 
     def all_in(self, place: Tree) -> None:
@@ -222,7 +224,9 @@ class Apart:
         if name.startswith("._") and os.pread(handle, len(APPLE_DOUBLE), 0) == APPLE_DOUBLE:
             return ""
         if shown in self._files:
-            return "" if _digest_of(handle, status) == self._files[shown] else "it is not as it was when it was read"
+            # The size first: it may be a hole of terabytes by now.
+            same = status.st_size == self._files[shown][1] and _digest_of(handle, status) == self._files[shown]
+            return "" if same else "it is not as it was when it was read"
         if shown in self._taken.containers:
             whole = self._taken.containers[shown]
             if shown == CLASSES and any(name in self._reasons for name in self._taken.containers):
@@ -265,7 +269,11 @@ class Apart:
         except OSError as error:
             if error.errno != errno.EXDEV:
                 raise
-            _copy(self._private, name, target)
+            try:
+                _copy(self._private, name, target)
+            except OSError:
+                target.unlink(missing_ok=True)  # Of a disk that is full, not half of it each night.
+                raise
             os.unlink(name, dir_fd=self._private.handle)
 
     def _is_copy(self, name: str, other: Path) -> bool:
@@ -277,6 +285,8 @@ class Apart:
         if not stat.S_ISREG(status.st_mode):
             return False
         with Tree.at(other.parent) as folder, folder.reading(other.name) as file:
+            if is_sparse(file.fileno()):
+                return False  # To compare holes takes hours, to keep them no place.
             return self._digest(name) == _digest_of(file.fileno(), there)
 
 
@@ -288,7 +298,8 @@ def _entries(handle: int) -> list[Entry]:
 def _digest_of(handle: int, status: os.stat_result) -> tuple[str, int]:
     """SHA-256 and size of an open file."""
     digest, place = hashlib.sha256(), 0
-    while part := os.pread(handle, PIECE, place):
+    # No more than that: it may grow for ever. That it grew is seen afterwards.
+    while part := os.pread(handle, min(PIECE, status.st_size - place), place):
         digest.update(part)
         place += len(part)
     return digest.hexdigest(), status.st_size
@@ -310,7 +321,25 @@ def _copy(folder: Tree, name: str, target: Path) -> None:
         os.mkfifo(target)
     else:
         with folder.reading(name) as file, target.open("xb") as copy:
-            shutil.copyfileobj(file, copy, PIECE)
+            _copy_data(file.fileno(), copy.fileno())
+
+
+def _copy_data(source: int, copy: int) -> None:
+    """Holes stay holes: a file of terabytes may take no place on its own disk."""
+    size, place = os.fstat(source).st_size, 0
+    os.ftruncate(copy, size)
+    while place < size:
+        try:
+            place = os.lseek(source, place, os.SEEK_DATA)
+        except OSError as error:
+            if error.errno == errno.ENXIO:
+                return  # There is but a hole from here on.
+            raise
+        end = os.lseek(source, place, os.SEEK_HOLE)
+        while place < end and (part := os.pread(source, min(PIECE, end - place), place)):
+            place += os.pwrite(copy, part, place)
+        if place < end:
+            raise OSError(errno.EIO, "it became shorter while it was copied")
 
 
 def _real_folder(folder: Path, way: tuple[str, ...]) -> Path:

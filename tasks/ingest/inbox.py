@@ -8,7 +8,7 @@ Whatever else is there is kept in `quarantine/<batch>/files`. How is in `taking.
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import date
 from pathlib import Path, PurePosixPath
 
@@ -17,13 +17,14 @@ from dataset.deliveries.delivery import READY, TABLE, Delivery, printable
 from dataset.deliveries.handles import Tree
 from dataset.deliveries.manifests import names_in
 from dataset.deliveries.tables import holds_images
-from dataset.processes import Limits, guarded
+from dataset.processes import Limits, one_by_one
 from records.batch import Arrival
 from records.errors import RetainError, Unavailable, UnreadableBatch, WrongInput
 from records.experience import Report
 from records.formatting import plain
 from tasks.ingest import taking
 from tasks.ingest.ingest import IngestParams, count_tests, ingest_delivery, listed
+from tasks.ingest.readiness import is_folder
 from tasks.ingest.taking import Taking
 from tasks.workspace import Workspace, workers
 
@@ -44,7 +45,7 @@ def waiting(workspace: Workspace) -> tuple[Path, ...]:
     found = list(taking.interrupted(workspace))
     if workspace.inbox.is_dir():
         names = (path for path in workspace.inbox.iterdir() if not path.name.startswith("."))
-        found += [path for path in names if not path.name.endswith(f".{READY}") or _is_folder(path)]
+        found += [path for path in names if not path.name.endswith(f".{READY}") or is_folder(path)]
     return tuple(sorted(found, key=lambda path: path.name))
 
 
@@ -56,8 +57,7 @@ def named_beside(workspace: Workspace, now: float | None = None) -> dict[Path, s
     """
     deliveries, now = waiting(workspace), time.time() if now is None else now
     named: dict[Path, str] = {}
-    for manifest in deliveries:
-        firsts = _named_in(manifest)
+    for manifest, firsts in _named_in(deliveries).items():
         sentence = (
             f"is named by {printable(manifest.name)} beside it; it is taken once that lies in it as "
             f"manifest{manifest.suffix.lower()}, or is taken away, or after a day, as it is."
@@ -75,19 +75,15 @@ def _came(delivery: Path) -> float:
         return 0.0
 
 
-def _is_folder(delivery: Path) -> bool:
-    return delivery.is_dir() and not delivery.is_symlink()
-
-
-def _named_in(delivery: Path) -> frozenset[str]:
-    """What a delivery that is a manifest names beside it: the first folder, or the file, of each path.
+def _named_in(deliveries: Sequence[Path]) -> dict[Path, frozenset[str]]:
+    """What those deliveries that are manifests name beside them: the first folder, or the file, of each path.
 
     Another process looks: libraries that read a stranger's file may crash. What it does not survive names nothing.
     """
-    if delivery.suffix.lower() not in (".csv", TABLE):
-        return frozenset()
+    manifests = [delivery for delivery in deliveries if delivery.suffix.lower() in (".csv", TABLE)]
     nothing: frozenset[str] = frozenset()
-    return guarded(_names_of, delivery, lambda part, why: nothing, LOOKING)
+    names = one_by_one(_names_of, manifests, lambda part, why: nothing, LOOKING) if manifests else ()
+    return dict(zip(manifests, names, strict=True))
 
 
 def _names_of(delivery: Path) -> frozenset[str]:
@@ -126,7 +122,7 @@ def _refuse_misnamed(delivery: Path) -> None:
 
 
 def _refuse_lone_manifest(delivery: Path) -> None:
-    if _named_in(delivery):
+    if _named_in([delivery]).get(delivery):
         raise UnreadableBatch(
             f"{printable(delivery.name)} names files beside it, and a folder in the inbox is a delivery of its own: "
             f"put the manifest into the folder as manifest{delivery.suffix.lower()}, with paths relative to it."

@@ -38,6 +38,7 @@ from records.errors import Unavailable, UnreadableBatch, WrongInput
 from records.formatting import plain
 from records.record import Record
 from records.registration import Beginning
+from tasks.ingest.readiness import is_folder
 from tasks.ingest.staging import put_into_place, staged
 
 Progress = Callable[[int, int], None]
@@ -254,7 +255,7 @@ def _unlisted(source: Path, why: str) -> Delivery:
 def _limits_of_listing(source: Path) -> Limits:
     """Files with images in them are gone through once, whole."""
     try:
-        files = [source, *(source.iterdir() if source.is_dir() else ())]
+        files = [source, *(source.iterdir() if is_folder(source) else ())]
         size = sum(file.lstat().st_size for file in files)
     except OSError:
         size = 0  # Whoever lists it says what is wrong.

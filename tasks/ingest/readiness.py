@@ -64,7 +64,7 @@ class Unready:
 
 def marker(delivery: Path) -> Path:
     """The file that says that a delivery is whole."""
-    return delivery / READY if _is_folder(delivery) else delivery.with_name(f"{delivery.name}.{READY}")
+    return delivery / READY if is_folder(delivery) else delivery.with_name(f"{delivery.name}.{READY}")
 
 
 def mark(delivery: Path) -> None:
@@ -91,7 +91,7 @@ def unready(delivery: Path, settle: float, now: float, watched: Watched | None =
     mark = marker(delivery)
     if settle == 0 or _is_mark(mark) or not os.path.lexists(delivery):
         return None
-    hint = f"an empty file {READY} in it" if _is_folder(delivery) else f"an empty file {printable(mark.name)} beside it"
+    hint = f"an empty file {READY} in it" if is_folder(delivery) else f"an empty file {printable(mark.name)} beside it"
     hint += " says it is whole"
     newest, ahead = 0.0, Ahead()
     for name, status in _everything(delivery):
@@ -158,7 +158,7 @@ def _everything(delivery: Path) -> Iterator[tuple[str, os.stat_result | None]]:
             try:
                 entries = tree.entries(folder)
             except OSError:
-                yield folder.rpartition("/")[2], tree.status(folder) if tree.holds(folder) else None
+                yield folder.rpartition("/")[2], _status_in(tree, folder)
                 continue
             for entry in entries:
                 yield entry.name, entry.status
@@ -173,11 +173,20 @@ def _status(path: Path) -> os.stat_result | None:
         return None
 
 
+def _status_in(tree: Tree, name: str) -> os.stat_result | None:
+    try:
+        return tree.status(name)
+    except OSError:
+        return None
+
+
 def _is_mark(path: Path) -> bool:
     """An ordinary file: a folder or a link of that name says nothing."""
     status = _status(path)
     return status is not None and stat.S_ISREG(status.st_mode)
 
 
-def _is_folder(delivery: Path) -> bool:
-    return delivery.is_dir() and not delivery.is_symlink()
+def is_folder(delivery: Path) -> bool:
+    """Whether it is a folder itself. What a link points to is not even looked at: that may never answer."""
+    status = _status(delivery)
+    return status is not None and stat.S_ISDIR(status.st_mode)

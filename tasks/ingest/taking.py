@@ -204,9 +204,8 @@ def put_back_into(inbox: Tree, tree: Tree) -> None:
 
 
 def _give_back(entry: Entry, place: Tree, inbox: Tree) -> None:
-    name = PurePosixPath(entry.name)
     for number in itertools.count():
-        target = shortened(name.stem, f"~{number}{name.suffix}") if number else entry.name
+        target = numbered(entry.name, number) if number else entry.name
         if inbox.holds(target):
             if os.path.samestat(inbox.status(target), entry.status):
                 # A night was killed between the two names of one file.
@@ -215,6 +214,14 @@ def _give_back(entry: Entry, place: Tree, inbox: Tree) -> None:
             continue
         if _renamed(entry, target, place, inbox):
             return
+
+
+def numbered(name: str, number: int) -> str:
+    """Another name of the same kind: `monday~1.tar`."""
+    suffix = PurePosixPath(name).suffix
+    if len(os.fsencode(suffix)) > LONGEST_NAME // 2:
+        suffix = ""  # It is all of the name, and says no kind.
+    return shortened(name.removesuffix(suffix), f"~{number}{suffix}")
 
 
 def _renamed(entry: Entry, target: str, place: Tree, inbox: Tree) -> bool:

@@ -92,8 +92,10 @@ def _compare_looks_within(found: dict[str, Any], fresh: pd.DataFrame, batch: str
         {"row": fresh.index, "look": fresh["phash"].to_numpy(), "test": fresh["split"].eq("test").to_numpy(),
          "label": fresh["label"].to_numpy(), "path": fresh["path"].to_numpy()}
     )  # fmt: skip
-    # Each image is compared with the first of every kind only: of a thousand equal ones not with a thousand.
-    first = rows.drop_duplicates(["look", "test", "label"]).rename(columns={"look": "other_look"})
+    # Each image is compared with the first of every kind only: of a thousand equal ones not with a thousand. Two labels
+    # are enough to find the first image with another one than its own.
+    first = rows.drop_duplicates(["look", "test", "label"]).groupby(["look", "test"]).head(2)
+    first = first.rename(columns={"look": "other_look"})
     near = rows.merge(looks_within(rows["look"], distance), on="look").merge(
         first, on="other_look", suffixes=("", "_o")
     )

@@ -1,5 +1,7 @@
+import io
 import os
 import tarfile
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -8,6 +10,7 @@ import pytest
 
 from dataset.deliveries.allowance import Caps, Tally
 from dataset.deliveries.delivery import read_delivery
+from dataset.deliveries.manifests import names_in
 from records.errors import UnreadableBatch
 from tasks.ingest.ingest import IngestParams
 from tests.corpus.files import whole
@@ -145,3 +148,8 @@ def test_a_delivery_that_is_a_hole_is_not_read(tmp_path, name):
         open_file.seek(2**24)
         open_file.write(content or b"x")
     assert "is nearly all holes (a sparse file)" in refusal(file, IngestParams().caps)
+
+
+def test_names_are_not_read_beyond_the_limit():
+    lines = io.BytesIO(b"path,label\na,1\nb,1\nc,1\n")
+    assert list(names_in(lines, Path("manifest.csv"), most=2)) == ["a", "b"]

@@ -4,6 +4,7 @@ import contextlib
 import io
 import os
 import tarfile
+import time
 
 import pytest
 
@@ -129,6 +130,7 @@ GOOD = tar_of(("a.png", b"12345"), ("b.png", b"x" * 2000))
         (GOOD[:1800], r"ends early: the member at byte 1024 claims 2000 bytes"),
         (GOOD[:3584], r"ends early: its end marker is missing. Copy it again"),
         (GOOD + GOOD, "goes on behind its end marker"),
+        (GOOD + bytes(2**21) + GOOD, "goes on behind its end marker"),
         (GOOD[:1024] + b"x" + GOOD[1025:], "cannot be understood at byte 1024: the checksum does not fit"),
         (claiming(8**11 - 1), "claims 8589934591 bytes"),
         (claiming(0o7777777), "claims 2097151 bytes"),
@@ -168,3 +170,18 @@ def test_damaged_anywhere_it_is_members_or_a_sentence(read):
         broken[place] ^= 0xFF
         with contextlib.suppress(UnreadableBatch):
             read(bytes(broken))
+
+
+def test_what_is_named_as_a_folder_and_has_bytes_is_a_member(read):
+    """Or its bytes would go with the tar, and nobody would know."""
+    assert [(m.name, data) for m, data in read(tar_of(("cats/", b""), ("dogs/", b"bytes")))] == [("dogs", b"bytes")]
+
+
+def test_very_many_pax_records_take_no_time(read):
+    info = tarfile.TarInfo("x")
+    records = b"5 a=\n" * (MOST_EXTRA // 5)
+    info.type, info.size = tarfile.XHDTYPE, len(records)
+    content = info.tobuf(tarfile.USTAR_FORMAT) + records + bytes(-len(records) % 512) + tar_of(("a.png", b"1"))
+    start = time.process_time()
+    assert [m.name for m, _ in read(content)] == ["a.png"]
+    assert time.process_time() - start < 2

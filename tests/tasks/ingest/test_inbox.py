@@ -21,6 +21,7 @@ import pyarrow.parquet as parquet
 import pytest
 
 from adapters.datastore import DataStore
+from dataset import processes
 from dataset.deliveries.delivery import read_delivery
 from dataset.split import split_of
 from records.addresses import WorkspaceFile
@@ -29,7 +30,7 @@ from records.experience import Report
 from tasks.creation import create
 from tasks.ingest import apart, inbox, taking
 from tasks.ingest.ingest import IngestParams, list_batches
-from tasks.ingest.readiness import mark
+from tasks.ingest.readiness import is_folder, mark
 from tasks.workspace import Workspace
 
 DAY = date(2026, 3, 2)
@@ -872,3 +873,100 @@ def test_what_an_earlier_retain_left_on_another_file_system_is_ended(workspace, 
         deliver(workspace.inbox / f".taken-{batch}-1700000000", {"bar": 2})
         inbox.finish_taking(workspace)
         assert lying(workspace) == []
+
+
+@pytest.mark.parametrize("target", ["nothing", "monday", "elsewhere"])
+def test_a_delivery_that_is_a_link_stays_and_leads_nowhere(workspace, deliver, tmp_path, target):
+    """To nothing, to itself, or to a folder that is a delivery but for its place."""
+    elsewhere = deliver(tmp_path / "elsewhere", {"bar": 1})
+    delivery = workspace.inbox / "monday"
+    delivery.symlink_to(elsewhere if target == "elsewhere" else target)
+    assert (inbox.waiting(workspace), is_folder(delivery)) == ((delivery,), False)
+    with pytest.raises(UnreadableBatch, match="monday is a symbolic link, and links are not followed"):
+        inbox.take(workspace, delivery, DAY, PARAMS)
+    assert (inbox.waiting(workspace), len(list(elsewhere.rglob("*.png")))) == ((delivery,), 1)
+
+
+HOLE = 2**42
+"""Bytes of a file that takes no place; to read it takes an hour."""
+
+
+def test_what_became_a_hole_of_terabytes_is_not_read(workspace, deliver):
+    delivery = deliver(workspace.inbox / "monday", {"bar": 2})
+    grow = during(lambda: os.truncate(moved(workspace) / "bar" / "0000.png", HOLE))
+    batch = inbox.take(workspace, delivery, DAY, PARAMS, grow).batch.id
+    assert (kept(workspace, batch), is_empty(workspace)) == (["bar/0000.png"], True)
+    assert apart.reasons_of(workspace, batch) == {"bar/0000.png": "it is not as it was when it was read"}
+
+
+def test_holes_that_are_sent_twice_are_not_compared(workspace, deliver):
+    for _ in range(2):
+        delivery = deliver(workspace.inbox / "monday", {"bar": 1})
+        (delivery / ".hole").touch()
+        os.truncate(delivery / ".hole", HOLE)
+        batch = inbox.take(workspace, delivery, DAY, PARAMS).batch.id
+    assert kept(workspace, batch) == [".hole", ".hole~1"]
+
+
+def test_a_hole_that_goes_to_another_file_system_stays_one(workspace, deliver, tmp_path):
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as other:
+        if Path(other).stat().st_dev == tmp_path.stat().st_dev:
+            pytest.skip("there is no other file system here")
+        workspace.inbox.rmdir()
+        workspace.inbox.symlink_to(other)
+        delivery = deliver(workspace.inbox / "monday", {"bar": 1})
+        with (delivery / ".hole").open("wb") as hole:
+            hole.write(b"begin")
+            hole.seek(2**36)
+            hole.write(b"end")
+        batch = inbox.take(workspace, delivery, DAY, PARAMS).batch.id
+        copy = apart.kept_aside(workspace, batch) / ".hole"
+        with copy.open("rb") as hole:
+            assert (hole.read(6), hole.seek(2**36), hole.read()) == (b"begin\0", 2**36, b"end")
+        assert copy.stat().st_blocks * 512 < 2**20
+
+
+def test_a_disk_that_is_full_is_given_no_half_copies(workspace, deliver, tmp_path, monkeypatch):
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as other:
+        if Path(other).stat().st_dev == tmp_path.stat().st_dev:
+            pytest.skip("there is no other file system here")
+        workspace.inbox.rmdir()
+        workspace.inbox.symlink_to(other)
+        delivery = deliver(workspace.inbox / "monday", {"bar": 1})
+        (delivery / ".notes").write_bytes(b"notes")
+
+        def full(*_):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "pwrite", full)
+            batch = inbox.take(workspace, delivery, DAY, PARAMS).batch.id
+            assert kept(workspace, batch) == []
+        assert inbox.finish_taking(workspace) == {}
+        assert kept(workspace, batch) == [".notes"]
+
+
+def test_one_process_looks_at_all_manifests(workspace, deliver, monkeypatch):
+    photos = deliver(workspace.inbox / "photos", {"bar": 1})
+    for number in range(20):
+        (workspace.inbox / f"{number}.csv").touch()
+    (workspace.inbox / "named.csv").write_text("path,label\nphotos/bar/0000.png,cat\n")
+    started = []
+    monkeypatch.setattr(processes._Helper, "__init__", counted(processes._Helper.__init__, started))
+    assert (list(inbox.named_beside(workspace)), len(started)) == ([photos], 1)
+
+
+def counted(function, calls: list):
+    def called(*args, **kwargs):
+        calls.append(args)
+        return function(*args, **kwargs)
+
+    return called
+
+
+def test_a_name_of_one_long_suffix_gets_another_one_too(workspace):
+    first = write_tar(workspace.inbox / ("a." + "x" * 253), {"1.cls": b"a"})
+    with taking.moved_out(workspace, first):
+        write_tar(first, {"2.cls": b"a"})
+    assert sorted(len(path.name) for path in workspace.inbox.iterdir()) == [255, 255]
+    assert not list((workspace.state / "taking").iterdir())

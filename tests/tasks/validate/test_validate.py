@@ -1,4 +1,5 @@
 import hashlib
+import tracemalloc
 from datetime import date
 
 import pandas as pd
@@ -550,3 +551,16 @@ def test_nobody_can_accept_that_there_is_nothing_to_learn():
     accepted = batch_of(table).model_copy(update={"accepted": ("least-train",)})
     with pytest.raises(RejectedBatch, match="0 images left for training"):
         validate(table, accepted, NOTHING_EARLIER, (), LENIENT)
+
+
+def test_very_many_images_that_look_the_same_are_not_compared_one_by_one():
+    """Each with a label of its own, in a few kilobytes: of their pairs there are a third of a million."""
+    images = range(600)
+    table = table_of(600, phash=dict.fromkeys(images, "12a5f00fc3a55a34"), label={n: f"c{n}" for n in images})
+    asked(table_of())  # What is loaded once does not count.
+    tracemalloc.start()
+    report = rejection(table)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 10 * 2**20
+    assert found_by(report, "near-test").found == 450
