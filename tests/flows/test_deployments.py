@@ -200,7 +200,7 @@ def test_a_night_can_be_read_in_prefect(interface, manual, until):
     assert artifacts["training"]["data"] == 100
     assert artifacts["verdict"]["data"].startswith("# Accept\n\nAccepted: learned the new images to ")
     assert "Registered as v1." in artifacts["night"]["data"]
-    assert json.loads(artifacts["scores"]["data"])[0].keys() == {"version", batch}
+    assert json.loads(artifacts["scores"]["data"])[0].keys() == {"version", "shapes"}
 
 
 def at_work(process: psutil.Process) -> bool:
