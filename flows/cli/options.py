@@ -110,7 +110,7 @@ def version(text: str) -> int:
 
 
 def open_workspace(folder: Path) -> "Workspace":
-    """The workspace in `folder` or above it."""
+    """The workspace in `folder`. Raises `NotAWorkspace` with the command that makes one."""
     from tasks.workspace import Workspace
 
     return Workspace.open(folder)

@@ -1,7 +1,7 @@
 """Each batch of a run, asked on its own, with everything that it is held against.
 
-A batch that ends the process which looks at it is asked again in one of its own (`isolated.py`), so it
-cannot stop the others.
+A batch that ends the process which looks at it is asked again in one of its own (`isolated.py`), so it cannot stop the
+others.
 """
 
 import logging
