@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as parquet
 import pytest
+from hypothesis import settings
 from PIL import Image
 
 from adapters.datastore import DataStore
@@ -30,6 +31,9 @@ switch_off_telemetry()
 os.environ["PREFECT_LOGGING_LEVEL"] = "CRITICAL"
 # Tests run side by side; threads of tiny networks would only wait for each other.
 os.environ["OMP_NUM_THREADS"] = "1"
+# The same examples in every run: what fails once fails again, and a slow machine is no failure.
+settings.register_profile("same every time", derandomize=True, deadline=None, database=None)
+settings.load_profile("same every time")
 
 DAY = date(2026, 3, 2)
 PARAMS = """

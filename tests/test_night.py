@@ -339,7 +339,7 @@ def test_only_what_may_pass_by_itself_is_tried_again(
         def ended() -> TaskRun | None:
             with contextlib.suppress(ObjectNotFound):
                 run = client.read_task_run(state.state_details.task_run_id)
-                return run if run.end_time else None
+                return run if run.end_time and run.state else None
 
         # What Prefect keeps of a step comes to it a little later.
         record = until(30, ended)

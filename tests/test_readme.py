@@ -59,6 +59,7 @@ def test_the_demo_shows_seven_nights(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.servers
 def test_the_five_lines_work_on_ones_own_images(tmp_path: Path, deliver) -> None:
     run("retain", "init", "shop", cwd=tmp_path)

@@ -366,8 +366,9 @@ def _from_folder(tree: Tree, tally: Tally) -> Delivery:
 
 
 def _visible(tree: Tree, folder: str = "") -> list[Entry]:
-    entries = tree.entries(folder)
-    return [e for e in entries if not e.name.startswith(".") and e.name.lower() not in UNSEEN and e.name != READY]
+    entries = [e for e in tree.entries(folder) if not e.name.startswith(".") and e.name.lower() not in UNSEEN]
+    # The mark stands beside the class folders; in one of them a file of that name was delivered like any other.
+    return entries if folder else [e for e in entries if e.name != READY]
 
 
 def _below(tree: Tree, label: str, first: str, tally: Tally) -> Iterator[Item]:

@@ -7,18 +7,16 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from dataset.deliveries.delivery import LONGEST_LABEL, label_of, label_problem, read_delivery
+from dataset.deliveries.delivery import LONGEST_LABEL, UNSEEN, label_of, label_problem, read_delivery
 from dataset.deliveries.manifests import REQUIRED, read_manifest
 from records.errors import UnreadableBatch
 from records.formatting import plain
 from tasks.ingest.ingest import ingest
 from tests.corpus.files import whole
 from tests.corpus.test_corpus import DAY, FEW, SHARES, assert_harmless, facts_of, judged
-
-same_every_time = settings(derandomize=True, deadline=None, database=None)
 
 # What UTF-8 can hold; half of all characters are chosen among those that trouble somebody.
 TROUBLE = "\0\n\r\t\x1b\"',;=+-@<>&/\\|.{}%$\u202e\u2066\ufeff\u2028\u200d\u0301\xad \u3000aä日\U0001f431"
@@ -37,7 +35,7 @@ def write_csv(file, lines):
     columns=st.lists(name, max_size=3, unique=True).map(lambda names: [n for n in names if n not in REQUIRED]),
     data=st.data(),
 )
-@settings(same_every_time, max_examples=200)
+@settings(max_examples=200)
 def test_a_manifest_that_csv_writes_is_read_back(columns, data):
     lines = data.draw(st.lists(st.tuples(text, text, *[text] * len(columns)), min_size=1, max_size=4))
     header = ["path", "label", *columns]
@@ -48,7 +46,7 @@ def test_a_manifest_that_csv_writes_is_read_back(columns, data):
 
 
 @given(content=st.binary(max_size=200) | st.binary(max_size=60).map(lambda end: b"path,label\n1.png,cat\n" + end))
-@settings(same_every_time, max_examples=300)
+@settings(max_examples=300)
 @pytest.mark.parametrize("called", ["manifest.csv", "manifest.parquet"])
 def test_any_bytes_are_a_manifest_or_one_sentence(called, content):
     with TemporaryDirectory() as folder:
@@ -60,7 +58,7 @@ def test_any_bytes_are_a_manifest_or_one_sentence(called, content):
 
 
 @given(columns=st.tuples(name, name), lines=st.lists(st.tuples(text, text, text, text), max_size=6))
-@settings(same_every_time, max_examples=100)
+@settings(max_examples=100)
 def test_any_text_goes_into_a_batch_as_it_is_or_not_at_all(columns, lines):
     header = ("path", "label", *columns)
     lines = [("good.png", "cat", "", ""), *lines]
@@ -96,7 +94,7 @@ def delivered(place, header, lines):
 
 
 @given(lines=st.lists(st.tuples(text | st.just("good.png"), text), min_size=20, max_size=20))
-@settings(same_every_time, max_examples=6)
+@settings(max_examples=6)
 def test_any_text_is_harmless_in_a_report(lines):
     with TemporaryDirectory() as place:
         delivery, home = delivered(Path(place), ("path", "label"), lines)
@@ -106,7 +104,8 @@ def test_any_text_is_harmless_in_a_report(lines):
 
 
 @given(called=st.text(character, min_size=1, max_size=30).filter(lambda n: n.strip(".") and not set(n) & {"/", "\0"}))
-@settings(same_every_time, max_examples=150)
+@example(called="_READY")
+@settings(max_examples=150)
 def test_any_file_name_is_kept(called):
     with TemporaryDirectory() as place:
         folder = Path(place) / "cat"
@@ -114,7 +113,7 @@ def test_any_file_name_is_kept(called):
         (folder / called).write_bytes(b"")
         (folder / "good.png").write_bytes(b"")
         found = {item.path for item in read_delivery(Path(place)).items}
-    seen = not called.startswith(".") and called.lower() not in ("thumbs.db", "desktop.ini")
+    seen = not called.startswith(".") and called.lower() not in UNSEEN
     assert found == {"cat/good.png", *([f"cat/{called}"] if seen else [])}
 
 
@@ -136,7 +135,7 @@ def digest_of(lines):
 
 
 @given(one=rows, other=rows, data=st.data())
-@settings(same_every_time, max_examples=60)
+@settings(max_examples=60)
 def test_the_digest_is_that_of_the_content_in_any_order(one, other, data):
     digest = digest_of(one)
     assert digest_of(data.draw(st.permutations(one))) == digest
@@ -147,7 +146,7 @@ def test_the_digest_is_that_of_the_content_in_any_order(one, other, data):
 
 
 @given(st.text(max_size=300))
-@settings(same_every_time, max_examples=500)
+@settings(max_examples=500)
 def test_every_label_is_fine_or_told_why_not(label):
     problem, detail = label_problem(label)
     assert bool(problem) == bool(detail)
@@ -160,7 +159,7 @@ def test_every_label_is_fine_or_told_why_not(label):
 
 
 @given(st.text(max_size=500))
-@settings(same_every_time, max_examples=300)
+@settings(max_examples=300)
 def test_plain_text_can_be_printed_anywhere(shown):
     assert plain(shown).isprintable()
     assert len(plain(shown)) <= 400

@@ -35,7 +35,7 @@ def names(kept: Memory) -> list[str]:
     return kept.image.tolist()
 
 
-quick = settings(max_examples=50, deadline=None, derandomize=True)
+quick = settings(max_examples=50)
 either_share = pytest.mark.parametrize("share", ["balanced", "proportional"])
 either_memory = pytest.mark.parametrize("make", [memory, weighted], ids=["uniform", "weighted"])
 distinct = st.lists(st.integers(0, 500), unique=True, max_size=60)

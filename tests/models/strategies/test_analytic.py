@@ -141,7 +141,7 @@ def test_sums_of_very_many_images_at_once_do_not_overflow() -> None:
     assert sums.gram[0, 0] == count * LARGEST**2 > 2**31
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(1, 40), st.integers(1, 6), st.integers(1, 4), st.integers(0, 99), st.data())
 def test_neither_order_nor_division_matters(count: int, features: int, classes: int, seed: int, data) -> None:
     rounded, targets = rows(count, features, classes, seed)
