@@ -38,7 +38,7 @@ demo: $(READY)  ## seven nights over real images, in ./demo
 ui: $(READY)  ## Prefect and MLflow over what the demo left behind, until Ctrl-C
 	$(BIN)/retain ui --workspace demo
 
-test: $(READY)  ## the tests, all but the slow ones, in some nine minutes
+test: $(READY)  ## the tests, all but the slow ones, in some eight minutes
 	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder --durations 10 -m "not slow"
 
 test-all: $(READY)  ## every test, the slow ones too

@@ -1,8 +1,8 @@
 """How small streams begin, by simulation: `python -m benchmarks.beginnings` prints the tables of decision 0017.
 
-A first version is learned from the deliveries that hold `begin_test` test images together; each night after it tries a
-candidate on those images, until one is accepted. Fixed seeds, one core, about a minute. Every delivery brings the test
-images that are expected of it, each class and each new batch is taken to be learned.
+A first version is learned from the deliveries that hold `min_test_images` test images together; each night after it
+tries a candidate on those images, until one is accepted. Fixed seeds, one core, about a minute. Every delivery brings
+the test images that are expected of it, each class and each new batch is taken to be learned.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -23,7 +23,7 @@ STREAMS = (60, 100, 300)
 """Images a night."""
 SHIPPED = IngestParams()
 GATE = PairedScore()
-BEGINNINGS = (100, 150, SHIPPED.begin_test, 250, 300)
+BEGINNINGS = (100, 150, SHIPPED.min_test_images, 250, 300)
 CHURN = (0.0, 0.01, 0.02, 0.04)
 
 
@@ -91,8 +91,8 @@ def page() -> Iterator[str]:
         )
         for images in STREAMS:
             for begin in BEGINNINGS:
-                start = start_of(images, SHIPPED.model_copy(update={"begin_test": begin}))
-                yield _row(f"{images} a night, begin_test {begin}", *_stream(start, accepted_at(start, harmless)))
+                start = start_of(images, SHIPPED.model_copy(update={"min_test_images": begin}))
+                yield _row(f"{images} a night, min_test_images {begin}", *_stream(start, accepted_at(start, harmless)))
     yield from _table("truly lost", "first comparison", f"once in {NIGHTS}")
     for images in STREAMS:
         for drop in (GATE.forgotten_mean, 0.06, 0.08):

@@ -8,17 +8,17 @@ from records.record import Record
 MLP = {"name": "mlp", "hidden": [400, 400]}
 PATCHES = {"name": "patches"}
 BLENDED: dict[str, Any] = {
-    "network": {**MLP, "start": "orthogonal"},
-    "strategy": {"name": "replay_distillation", "remembered": 1.0, "fresh": 1.0, "features": 1.0},
+    "network": {**MLP, "initialisation": "orthogonal"},
+    "strategy": {"name": "replay_distillation", "memory_weight": 1.0, "new_weight": 1.0, "feature_weight": 1.0},
     "optimiser": {"name": "muon"},
-    "scarcity": 0.05,
+    "prior_exponent": 0.05,
 }
 """More learned of each image, and held fast: what does best at one pass over new classes."""
-FEW = {"augmentation": {"mix": 0.2, "shift": 0.036}}
+FEW = {"augmentation": {"mixup_alpha": 0.2, "translate": 0.036}}
 MANY = {
-    "augmentation": {"mix": 0.3},
-    "scarcity": 0.1,
-    "strategy": {**BLENDED["strategy"], "fresh": 0.5},
+    "augmentation": {"mixup_alpha": 0.3},
+    "prior_exponent": 0.1,
+    "strategy": {**BLENDED["strategy"], "new_weight": 0.5},
 }
 
 
@@ -89,19 +89,19 @@ def _archive() -> list[Case]:
     whole = {"memory": {"size": "all"}, "strategy": {"name": "replay"}}
     return [
         _case("archive", "replay, 64 + 64", stream, whole),
-        _case("archive", "replay, 64 + 192", stream, {**whole, "budget": {"replayed": 192}}, True),
+        _case("archive", "replay, 64 + 192", stream, {**whole, "budget": {"replay_batch_size": 192}}, True),
         _case(
             "archive",
             "full retrain, one epoch",
             stream,
-            {"strategy": {"name": "joint"}, "budget": {"batch": 128}},
+            {"strategy": {"name": "joint"}, "budget": {"batch_size": 128}},
             True,
         ),
         _case(
             "archive",
             "full retrain, five epochs",
             stream,
-            {"strategy": {"name": "joint"}, "budget": {"batch": 128, "epochs": 5}},
+            {"strategy": {"name": "joint"}, "budget": {"batch_size": 128, "epochs": 5}},
         ),
     ]
 
@@ -143,9 +143,11 @@ def _rotated() -> list[Case]:
             "rotated",
             "replay of the whole archive, 64 + 192",
             stream,
-            {"memory": {"size": "all"}, "strategy": {"name": "replay"}, "budget": {"replayed": 192}},
+            {"memory": {"size": "all"}, "strategy": {"name": "replay"}, "budget": {"replay_batch_size": 192}},
         ),
-        _case("rotated", "full retrain, one epoch", stream, {"strategy": {"name": "joint"}, "budget": {"batch": 128}}),
+        _case(
+            "rotated", "full retrain, one epoch", stream, {"strategy": {"name": "joint"}, "budget": {"batch_size": 128}}
+        ),
     ]
 
 
@@ -156,7 +158,7 @@ def _mixed() -> list[Case]:
             "mixed",
             "full retrain, five epochs",
             stream,
-            {"strategy": {"name": "joint"}, "budget": {"batch": 128, "epochs": 5, "least_steps": 1}},
+            {"strategy": {"name": "joint"}, "budget": {"batch_size": 128, "epochs": 5, "min_steps": 1}},
         ),
         _case(
             "mixed",
@@ -165,9 +167,9 @@ def _mixed() -> list[Case]:
             {
                 "memory": {"size": "all"},
                 "strategy": {"name": "replay"},
-                "budget": {"batch": 16, "replayed": 64, "least_steps": 1},
-                "optimiser": {"rate": 1e-3},
-                "correction": {"name": "interpolation", "parent": 0.3},
+                "budget": {"batch_size": 16, "replay_batch_size": 64, "min_steps": 1},
+                "optimiser": {"learning_rate": 1e-3},
+                "correction": {"name": "interpolation", "parent_weight": 0.3},
             },
         ),
         _case("mixed", "replay_distillation, memory 2,000", stream, {"memory": {"size": 2000}}),

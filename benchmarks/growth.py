@@ -30,7 +30,7 @@ CLASSES, SIDE, IMAGES = 10, 16, 500
 PARAMS = """
 ingest: {settle_seconds: 0}
 validate: {}
-update: {network: {name: mlp}, memory: {size: 500}, budget: {least_steps: 60, most_steps: 60}}
+update: {network: {name: mlp}, memory: {size: 500}, budget: {min_steps: 60, max_steps: 60}}
 evaluate: {}
 judge: {name: paired_score}
 """

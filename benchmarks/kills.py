@@ -39,9 +39,9 @@ SIDE, EACH = 12, 300
 LINES, LONGEST = 9, 8.0
 """So many lines a night says, and so many seconds are at most between one of them and a kill."""
 PARAMS = """
-ingest: {test_share: 0.5, settle_seconds: 0, begin_test: 0}
+ingest: {test_share: 0.5, settle_seconds: 0, min_test_images: 0}
 validate: {}
-update: {network: {name: mlp}, memory: {size: 200}, budget: {least_steps: 60}}
+update: {network: {name: mlp}, memory: {size: 200}, budget: {min_steps: 60}}
 evaluate: {}
 judge: {name: paired_score}
 """

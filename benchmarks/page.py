@@ -97,8 +97,8 @@ the span. The last columns say by how many KB a store grew in each of its nights
 DVC's cache, *models* are MLflow's files, *prefect* is its folder with its database, *all* is the workspace.
 
 A night gets dearer by the lists of names and by the answers on a past that is longer by a batch, until
-`evaluate.images` and MLflow's 60 experiences are reached. Nights of one hour are all young: in use, Prefect's events
-(most of its database) go after a week, and its nights after a year
+`evaluate.max_images` and MLflow's 60 experiences are reached. Nights of one hour are all young: in use, Prefect's
+events (most of its database) go after a week, and its nights after a year
 ([0015](decisions/0015-what-grows.md)).
 """
 

@@ -57,7 +57,7 @@ def rates(
 
 def one_at_its_limit(past: int, images: int, nights: int = NIGHTS) -> list[float]:
     """Accepted, for each churn: one experience at its limit, each judged alone."""
-    gate = STRICT.model_copy(update={"forgotten_mean": WIDE, "together": 1})
+    gate = STRICT.model_copy(update={"forgotten_mean": WIDE, "min_group_size": 1})
     drops = [gate.forgotten_each] + [0.0] * (past - 1)
     return [rates(drops, images, gate, churn, nights, past)[0] for churn in CHURN]
 
@@ -93,13 +93,13 @@ def within_limits(past: int, images: int, nights: int = NIGHTS) -> list[float]:
 
 def harmless(past: int, images: int, mean: float, least: int = 200, nights: int = NIGHTS) -> float:
     """Accepted: an update without a true drop."""
-    gate = STRICT.model_copy(update={"forgotten_mean": mean, "together": least})
+    gate = STRICT.model_copy(update={"forgotten_mean": mean, "min_group_size": least})
     return rates([0.0] * past, images, gate, nights=nights)[0]
 
 
 def hidden(drop: float, least: int, nights: int = NIGHTS) -> float:
     """Accepted: one of 20 experiences of 30 images loses `drop`, the others nothing; no limit for the mean."""
-    gate = STRICT.model_copy(update={"forgotten_mean": WIDE, "together": least})
+    gate = STRICT.model_copy(update={"forgotten_mean": WIDE, "min_group_size": least})
     return rates([drop] + [0.0] * 19, 30, gate, 0.01, nights)[0]
 
 
@@ -162,7 +162,7 @@ def learned_alone(images: int, score: float, nights: int = NIGHTS) -> tuple[floa
     shown = share_lower(right, images, accepting) > limit
     refused = share_upper(right, images, error / 6) < limit
     hopeless = float(share_lower(images, images, accepting)) <= limit
-    waved = ~shown & ~refused & (images < SHIPPED.together) & (hopeless | (right / images >= limit))
+    waved = ~shown & ~refused & (images < SHIPPED.min_group_size) & (hopeless | (right / images >= limit))
     return float(shown.mean()), float(waved.mean()), float(refused.mean())
 
 
@@ -239,7 +239,7 @@ def _harmless() -> Iterator[str]:
     sizes = (30, 50, 100, 200, 300, 500)
     yield from _table("images an experience", [str(n) for n in sizes])
     for past, mean, least in ((1, 0.03, 200), (1, 0.05, 200), (10, 0.03, 200), (30, 0.03, 200), (30, 0.03, 1)):
-        alone = ", `together: 1`" if least == 1 else ""
+        alone = ", `min_group_size: 1`" if least == 1 else ""
         yield _row(f"{past} past, mean limit {mean:.0%}{alone}", *[_of(harmless(past, n, mean, least)) for n in sizes])
     drops = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8)
     yield from _table("truly lost by the one", [f"{drop:.0%}" for drop in drops])

@@ -40,7 +40,7 @@ def decide(
     """
     error = 1 - gate.confidence
     accepting = error * share_of_error(1) if level is None else level
-    groups = together(lost, gained, images, gate.together)
+    groups = together(lost, gained, images, gate.min_group_size)
     each = error / FAMILIES / sum(group[0].shape[-1] for group in groups)
     # What the last full group is together with the rest stands for it in the mean.
     parts = [(minus[:, :-1], plus[:, :-1], total) for minus, plus, total in groups[:-1]] + groups[-1:]

@@ -31,6 +31,8 @@ from tasks import launch, local_data, params, stages
 from tasks.ingest import inbox
 from tasks.ingest.readiness import CLOCK, Clock, settle
 from tasks.quarantine import holding
+from tasks.renamed import what_to_write
+from tasks.sections import renamed_in
 from tasks.versions import snapshot_of, start_of
 from tasks.workspace import Workspace, alone
 
@@ -91,6 +93,8 @@ def night(request: Request = AS_CONFIGURED, workspace: str = "", arrived: date |
     ):
         aftermath.tend(place)
         launch.check(params.check_start(place, request.overrides()).update)
+        if outdated := what_to_write(renamed_in(place.params)):
+            log.warning(outdated)
         arrivals, unreadable, waiting = take_all(place, day)
         watch.lap("ingest")
         parent, learned = champion_step(place)

@@ -23,12 +23,12 @@ class Augmentation(Record):
     """Mirror every other image left to right."""
     rotate: float = Field(default=0.0, ge=0, le=180)
     """Turn by up to so many degrees either way."""
-    shift: float = Field(default=0.0, ge=0, lt=1)
+    translate: float = Field(default=0.0, ge=0, lt=1)
     """Move by up to this share of the side, along each axis: a crop elsewhere."""
     scale: float = Field(default=0.0, ge=0, lt=1)
     """Enlarge or shrink by up to this share."""
 
-    mix: float = Field(default=0.0, ge=0, le=2)
+    mixup_alpha: float = Field(default=0.0, ge=0, le=2)
     """Blend every image with another one of its step, by a share from Beta(mix, mix) whose larger part is the image's
     own (Zhang et al., 2018, "mixup", arXiv:1710.09412). New and remembered images mix freely, and a teacher answers the
     blend, so a small memory teaches as a larger one would; with a large one it costs more than it brings."""
@@ -36,7 +36,7 @@ class Augmentation(Record):
     @property
     def active(self) -> bool:
         """Whether any image is changed by itself."""
-        return self.flip or self.rotate > 0 or self.shift > 0 or self.scale > 0
+        return self.flip or self.rotate > 0 or self.translate > 0 or self.scale > 0
 
     def __call__(self, images: Tensor) -> Tensor:
         """Float [n, C, H, W], 0..255, of uint8 images; the random numbers are torch's own."""
@@ -49,9 +49,13 @@ class Augmentation(Record):
         maps[:, 0, 0], maps[:, 0, 1], maps[:, 0, 2] = (
             mirror * turn.cos(),
             -turn.sin() / aspect,
-            draw[2] * 2 * self.shift,
+            draw[2] * 2 * self.translate,
         )
-        maps[:, 1, 0], maps[:, 1, 1], maps[:, 1, 2] = mirror * turn.sin() * aspect, turn.cos(), draw[3] * 2 * self.shift
+        maps[:, 1, 0], maps[:, 1, 1], maps[:, 1, 2] = (
+            mirror * turn.sin() * aspect,
+            turn.cos(),
+            draw[3] * 2 * self.translate,
+        )
         maps[:, :, :2] /= grow.view(-1, 1, 1)
         grid = functional.affine_grid(maps.to(images.device), list(images.shape), align_corners=False)
         return functional.grid_sample(images.float(), grid, padding_mode="border", align_corners=False)
@@ -60,7 +64,7 @@ class Augmentation(Record):
         """Float [n, C, H, W], each image blended with another; which one [n]; and its own share [n], 0.5 to 1."""
         n = len(images)
         share = torch.from_numpy(
-            np.random.default_rng(int(torch.randint(2**62, ()))).beta(self.mix, self.mix, n)
+            np.random.default_rng(int(torch.randint(2**62, ()))).beta(self.mixup_alpha, self.mixup_alpha, n)
         ).float()
         share = torch.maximum(share, 1 - share).to(images.device)
         partner = torch.randperm(n).to(images.device)

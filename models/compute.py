@@ -80,7 +80,7 @@ class Compute:
             # The mean of their gradients would not be that of the images; and a process without images has no loss.
             raise WrongInput(
                 f"{self.processes} processes cannot share {len(positions)} images a step evenly: choose "
-                "`budget.batch` and `budget.replayed` as multiples of RETAIN_PROCESSES."
+                "`budget.batch_size` and `budget.replay_batch_size` as multiples of RETAIN_PROCESSES."
             )
         return positions[self.rank :: self.processes]
 

@@ -45,16 +45,16 @@ class BatchSampler:
         imbalance: Imbalance = "prior",
         augmentation: Augmentation = AS_IT_IS,
         compute: Compute = ONE_CPU,
-        scarcity: float = 0.0,
+        prior_exponent: float = 0.0,
     ) -> None:
-        if budget.replayed == 0 or replayed is None or len(replayed) == 0:
+        if budget.replay_batch_size == 0 or replayed is None or len(replayed) == 0:
             replayed = None
         self.compute, self.augmentation = compute, augmentation
         self.new = Source.of(new, compute.device)
         self.old = Source.of([replayed], compute.device) if replayed else None
-        self.new_visits = Permutation(len(self.new.target), budget.batch, seed)
-        self.old_visits = Permutation(len(self.old.target), budget.replayed, seed + 1) if self.old else None
-        prior = expected_log_prior(new, replayed, budget, classes, scarcity).to(compute.device)
+        self.new_visits = Permutation(len(self.new.target), budget.batch_size, seed)
+        self.old_visits = Permutation(len(self.old.target), budget.replay_batch_size, seed + 1) if self.old else None
+        prior = expected_log_prior(new, replayed, budget, classes, prior_exponent).to(compute.device)
         self.log_prior = prior if imbalance == "prior" else None
         self.class_weight = class_weights(prior) if imbalance == "weights" else None
         near = self.new.resident is not None and (self.old is None or self.old.resident is not None)
@@ -71,7 +71,7 @@ class BatchSampler:
             images = self.augmentation(images)
         weight = None if self.class_weight is None else self.class_weight[targets]
         step = Step(images, targets, len(positions), self.log_prior, weight, remembered=remembered)
-        if not self.augmentation.mix:
+        if not self.augmentation.mixup_alpha:
             return step
         images, partner, share = self.augmentation.blend(images)
         return replace(step, images=images, partner=targets[partner], share=share)
@@ -177,20 +177,24 @@ class Source:
 
 
 def expected_log_prior(
-    new: Sequence[ImageDataset], replayed: ImageDataset | None, budget: Budget, classes: int, scarcity: float = 0.0
+    new: Sequence[ImageDataset],
+    replayed: ImageDataset | None,
+    budget: Budget,
+    classes: int,
+    prior_exponent: float = 0.0,
 ) -> Tensor:
     """[classes] log of each class's expected share of a step; one that does not occur counts as one in a million.
 
-    With `scarcity`, shares are multiplied by that power of the number of different images that a class has.
+    With `prior_exponent`, shares are multiplied by that power of the number of different images that a class has.
     """
     shares = torch.bincount(torch.cat([dataset.target for dataset in new]), minlength=classes).double()
-    shares = shares / shares.sum() * budget.batch
+    shares = shares / shares.sum() * budget.batch_size
     if replayed is not None:
         counts = torch.bincount(replayed.target, minlength=classes).double()
-        shares = shares + counts / counts.sum() * budget.replayed
-    if scarcity:
+        shares = shares + counts / counts.sum() * budget.replay_batch_size
+    if prior_exponent:
         different = torch.bincount(torch.cat([dataset.target for dataset in [*new, *([replayed] if replayed else [])]]))
-        shares = shares * torch.nn.functional.pad(different, (0, classes - len(different))).double() ** scarcity
+        shares = shares * torch.nn.functional.pad(different, (0, classes - len(different))).double() ** prior_exponent
     return (shares / shares.sum()).clamp_min(1e-6).log().float()
 
 

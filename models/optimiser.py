@@ -22,33 +22,40 @@ class Optimiser(Record):
     """
 
     name: Literal["adamw", "sgd", "muon"] = "adamw"
-    rate: float = Field(default=2e-3, gt=0, le=10)
+    learning_rate: float = Field(default=2e-3, gt=0, le=10)
     """Highest learning rate of the night."""
-    matrix_rate: float = Field(default=0.02, gt=0, le=10)
+    matrix_learning_rate: float = Field(default=0.02, gt=0, le=10)
     """Highest learning rate of the matrices that Muon takes."""
     weight_decay: float = Field(default=1e-4, ge=0, le=1)
     """Muon's matrices have none."""
     schedule: Schedule = "one_cycle"
     """`one_cycle` warms up over 30% of the night and anneals to nothing (Smith and Topin, 2019, arXiv:1708.07120)."""
-    adapt: bool = False
+    adapt_learning_rate: bool = False
     """Lower the rate for nights with little to learn: see `adapted_rate`."""
-    average: float = Field(default=0.0, ge=0, lt=1)
+    ema_decay: float = Field(default=0.0, ge=0, lt=1)
     """Decay a step of the moving average of the weights that the night ends with; 0 keeps the last weights."""
 
     def start(self, network: Network) -> list[torch.optim.Optimizer]:
         """Fresh optimisers; together they have all weights that can be trained, each once."""
         weights = [weight for weight in network.parameters() if weight.requires_grad]
         if self.name == "sgd":
-            return [torch.optim.SGD(weights, lr=self.rate, momentum=0.9, nesterov=True, weight_decay=self.weight_decay)]
+            return [
+                torch.optim.SGD(
+                    weights, lr=self.learning_rate, momentum=0.9, nesterov=True, weight_decay=self.weight_decay
+                )
+            ]
         optimisers: list[torch.optim.Optimizer] = []
         if self.name == "muon":
             matrices = [weight for weight in network.body.parameters() if weight.requires_grad and weight.dim() == 2]
             if matrices:
-                optimisers.append(torch.optim.Muon(matrices, lr=self.matrix_rate, weight_decay=0.0))
+                optimisers.append(torch.optim.Muon(matrices, lr=self.matrix_learning_rate, weight_decay=0.0))
             taken = set(map(id, matrices))
             weights = [weight for weight in weights if id(weight) not in taken]
         # One kernel for all weights: on a CPU a third of the time of a small network's step otherwise.
-        return [*optimisers, torch.optim.AdamW(weights, lr=self.rate, weight_decay=self.weight_decay, fused=True)]
+        return [
+            *optimisers,
+            torch.optim.AdamW(weights, lr=self.learning_rate, weight_decay=self.weight_decay, fused=True),
+        ]
 
 
 def set_rate(descent: torch.optim.Optimizer, factor: float, schedule: Schedule, done: float) -> None:

@@ -30,7 +30,7 @@ class Plan(Record):
     optimiser: Optimiser = Optimiser()
     augmentation: Augmentation = Augmentation()
     imbalance: Imbalance = "prior"
-    scarcity: float = 0.0
+    prior_exponent: float = 0.0
 
 
 def train(
@@ -75,16 +75,16 @@ class _Trainer:
         self.images = sum(len(dataset) for dataset in new)
         self.steps = plan.budget.steps(self.images)
         classes = context.network.head.out_features
-        options = (plan.imbalance, plan.augmentation, compute, plan.scarcity)
+        options = (plan.imbalance, plan.augmentation, compute, plan.prior_exponent)
         self.sampler = BatchSampler(new, replayed, plan.budget, classes, context.seed, *options)
         self.factor = 1.0
-        if plan.optimiser.adapt and not strategy.starts_over:
-            usual = plan.budget.least_steps * plan.budget.batch
+        if plan.optimiser.adapt_learning_rate and not strategy.starts_over:
+            usual = plan.budget.min_steps * plan.budget.batch_size
             self.factor = adapted_rate(novelty(context, data.new), len(data.new), usual)
         self.optimisers = plan.optimiser.start(context.network)
         self.average = None
-        if plan.optimiser.average:
-            self.average = MovingAverage(context.network.floats(), plan.optimiser.average)
+        if plan.optimiser.ema_decay:
+            self.average = MovingAverage(context.network.floats(), plan.optimiser.ema_decay)
         self.losses: dict[str, list[Tensor]] = {}
         self.done, self.seen, self.seconds = 0, 0, 0.0
 
@@ -93,7 +93,7 @@ class _Trainer:
         if checkpoint is not None:
             self._resume(checkpoint)
         self.context.network.train()
-        told = Forecast(self.plan.budget.batch / self.images, progress, self.plan.budget.seconds is None)
+        told = Forecast(self.plan.budget.batch_size / self.images, progress, self.plan.budget.max_seconds is None)
         told.begin(self.done)
         try:
             self._take_steps(checkpoint, told)
@@ -110,7 +110,7 @@ class _Trainer:
             self._step(done)
             now = time.monotonic()
             self.seconds, before = self.seconds + now - before, now
-            if self.plan.budget.seconds is not None:  # All must take the same number of steps.
+            if self.plan.budget.max_seconds is not None:  # All must take the same number of steps.
                 self.seconds = self.compute.agreed(self.seconds)
             if checkpoint is not None and self.compute.rank == 0 and checkpoint.due():
                 checkpoint.save(Saved(self.done, self.seconds, self._tensors()))
@@ -137,12 +137,12 @@ class _Trainer:
 
     def _share_done(self) -> float:
         """Share of the budget that is spent; with a budget in seconds the clock says."""
-        if self.plan.budget.seconds is None:
+        if self.plan.budget.max_seconds is None:
             return self.done / self.steps
-        return self.seconds / self.plan.budget.seconds
+        return self.seconds / self.plan.budget.max_seconds
 
     def _expected_steps(self) -> int:
-        if self.plan.budget.seconds is None:
+        if self.plan.budget.max_seconds is None:
             return self.steps
         return round(self.done / max(self._share_done(), 1e-9))
 

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import Field, field_validator
+from pydantic import AliasChoices, Field, field_validator
 
 from records.errors import RetainError
 from records.record import Record
@@ -12,7 +12,7 @@ Severity = Literal["refuse batch", "refuse image", "drop", "warn"]
 """`drop` leaves an image out without blame: a duplicate says nothing against its batch."""
 
 
-class Complaint(Record):
+class Violation(Record):
     """One image that a check found fault with."""
 
     row: int = Field(ge=0)
@@ -50,10 +50,11 @@ class Check(Record):
     passed: bool
     found: int = Field(ge=0)
     """How many images (or classes) it complains of."""
-    complaints: tuple[Complaint, ...] = ()
-    """The images in words, row by row, the first of many: reports are committed to Git."""
+    violations: tuple[Violation, ...] = Field(default=(), validation_alias=AliasChoices("violations", "complaints"))
+    """The images in words, row by row, the first of many: reports are committed to Git. In reports of before they are
+    called `complaints`."""
     rows: str = ""
-    """All rows, as `records.rows` packs them, if `complaints` names only the first."""
+    """All rows, as `records.rows` packs them, if `violations` names only the first."""
     note: str = ""
     """What was found, for checks that look at the batch as a whole: how much, and in which direction."""
     comparison: Comparison | None = None
@@ -66,7 +67,7 @@ class Check(Record):
 
     def all_rows(self) -> tuple[int, ...]:
         """Rows of the images that it complains of, in words or not."""
-        return unpacked(self.rows) if self.rows else tuple(complaint.row for complaint in self.complaints)
+        return unpacked(self.rows) if self.rows else tuple(violation.row for violation in self.violations)
 
 
 class Hold(Record):

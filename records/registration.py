@@ -66,7 +66,7 @@ class Beginning(Record):
         held = f"{self.batches} pending batch{' holds' if self.batches == 1 else 'es hold'} {self.tests} test images"
         return (
             f"{held}, and a first version waits for {self.wanted}, as later ones are judged by them: about {self.more} "
-            "images more will do (ingest.begin_test)."
+            "images more will do (ingest.min_test_images)."
         )
 
 

@@ -45,10 +45,10 @@ DIGITS = 6
 class EvaluateParams(Record):
     """Section `evaluate` of params.yaml."""
 
-    better: float = Field(default=0.95, gt=0.5, lt=1)
+    reference_confidence: float = Field(default=0.95, gt=0.5, lt=1)
     """Confidence with which a version must beat the best one so far on an experience to take its place. The error is
     spread over all versions that try, see `certainly_better`."""
-    images: int = Field(default=100_000, ge=1)
+    max_images: int = Field(default=100_000, ge=1)
     """Test images that a version answers at most. With more in the archive each experience is asked for as many as the
     others, or for all that it has if it has fewer."""
 
@@ -84,7 +84,7 @@ def evaluate(
     snapshot, learner = known.snapshot, known.learner
     earlier = Earlier.read(parent / "evaluation", snapshot.parent) if parent else Earlier()
     known_at = [max(snapshot.known_at[e.batch], earlier.granted(e.batch)) for e in snapshot.experiences]
-    asked = partial(choose, most=params.images, before=earlier.right, key=key)
+    asked = partial(choose, most=params.max_images, before=earlier.right, key=key)
     examined = examine(learner, snapshot.experiences, known_at, archive, problem, asked)
     new = [e for e in snapshot.experiences if e.batch not in earlier.right]
     seen = _first_sight(parent / "snapshot", new, archive, problem, asked) if parent and new else {}
@@ -342,7 +342,7 @@ def _write_references(examined: Sequence[Examined], earlier: Earlier, params: Ev
             reference = np.array([best.right[image] for image in e.image])
             # Every version since, and the candidate; where a version was rolled back, some that never tried as well.
             challengers = earlier.version - int(best.version.removeprefix("v")) + 1
-            if not certainly_better(right, reference, params.better, look=challengers):
+            if not certainly_better(right, reference, params.reference_confidence, look=challengers):
                 version, right = best.version, reference
         columns = {
             "experience": [e.experience] * len(e.image),

@@ -37,7 +37,7 @@ def check(params: UpdateParams) -> None:
     processes cannot share."""
     default_device()
     budget, strategy = params.budget, params.strategy
-    for images in (budget.batch, budget.replayed if strategy.without_memory else 0):
+    for images in (budget.batch_size, budget.replay_batch_size if strategy.without_memory else 0):
         if strategy.descends:
             Compute(processes=processes()).part(torch.empty(images))
 

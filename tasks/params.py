@@ -15,6 +15,7 @@ from records.errors import WrongParameters
 from records.record import Record
 from tasks.evaluate import EvaluateParams
 from tasks.ingest.ingest import IngestParams
+from tasks.renamed import modernise
 from tasks.sections import RegisterParams, load_sections
 from tasks.update import UpdateParams
 from tasks.validate import catalogue
@@ -76,6 +77,7 @@ def read_params(path: Path, overrides: Mapping[str, object] | None = None) -> Pa
         )
     for name, value in (overrides or {}).items():
         _replace(content, name.split("."), value)
+        modernise(content, old_wins=True)
     content = {section: {} if value is None else value for section, value in content.items()}
     try:
         params = Params.model_validate(content)

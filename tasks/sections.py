@@ -11,6 +11,7 @@ from pydantic import Field, ValidationError
 
 from records.errors import WrongParameters
 from records.record import Record
+from tasks.renamed import modernise
 
 Section = TypeVar("Section", bound=Record)
 
@@ -37,7 +38,16 @@ def read_section(path: Path, name: str, kind: type[Section]) -> Section:
 
 
 def load_sections(path: Path) -> dict[str, Any]:
-    """Section to what it holds. Raises `WrongParameters` if the file is not there or is no YAML of sections."""
+    """Section to what it holds, under present names. Raises `WrongParameters` if there is no file of YAML sections."""
+    return _load(path)[0]
+
+
+def renamed_in(path: Path) -> list[tuple[str, str]]:
+    """Parameters of the file that have another name now: the old one and the new one."""
+    return _load(path)[1]
+
+
+def _load(path: Path) -> tuple[dict[str, Any], list[tuple[str, str]]]:
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -47,4 +57,8 @@ def load_sections(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict | None):
         raise WrongParameters(f"{path} must hold sections (ingest, validate, ...), not a {type(content).__name__}.")
     # A section whose every line is a comment.
-    return {name: {} if section is None else section for name, section in (content or {}).items()}
+    sections = {name: {} if section is None else section for name, section in (content or {}).items()}
+    try:
+        return sections, modernise(sections)
+    except WrongParameters as error:
+        raise WrongParameters(f"{path}: {error}") from None

@@ -96,7 +96,7 @@ def _beginning(workspace: Workspace, batches: Sequence[str]) -> Beginning | None
     """As if every image of the batches were admitted."""
     params = read_section(workspace.params, "ingest", IngestParams)
     others = set(list_batches(workspace.batches)).difference(batches)
-    return params.beginning(len(batches), count_tests(workspace.batches, others, params.begin_test))
+    return params.beginning(len(batches), count_tests(workspace.batches, others, params.min_test_images))
 
 
 def _check_params(workspace: Workspace) -> None:

@@ -76,7 +76,7 @@ class UpdateParams(Record):
     optimiser: Optimiser = Optimiser()
     augmentation: Augmentation = Augmentation()
     imbalance: Imbalance = "prior"
-    scarcity: float = Field(default=0.0, ge=0, le=1)
+    prior_exponent: float = Field(default=0.0, ge=0, le=1)
     """With `imbalance: prior`: how much more the loss favours a class of which only few different images are left, as
     a power of their number. A few images seen again and again are learned by heart, and their class is answered too
     seldom for others (after Cao et al., 2019, "LDAM", arXiv:1906.07413). No matter if the whole archive is replayed."""
@@ -86,8 +86,8 @@ class UpdateParams(Record):
 
     @model_validator(mode="after")
     def _what_goes_together(self) -> Self:
-        if self.augmentation.mix and not self.strategy.blends:
-            raise ValueError(f"`augmentation.mix` makes no sense with the strategy {self.strategy.name}")
+        if self.augmentation.mixup_alpha and not self.strategy.blends:
+            raise ValueError(f"`augmentation.mixup_alpha` makes no sense with the strategy {self.strategy.name}")
         if self.correction is not None and not self.strategy.corrected:
             raise ValueError(f"`correction` makes no sense with the strategy {self.strategy.name}")
         if self.correction is not None and self.correction.needs_memory and self.memory.size == 0:
@@ -104,8 +104,8 @@ class UpdateParams(Record):
             raise ValueError(
                 f"`memory.size: all` makes no sense with the strategy {self.strategy.name}: no answers are stored"
             )
-        if self.scarcity and self.imbalance != "prior":
-            raise ValueError("`scarcity` is part of `imbalance: prior`")
+        if self.prior_exponent and self.imbalance != "prior":
+            raise ValueError("`prior_exponent` is part of `imbalance: prior`")
         return self
 
     @property
@@ -116,7 +116,7 @@ class UpdateParams(Record):
             optimiser=self.optimiser,
             augmentation=self.augmentation,
             imbalance=self.imbalance,
-            scarcity=self.scarcity,
+            prior_exponent=self.prior_exponent,
         )
 
 

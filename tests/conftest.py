@@ -37,9 +37,9 @@ settings.load_profile("same every time")
 
 DAY = date(2026, 3, 2)
 PARAMS = """
-ingest: {test_share: 0.5, settle_seconds: 0, begin_test: 0}
+ingest: {test_share: 0.5, settle_seconds: 0, min_test_images: 0}
 validate: {}
-update: {network: {name: mlp}, memory: {size: 200}, budget: {least_steps: 60}}
+update: {network: {name: mlp}, memory: {size: 200}, budget: {min_steps: 60}}
 evaluate: {}
 judge: {name: paired_score}
 """

@@ -301,13 +301,13 @@ def test_a_night_in_another_registry_ends_with_a_sentence_and_the_next_goes_on(
 @pytest.mark.slow
 def test_the_parameters_of_a_version_are_in_its_commit(new_workspace, deliver, run_night, tmp_path, shell):
     workspace = new_workspace(tmp_path / "workspace")
-    workspace.params.write_text(workspace.params.read_text().replace("least_steps: 60", "least_steps: 61"))
+    workspace.params.write_text(workspace.params.read_text().replace("min_steps: 60", "min_steps: 61"))
     edited = workspace.params.read_text()
     deliver(workspace.inbox / "shapes", SHAPES, 0)
     version = run_night(workspace, 2).registration.version
     assert shell(workspace.root, "git", "status", "--porcelain") == ""
     commit = next(v for v in registry_of(workspace).versions() if v.number == version).run.commit
-    workspace.params.write_text(edited.replace("least_steps: 61", "least_steps: 3"))
+    workspace.params.write_text(edited.replace("min_steps: 61", "min_steps: 3"))
     before = learned_as(workspace, version)[1]
     shutil.rmtree(workspace.night)
     # The same weights are learned again from what the commit names.

@@ -95,14 +95,14 @@ def test_a_section_that_dvc_tracks_must_be_there(tmp_path: Path) -> None:
 
 def test_overrides_replace_values_for_one_reading(tmp_path: Path) -> None:
     path = tmp_path / "params.yaml"
-    chosen = "update: {strategy: {name: replay_distillation, remembered: 2}, budget: {epochs: 3}}"
+    chosen = "update: {strategy: {name: replay_distillation, memory_weight: 2}, budget: {epochs: 3}}"
     path.write_text(SECTIONS.replace("update: {}", chosen))
     changed = read_params(path, {"update.strategy.name": "finetune", "update.memory.size": 10})
     assert changed.update.strategy.name == "finetune"
     assert changed.update.memory.size == 10
     assert changed.update.budget.epochs == 3
     kept = read_params(path, {"update.strategy.name": "replay_distillation"})
-    assert kept.update.strategy.model_dump()["remembered"] == 2
+    assert kept.update.strategy.model_dump()["memory_weight"] == 2
 
 
 def test_flat_names_every_value_once() -> None:
@@ -122,8 +122,10 @@ def test_what_tells_one_night_from_another_is_short():
 
 def test_a_misspelt_key_of_a_choice_is_told_by_the_keys_of_that_choice(tmp_path):
     path = tmp_path / "params.yaml"
-    path.write_text("validate: {}\nevaluate: {}\njudge: {}\nupdate: {strategy: {name: dark_replay, stroed: 1}}\n")
-    with pytest.raises(WrongParameters, match=r"`update.strategy.stroed` is not a parameter; did you mean `stored`\?"):
+    path.write_text("validate: {}\nevaluate: {}\njudge: {}\nupdate: {strategy: {name: dark_replay, logit_wieght: 1}}\n")
+    with pytest.raises(
+        WrongParameters, match=r"`update.strategy.logit_wieght` is not a parameter; did you mean `logit_weight`\?"
+    ):
         read_params(path)
 
 

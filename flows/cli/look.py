@@ -78,9 +78,17 @@ def compare(
 def params(workspace: Where = Path(), as_json: AsJson = False) -> None:
     """Every parameter with the value that the next night will use; those that are not the default stand out."""
     from tasks.params import Params, check_start
+    from tasks.renamed import what_to_write
+    from tasks.sections import renamed_in
 
-    values = check_start(open_workspace(workspace))
-    screen.print_json(values) if as_json else tables.show_params(values.flat(), Params().flat())
+    place = open_workspace(workspace)
+    values = check_start(place)
+    if as_json:
+        screen.print_json(values)
+        return
+    tables.show_params(values.flat(), Params().flat())
+    if outdated := what_to_write(renamed_in(place.params)):
+        screen.say(outdated, "yellow")
 
 
 def checks(workspace: Where = Path(), as_json: AsJson = False) -> None:

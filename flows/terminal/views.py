@@ -243,9 +243,9 @@ def show_report(report: Report, workspace: Path, not_taken: int = 0) -> None:
         number = check.note or screen.count(check.found, "image")
         screen.draw(line.append(f"  {screen.visible(number)}", style=""))
         screen.say(f"  {check.remedy}")
-        for complaint in check.complaints[:FIRST]:
-            screen.say(f"  - {complaint.path}{f': {complaint.detail}' if complaint.detail else ''}", "dim")
-        if check.complaints and check.found > FIRST:
+        for violation in check.violations[:FIRST]:
+            screen.say(f"  - {violation.path}{f': {violation.detail}' if violation.detail else ''}", "dim")
+        if check.violations and check.found > FIRST:
             screen.say(f"    and {check.found - FIRST:,} more", "dim")
     screen.say()
     screen.tell("pictures", screen.place(workspace / "quarantine" / report.batch / "report.html"))

@@ -17,7 +17,7 @@ class Interpolation(Correction):
     """Needs no images. Classes that the parent did not know keep their new rows; statistics go with the weights."""
 
     name: Literal["interpolation"] = "interpolation"
-    parent: float = Field(default=0.3, gt=0, lt=1)
+    parent_weight: float = Field(default=0.3, gt=0, lt=1)
     """Share of the parent's weights."""
 
     @torch.no_grad()
@@ -27,4 +27,4 @@ class Interpolation(Correction):
             return
         for mine, its in zip(context.network.floats(), context.parent.floats(), strict=True):
             rows = mine[: len(its)] if its.dim() else mine
-            rows.lerp_(its, self.parent)
+            rows.lerp_(its, self.parent_weight)

@@ -9,8 +9,9 @@ needs one finding only, so there the error is divided: equally over the question
 step-down procedure of Holm (1979), Scandinavian Journal of Statistics 6, 65-70.
 
 Of 30 test images none may be lost, and the loss may still be 10%. So where it is asked what each past experience lost,
-small ones answer together: see `Gate.together` and `_together`. What is new answers alone, or a batch that nobody can
-learn would hide behind one that everybody can; and for a batch of few images a failure to show it is none: `_too_few`.
+small ones answer together: see `Gate.min_group_size` and `_together`. What is new answers alone, or a batch that nobody
+can learn would hide behind one that everybody can; and for a batch of few images a failure to show it is none, see
+`_too_few`.
 
 Each class has a guard over all past experiences, see `by_class`. A candidate that was not accepted comes again, on the
 same test images, and must then be surer: `share_of_error`.
@@ -166,8 +167,8 @@ class Gate(Record):
     """Limit for that share in each past experience, or group of small ones."""
     learned_at_least: float = Field(default=0.60, ge=0, lt=1)
     """The score that each new experience must exceed when all classes compete. One with fewer test images than
-    `together` need not be certain to exceed it: it must not be seen to fall short."""
-    together: int = Field(default=200, ge=1)
+    `min_group_size` need not be certain to exceed it: it must not be seen to fall short."""
+    min_group_size: int = Field(default=200, ge=1)
     """Where a limit holds for each past experience, those with fewer test images are judged together with their
     neighbours, in groups of at least so many images; 1 judges every one alone. What is given up: a loss in one small
     experience can hide among its neighbours as long as the group stays within the limit. Right nevertheless, because
@@ -230,10 +231,10 @@ class Gate(Record):
                 forgotten.append(Losses.of(one.experience, -1, one.reference - one.among_known))
                 taken.append(Losses.of(one.experience, 0, np.maximum(one.among_known - one.overall, 0)))
         families = [
-            _mean("forgotten", _parts(forgotten, self.together), self.forgotten_mean),
-            _each("forgotten", _together(forgotten, self.together), self.forgotten_each),
-            _mean("taken", _parts(taken, self.together), self.taken_mean),
-            _each("taken", _together(taken, self.together), self.taken_each),
+            _mean("forgotten", _parts(forgotten, self.min_group_size), self.forgotten_mean),
+            _each("forgotten", _together(forgotten, self.min_group_size), self.forgotten_each),
+            _mean("taken", _parts(taken, self.min_group_size), self.taken_mean),
+            _each("taken", _together(taken, self.min_group_size), self.taken_each),
             _each("learned", missed, 1 - self.learned_at_least),
         ]
         return [family for family in families if family]
@@ -261,10 +262,10 @@ class Gate(Record):
     def _too_few(self, hypothesis: Hypothesis, accepting: float) -> bool:
         """Whether a new experience has so few test images that it need not be shown to be learned.
 
-        So it is if even without a single miss it could not be shown, and if it has fewer than `together` but is not
-        seen to fall short. No bound holds for it then; the verdict names it.
+        So it is if even without a single miss it could not be shown, and if it has fewer than `min_group_size` but is
+        not seen to fall short. No bound holds for it then; the verdict names it.
         """
-        if hypothesis.question != "learned" or hypothesis.total >= self.together:
+        if hypothesis.question != "learned" or hypothesis.total >= self.min_group_size:
             return False
         nothing = tuple(Losses.of(one.experience, one.low, np.zeros(hypothesis.total)) for one in hypothesis.losses)
         perfect = Hypothesis(hypothesis.question, hypothesis.subject, nothing, hypothesis.limit)

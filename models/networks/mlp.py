@@ -15,7 +15,7 @@ class MLP(Recipe):
     name: Literal["mlp"] = "mlp"
     hidden: tuple[int, ...] = (400, 400)
     """Widths of the hidden layers."""
-    start: Literal["uniform", "orthogonal"] = "uniform"
+    initialisation: Literal["uniform", "orthogonal"] = "uniform"
     """How weights begin: as PyTorch draws them, or orthogonal (Saxe et al., 2014, arXiv:1312.6120), biases 0."""
     dropout: float = Field(default=0.0, ge=0, lt=1)
 
@@ -33,7 +33,7 @@ class MLP(Recipe):
             if self.dropout:
                 layers.append(nn.Dropout(self.dropout))
             width = hidden
-        if self.start == "orthogonal":
+        if self.initialisation == "orthogonal":
             for layer in layers:
                 if isinstance(layer, nn.Linear):
                     nn.init.orthogonal_(layer.weight, gain=2**0.5)

@@ -35,14 +35,14 @@ RIDGE = 0.2
 
 
 class Patches(Recipe):
-    """Fixed features, `2 x filters x grid x grid` or fewer; with `hidden`, trained layers on top."""
+    """Fixed features, `2 x filters x pooling_grid x pooling_grid` or fewer; with `hidden`, trained layers on top."""
 
     name: Literal["patches"] = "patches"
     filters: int = Field(default=80, ge=1, le=4096)
     """Patches that every patch is compared with."""
-    size: int | None = Field(default=None, ge=2, le=32)
+    patch_size: int | None = Field(default=None, ge=2, le=32)
     """Side of a patch in pixels; null takes a quarter of the image's side, 3 to 6."""
-    grid: int = Field(default=4, ge=1, le=16)
+    pooling_grid: int = Field(default=4, ge=1, le=16)
     """Cells along each side that the answers are averaged over."""
     channels: int | None = Field(default=None, ge=1, le=8192)
     """Principal components that the answers of a cell, `2 x filters`, are brought down to; null keeps them all."""
@@ -84,15 +84,15 @@ class PatchFeatures(nn.Module):
     def __init__(self, recipe: Patches, spec: InputSpec) -> None:
         super().__init__()
         side = min(spec.height, spec.width)
-        self.size = min(recipe.size or min(max(side // 4, 3), 6), side)
+        self.patch_size = min(recipe.patch_size or min(max(side // 4, 3), 6), side)
         self.stride = max(1, side // 32)
-        rows, columns = ((extent - self.size) // self.stride + 1 for extent in (spec.height, spec.width))
-        cells = _cells(rows, min(recipe.grid, rows)), _cells(columns, min(recipe.grid, columns))
+        rows, columns = ((extent - self.patch_size) // self.stride + 1 for extent in (spec.height, spec.width))
+        cells = _cells(rows, min(recipe.pooling_grid, rows)), _cells(columns, min(recipe.pooling_grid, columns))
         pooling = torch.einsum("ai,bj->abij", *cells).reshape(-1, rows * columns)
         channels = min(recipe.channels or 2 * recipe.filters, 2 * recipe.filters)
         self.width = channels * len(pooling)
         self.register_buffer("pooling", pooling.bfloat16(), persistent=False)
-        self.register_buffer("filters", torch.randn(spec.channels * self.size**2, recipe.filters).bfloat16())
+        self.register_buffer("filters", torch.randn(spec.channels * self.patch_size**2, recipe.filters).bfloat16())
         mixing = torch.eye(2 * recipe.filters)[:, :channels] if recipe.channels else None
         self.register_buffer("mixing", mixing)
         self.register_buffer("centre", torch.zeros(self.width))
@@ -154,11 +154,11 @@ class PatchFeatures(nn.Module):
     def _patches(self, images: Tensor) -> Tensor:
         """[N, positions, values], each of deviation 1 unless it is flat. Filters of mean 0 do not see its mean."""
         mean, square = (
-            functional.avg_pool2d(values.mean(dim=1, keepdim=True), self.size, self.stride)
+            functional.avg_pool2d(values.mean(dim=1, keepdim=True), self.patch_size, self.stride)
             for values in (images, images**2)
         )
         contrast = (square - mean**2).clamp_min(0).add(CONTRAST**2).rsqrt().flatten(2)
-        return (functional.unfold(images, self.size, stride=self.stride) * contrast).transpose(1, 2)
+        return (functional.unfold(images, self.patch_size, stride=self.stride) * contrast).transpose(1, 2)
 
 
 def _cells(positions: int, cells: int) -> Tensor:

@@ -2,7 +2,8 @@
 
 Its classifier is taken off; what it was fed are the features. Grey images are repeated to three channels. The images
 come normalised by their own mean and spread, as for every network, not by ImageNet's: the scale is the same, which is
-what pretrained features need. From pretrained weights a lower `update.optimiser.rate` than the default is usual.
+what pretrained features need. From pretrained weights a lower `update.optimiser.learning_rate` than the default is
+usual.
 
 torchvision takes seconds to import, so it is imported where it is used.
 """
@@ -44,7 +45,7 @@ class Torchvision(Recipe):
     """What the first night starts from. Null: chance. torchvision's name of published weights: IMAGENET1K_V2, DEFAULT.
     Or a file of one's own, `<name>-<SHA-256, 8 digits or more>.safetensors`, so that equal parameters mean equal
     weights; it lies in torch's folder, $TORCH_HOME/hub/checkpoints, or is given with its whole path."""
-    frozen_statistics: bool = True
+    freeze_batch_norm: bool = True
     """Batch normalisation goes on with the means and variances that came with `weights`; its scale and shift learn.
     Those of a step that mixes new and replayed images are of neither, and a later night would overwrite them first
     (Pham et al. 2022, "Continual Normalization"). Without `weights` there are none to keep: they are learned."""
@@ -64,7 +65,7 @@ class Torchvision(Recipe):
 
     def body(self, spec: InputSpec) -> tuple[nn.Module, int]:
         """Features are what the network's classifier was fed. Raises `WrongParameters` if it cannot take the images."""
-        body = Body(self._built(spec), self.frozen_statistics and self.weights is not None)
+        body = Body(self._built(spec), self.freeze_batch_norm and self.weights is not None)
         return body, _width(body, spec, self.model)
 
     def load_pretrained(self, body: nn.Module) -> None:
@@ -164,10 +165,10 @@ def known_models() -> list[str]:
 class Body(nn.Module):
     """The network, with an identity in place of its last layer."""
 
-    def __init__(self, model: nn.Module, frozen_statistics: bool) -> None:
+    def __init__(self, model: nn.Module, freeze_batch_norm: bool) -> None:
         super().__init__()
         self.model = model
-        self.frozen_statistics = frozen_statistics
+        self.freeze_batch_norm = freeze_batch_norm
         model.set_submodule(_classifier(model), nn.Identity())
 
     def forward(self, images: Tensor) -> Tensor:
@@ -177,7 +178,7 @@ class Body(nn.Module):
     def train(self, mode: bool = True) -> "Body":
         """Set the mode; statistics that are frozen are used and not changed, also while all else learns."""
         super().train(mode)
-        if self.frozen_statistics:
+        if self.freeze_batch_norm:
             for module in self.modules():
                 if isinstance(module, STATISTICS):
                     module.eval()

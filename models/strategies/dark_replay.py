@@ -21,7 +21,7 @@ class DarkReplay(Strategy):
     without_memory: ClassVar[str] = "finetune"
     blends: ClassVar[bool] = False
     remembers_outputs: ClassVar[bool] = True
-    stored: float = Field(default=0.5, ge=0, le=100)
+    logit_weight: float = Field(default=0.5, ge=0, le=100)
     """Weight of the distance to the stored outputs."""
 
     def draw(self, data: TrainingData) -> tuple[tuple[ImageDataset, ...], ImageDataset | None]:
@@ -36,5 +36,5 @@ class DarkReplay(Strategy):
             now, then = outputs[step.n_new :], step.remembered
             # Of a class that came after the image was stored nothing is known: there the image pulls nowhere.
             then = torch.where(then.isnan(), now[:, : then.shape[1]].detach(), then)
-            losses["dark"] = self.stored * context.problem.distance(now, then)
+            losses["logits"] = self.logit_weight * context.problem.distance(now, then)
         return losses

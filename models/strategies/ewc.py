@@ -18,11 +18,11 @@ class EWC(Strategy):
     """Fine-tuning with a quadratic penalty on moving every weight, stiffer where the weight mattered."""
 
     name: Literal["ewc"] = "ewc"
-    strength: float = Field(default=100.0, ge=0)
+    penalty_weight: float = Field(default=100.0, ge=0)
     """Strength of the penalty."""
-    fading: float = Field(default=1.0, gt=0, le=1)
+    decay_factor: float = Field(default=1.0, gt=0, le=1)
     """What is left of old importances after a night."""
-    sample: int = Field(default=1000, ge=1)
+    fisher_images: int = Field(default=1000, ge=1)
     """New images that the importances are estimated from."""
 
     def draw(self, data: TrainingData) -> tuple[tuple[ImageDataset, ...], ImageDataset | None]:
@@ -30,15 +30,15 @@ class EWC(Strategy):
         return (data.new,), None
 
     def begin(self, context: TrainingContext, data: TrainingData) -> None:
-        """The springs hold every weight where it is now: at what the parent ended with, a correction included."""
+        """The penalty holds every weight where it is now: at what the parent ended with, a correction included."""
         for name, parameter in context.network.named_parameters():
             context.state[f"anchor.{name}"] = parameter.detach().clone()
 
     def loss(self, context: TrainingContext, step: Step) -> Losses:
-        """The problem's loss, and the energy of the springs."""
+        """The problem's loss, and the quadratic penalty."""
         losses = {"task": context.loss(context.network(step.images), step)}
         if any(name.startswith("importance.") for name in context.state):
-            losses["springs"] = self.strength / 2 * quadratic_penalty(context)
+            losses["penalty"] = self.penalty_weight / 2 * quadratic_penalty(context)
         return losses
 
     def finish(self, context: TrainingContext, data: TrainingData) -> None:
@@ -47,7 +47,7 @@ class EWC(Strategy):
         for name in fisher:
             old = context.state.get(f"importance.{name}")
             if old is not None:
-                fisher[name][: len(old)] += self.fading * old
+                fisher[name][: len(old)] += self.decay_factor * old
             context.state[f"importance.{name}"] = fisher[name]
             context.state.pop(f"anchor.{name}")
 
@@ -56,7 +56,7 @@ class EWC(Strategy):
         network = context.network.eval()
         total = {name: torch.zeros_like(parameter) for name, parameter in network.named_parameters()}
         generator = torch.Generator().manual_seed(context.seed)
-        chosen = torch.randperm(len(dataset), generator=generator)[: self.sample]
+        chosen = torch.randperm(len(dataset), generator=generator)[: self.fisher_images]
         for position in torch.split(chosen, 1):
             network.zero_grad(set_to_none=True)
             images, targets = dataset.images(position).to(context.device), dataset.target[position].to(context.device)

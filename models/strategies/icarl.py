@@ -25,7 +25,7 @@ class ICaRL(Strategy):
     name: Literal["icarl"] = "icarl"
     without_memory: ClassVar[str] = "lwf"
     corrected: ClassVar[bool] = False
-    strength: float = Field(default=1.0, ge=0, le=1000)
+    distillation_weight: float = Field(default=1.0, ge=0, le=1000)
     """Weight of the divergence from the parent."""
     temperature: float = Field(default=2.0, ge=1, le=100)
     """How much the answers are softened."""
@@ -46,7 +46,7 @@ class ICaRL(Strategy):
         outputs, teacher_outputs = context.network(step.images), context.teacher_outputs(step.images)
         losses = {"task": context.loss(outputs, step)}
         if teacher_outputs is not None:
-            losses["distillation"] = self.strength * context.problem.divergence(
+            losses["distillation"] = self.distillation_weight * context.problem.divergence(
                 outputs, teacher_outputs, self.temperature
             )
         return losses

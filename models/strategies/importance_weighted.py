@@ -3,7 +3,7 @@
 How hard an image is, is its loss, or the norm of the loss's gradient at the outputs times that of the features behind
 it, which bounds the gradient of all weights up to a constant (Katharopoulos and Fleuret, 2018, "Not All Samples Are
 Created Equal", arXiv:1803.00942). Memory keeps a weighted sample without replacement (Efraimidis and Spirakis, 2006).
-Wrong labels are hard images too: with labels that are not clean, keep `strength` small.
+Wrong labels are hard images too: with labels that are not clean, keep `exponent` small.
 """
 
 from typing import ClassVar, Literal
@@ -25,9 +25,9 @@ class ImportanceWeighted(Strategy):
     without_memory: ClassVar[str] = "finetune"
     by: Literal["loss", "gradient"] = "gradient"
     """What makes an image important: its loss, or the norm of its gradient."""
-    strength: float = Field(default=0.5, ge=0, le=4)
+    exponent: float = Field(default=0.5, ge=0, le=4)
     """Exponent of the weights; 0 is plain replay."""
-    most: float = Field(default=5.0, ge=1)
+    max_weight: float = Field(default=5.0, ge=1)
     """No image counts more than so many times the average, nor less than the inverse."""
 
     def draw(self, data: TrainingData) -> tuple[tuple[ImageDataset, ...], ImageDataset | None]:
@@ -54,8 +54,8 @@ class ImportanceWeighted(Strategy):
         return np.asarray(self._weights(torch.cat(hardness).double()).numpy(), dtype=np.float64)
 
     def _weights(self, hardness: Tensor) -> Tensor:
-        weight: Tensor = (hardness / hardness.mean().clamp_min(1e-12)).pow(self.strength)
-        return (weight / weight.mean().clamp_min(1e-12)).clamp(1 / self.most, self.most)
+        weight: Tensor = (hardness / hardness.mean().clamp_min(1e-12)).pow(self.exponent)
+        return (weight / weight.mean().clamp_min(1e-12)).clamp(1 / self.max_weight, self.max_weight)
 
     def _hardness(self, losses: Tensor, outputs: Tensor, features: Tensor) -> Tensor:
         """[n] of `losses` [n], which were made from `outputs`, which were made from `features`."""

@@ -15,7 +15,7 @@ class LwF(Strategy):
     """Fine-tuning that is held to the parent's softened answers."""
 
     name: Literal["lwf"] = "lwf"
-    strength: float = Field(default=1.0, ge=0, le=1000)
+    distillation_weight: float = Field(default=1.0, ge=0, le=1000)
     """Weight of the divergence from the parent."""
     temperature: float = Field(default=2.0, ge=1, le=100)
     """How much the answers are softened."""
@@ -29,7 +29,7 @@ class LwF(Strategy):
         outputs, teacher_outputs = context.network(step.images), context.teacher_outputs(step.images)
         losses = {"task": context.loss(outputs, step)}
         if teacher_outputs is not None:
-            losses["distillation"] = self.strength * context.problem.divergence(
+            losses["distillation"] = self.distillation_weight * context.problem.divergence(
                 outputs, teacher_outputs, self.temperature
             )
         return losses

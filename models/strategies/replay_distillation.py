@@ -20,12 +20,12 @@ class ReplayDistillation(Strategy):
 
     name: Literal["replay_distillation"] = "replay_distillation"
     without_memory: ClassVar[str] = "lwf"
-    remembered: float = Field(default=0.5, ge=0, le=100)
+    memory_weight: float = Field(default=0.5, ge=0, le=100)
     """Weight of the distance to the parent on remembered images."""
-    fresh: float = Field(default=0.1, ge=0, le=100)
+    new_weight: float = Field(default=0.1, ge=0, le=100)
     """Weight of the distance to the parent on new images. Much of it is for nights that bring new classes alone: it
     holds new images of known classes to what the parent thought of them."""
-    features: float = Field(default=0.0, ge=0, le=100)
+    feature_weight: float = Field(default=0.0, ge=0, le=100)
     """Weight of the distance between the features, before the head, of remembered images (Romero et al., 2015,
     "FitNets", arXiv:1412.6550)."""
 
@@ -44,12 +44,12 @@ class ReplayDistillation(Strategy):
             taught_features = context.parent.features(step.images)
             teacher_outputs = context.parent.head(taught_features)
         new, old = slice(None, step.n_new), slice(step.n_new, None)
-        if self.fresh:
-            losses["distillation_fresh"] = self.fresh * context.problem.distance(outputs[new], teacher_outputs[new])
-        if self.remembered and step.n_new < len(outputs):
-            losses["distillation_remembered"] = self.remembered * context.problem.distance(
+        if self.new_weight:
+            losses["distillation_new"] = self.new_weight * context.problem.distance(outputs[new], teacher_outputs[new])
+        if self.memory_weight and step.n_new < len(outputs):
+            losses["distillation_memory"] = self.memory_weight * context.problem.distance(
                 outputs[old], teacher_outputs[old]
             )
-        if self.features and step.n_new < len(outputs):
-            losses["features"] = self.features * functional.mse_loss(features[old], taught_features[old])
+        if self.feature_weight and step.n_new < len(outputs):
+            losses["features"] = self.feature_weight * functional.mse_loss(features[old], taught_features[old])
         return losses

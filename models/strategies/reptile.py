@@ -15,13 +15,13 @@ from models.strategies.base import Losses, Step, Strategy, TrainingContext, Trai
 
 
 class Reptile(Strategy):
-    """Replay whose every `inner` steps are followed by a step back."""
+    """Replay whose every `inner_steps` steps are followed by a step back."""
 
     name: Literal["reptile"] = "reptile"
     without_memory: ClassVar[str] = "finetune"
-    inner: int = Field(default=10, ge=1)
+    inner_steps: int = Field(default=10, ge=1)
     """Steps between two outer ones."""
-    rate: float = Field(default=0.5, gt=0, le=1)
+    outer_learning_rate: float = Field(default=0.5, gt=0, le=1)
     """Share of the way that is kept; 1 is plain replay."""
 
     def draw(self, data: TrainingData) -> tuple[tuple[ImageDataset, ...], ImageDataset | None]:
@@ -38,22 +38,22 @@ class Reptile(Strategy):
         return {"task": context.loss(context.network(step.images), step)}
 
     def after_step(self, context: TrainingContext) -> None:
-        """After the last inner step, go back to `rate` of the way."""
+        """After the last inner step, go back to `outer_learning_rate` of the way."""
         context.state["inner"] += 1
-        if context.state["inner"] % self.inner == 0:
+        if context.state["inner"] % self.inner_steps == 0:
             self._go_back(context)
             self._hold(context)
 
     def finish(self, context: TrainingContext, data: TrainingData) -> None:
         """The way of a last, shorter round of steps is shortened as well; nothing is kept."""
-        if context.state["inner"] % self.inner:
+        if context.state["inner"] % self.inner_steps:
             self._go_back(context)
         context.state.clear()
 
     @torch.no_grad()
     def _go_back(self, context: TrainingContext) -> None:
         for name, parameter in context.network.named_parameters():
-            parameter.lerp_(context.state[f"outer.{name}"], 1 - self.rate)
+            parameter.lerp_(context.state[f"outer.{name}"], 1 - self.outer_learning_rate)
 
     def _hold(self, context: TrainingContext) -> None:
         for name, parameter in context.network.named_parameters():

@@ -17,7 +17,7 @@ class SI(Strategy):
     """Fine-tuning with a quadratic penalty whose strength for each weight was measured while training."""
 
     name: Literal["si"] = "si"
-    strength: float = Field(default=0.1, ge=0)
+    penalty_weight: float = Field(default=0.1, ge=0)
     """Strength of the penalty (c in the paper)."""
     damping: float = Field(default=0.1, gt=0)
     """Keeps the importance of weights that hardly moved finite (xi in the paper)."""
@@ -27,17 +27,17 @@ class SI(Strategy):
         return (data.new,), None
 
     def begin(self, context: TrainingContext, data: TrainingData) -> None:
-        """Every weight's path starts here, and here the springs hold it."""
+        """Every weight's path starts here, and here the penalty holds it."""
         for name, parameter in context.network.named_parameters():
             context.state[f"path.{name}"] = torch.zeros_like(parameter)
             context.state[f"anchor.{name}"] = parameter.detach().clone()
             context.state[f"before.{name}"] = parameter.detach().clone()
 
     def loss(self, context: TrainingContext, step: Step) -> Losses:
-        """The problem's loss, and the energy of the springs."""
+        """The problem's loss, and the quadratic penalty."""
         losses = {"task": context.loss(context.network(step.images), step)}
         if any(name.startswith("importance.") for name in context.state):
-            losses["springs"] = self.strength * quadratic_penalty(context)
+            losses["penalty"] = self.penalty_weight * quadratic_penalty(context)
         return losses
 
     @torch.no_grad()
@@ -49,9 +49,11 @@ class SI(Strategy):
             before = context.state[f"before.{name}"]
             gradient = parameter.grad.clone()
             importance = context.state.get(f"importance.{name}")
-            if importance is not None:  # The springs' share of the gradient is no merit of the new images.
+            if importance is not None:  # The penalty's share of the gradient is no merit of the new images.
                 rows = len(importance)
-                gradient[:rows] -= 2 * self.strength * importance * (before - context.state[f"anchor.{name}"])[:rows]
+                gradient[:rows] -= (
+                    2 * self.penalty_weight * importance * (before - context.state[f"anchor.{name}"])[:rows]
+                )
             context.state[f"path.{name}"] -= gradient * (parameter - before)
             before.copy_(parameter)
 

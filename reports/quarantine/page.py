@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from html import escape
 
 from records.batch import shortened
-from records.experience import Check, Complaint, Report
+from records.experience import Check, Report, Violation
 from records.formatting import count_of, plain
 from reports.quarantine.chart import chart
 from reports.quarantine.style import STYLE
@@ -59,7 +59,7 @@ class ClassCount:
 
 
 @dataclass(frozen=True)
-class Exhibits:
+class ReportData:
     """What the page shows besides the report."""
 
     pictures: Mapping[str, Picture] = field(default_factory=dict)
@@ -72,22 +72,22 @@ class Exhibits:
     note: str = ""
 
 
-NOTHING = Exhibits()
+NOTHING = ReportData()
 
 
-def report_html(report: Report, exhibits: Exhibits = NOTHING) -> str:
+def report_html(report: Report, data: ReportData = NOTHING) -> str:
     """The report as one HTML page."""
     verdict = "Admitted" if report.admitted else "Held" if report.held else "Quarantined"
     failed = sorted((check for check in report.checks if not check.passed), key=_rank)
     grave = [check for check in failed if check.severity != "warn"]
     mild = [check for check in failed if check.severity == "warn"]
     shown = _shown(report)
-    sections = [_section(check, shown[check.name], report.batch, exhibits) for check in grave]
-    warnings = [_section(check, shown[check.name], report.batch, exhibits) for check in mild]
+    sections = [_section(check, shown[check.name], report.batch, data) for check in grave]
+    warnings = [_section(check, shown[check.name], report.batch, data) for check in mild]
     body = [
-        _header(report, verdict, exhibits),
+        _header(report, verdict, data),
         *sections,
-        _classes(exhibits.classes),
+        _classes(data.classes),
         *(["<h2>Worth a look</h2>", *warnings] if warnings else []),
         "<h2>All checks</h2>",
         _table(sorted(report.checks, key=_rank)),
@@ -97,11 +97,11 @@ def report_html(report: Report, exhibits: Exhibits = NOTHING) -> str:
     return shortened(f"{head}<main>\n{chr(10).join(body)}\n</main>\n</body>\n</html>\n")
 
 
-def shown_complaints(report: Report) -> Iterator[Complaint]:
+def shown_violations(report: Report) -> Iterator[Violation]:
     """The images that the page shows, the first of every reason first."""
     shown = _shown(report)
     for place in range(THUMBNAILS):
-        yield from (c.complaints[place] for c in report.checks if place < shown.get(c.name, 0))
+        yield from (c.violations[place] for c in report.checks if place < shown.get(c.name, 0))
 
 
 def _shown(report: Report) -> dict[str, int]:
@@ -111,7 +111,7 @@ def _shown(report: Report) -> dict[str, int]:
     room = MOST_IMAGES
     for place in range(THUMBNAILS):
         for check in failed:
-            if place < len(check.complaints) and room > 0:
+            if place < len(check.violations) and room > 0:
                 shown[check.name] += 1
                 room -= 1
     return shown
@@ -124,7 +124,7 @@ def _rank(check: Check) -> int:
 # The top: verdict, what to do, how many
 
 
-def _header(report: Report, verdict: str, exhibits: Exhibits) -> str:
+def _header(report: Report, verdict: str, data: ReportData) -> str:
     told = report.summary.removeprefix(f"{verdict}: ")
     return "\n".join(
         (
@@ -132,7 +132,7 @@ def _header(report: Report, verdict: str, exhibits: Exhibits) -> str:
             f'<h1>{verdict}</h1><p class="summary">{escape(told[:1].upper() + told[1:])}</p>',
             _counts(report),
             _next(report),
-            _facts(report, exhibits),
+            _facts(report, data),
             "</header>",
         )
     )
@@ -195,14 +195,14 @@ def _advice(report: Report) -> tuple[str, tuple[tuple[str, str], ...]]:
     )
 
 
-def _facts(report: Report, exhibits: Exhibits) -> str:
+def _facts(report: Report, data: ReportData) -> str:
     named = (
         ("Batch", report.batch),
         ("Delivered as", report.source),
         ("Images", f"{report.images:,}"),
-        ("Corrects", exhibits.corrects),
-        ("Accepted by a person", ", ".join(exhibits.accepted)),
-        ("Released", exhibits.note),
+        ("Corrects", data.corrects),
+        ("Accepted by a person", ", ".join(data.accepted)),
+        ("Released", data.note),
     )
     terms = (f"<div><dt>{term}</dt><dd><bdi>{escape(plain(v))}</bdi></dd></div>" for term, v in named if v)
     return f"<dl>{''.join(terms)}</dl>"
@@ -211,10 +211,10 @@ def _facts(report: Report, exhibits: Exhibits) -> str:
 # One reason, with its images
 
 
-def _section(check: Check, shown: int, batch: str, exhibits: Exhibits) -> str:
+def _section(check: Check, shown: int, batch: str, data: ReportData) -> str:
     kind, words = STATES[check.severity]
     number = check.note or count_of(check.found)
-    tiles = [_tile(complaint, batch, exhibits.pictures) for complaint in check.complaints[:shown]]
+    tiles = [_tile(violation, batch, data.pictures) for violation in check.violations[:shown]]
     pictured = any("<img" in tile for tile in tiles)
     grid = f'<div class="{"grid" if pictured else "list"}">\n{chr(10).join(tiles)}\n</div>' if tiles else ""
     more = check.found - shown
@@ -233,13 +233,13 @@ def _title(name: str) -> str:
     return words[:1].upper() + words[1:]
 
 
-def _tile(complaint: Complaint, batch: str, pictures: Mapping[str, Picture]) -> str:
-    own, other = pictures.get(f"{batch}#{complaint.row}"), pictures.get(complaint.like)
-    detail = f"<small><bdi>{escape(plain(complaint.detail, LONGEST))}</bdi></small>"
-    first = _image(own), _caption(complaint.path, own)
+def _tile(violation: Violation, batch: str, pictures: Mapping[str, Picture]) -> str:
+    own, other = pictures.get(f"{batch}#{violation.row}"), pictures.get(violation.like)
+    detail = f"<small><bdi>{escape(plain(violation.detail, LONGEST))}</bdi></small>"
+    first = _image(own), _caption(violation.path, own)
     if other is None or not other.thumbnail:
         return f"<figure>{first[0]}<figcaption>{first[1]}{detail}</figcaption></figure>"
-    where = complaint.like.rpartition("#")[0]
+    where = violation.like.rpartition("#")[0]
     beside = "<small>in the same batch</small>" if where == batch else f"<small>in <bdi>{escape(where)}</bdi></small>"
     second = _image(other), f"{_caption(other.path, other)}{beside}"
     sides = "".join(f'<div>{image}<div class="words">{words}</div></div>' for image, words in (first, second))

@@ -202,7 +202,7 @@ def _archive(
 ) -> Arrival:
     """Write and commit the batch. Raises `Unavailable` with how far it came."""
     staging = workspace.state / "staging"
-    key, held = workspace.split_key, _tests_held(workspace, params.enough_test)
+    key, held = workspace.split_key, _tests_held(workspace, params.enough_test_images)
     arrival = ingest_delivery(workspace.batches, staging, delivery, arrived, params, workers(), progress, key, held)
     batch = arrival.batch
     try:

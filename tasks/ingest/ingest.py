@@ -76,11 +76,11 @@ class IngestParams(Record):
     """Section `ingest` of params.yaml."""
 
     test_share: float = Field(default=0.2, gt=0, lt=1)
-    """Share of all images that are only ever used to test; of the first deliveries more, see `enough_test`."""
-    enough_test: int = Field(default=300, ge=0)
+    """Share of all images that are only ever used to test; of the first deliveries more, see `enough_test_images`."""
+    enough_test_images: int = Field(default=300, ge=0)
     """As long as earlier batches hold fewer test images, up to half of a delivery is for tests: a verdict on few is
     none. 0: `test_share` from the beginning."""
-    begin_test: int = Field(default=200, ge=0)
+    min_test_images: int = Field(default=200, ge=0)
     """Test images that a first version waits for: with fewer, those that follow could be compared with it only by
     chance. Until then deliveries wait for each other, and are learned together. 0: it waits for none."""
     validation_share: float = Field(default=0.0, ge=0, lt=1)
@@ -128,15 +128,15 @@ class IngestParams(Record):
     def share_of_tests(self, images: int, held: int) -> float:
         """The share of a delivery of so many images that is for tests; `held`: test images of earlier batches."""
         most = (1 - self.validation_share) / 2
-        return max(self.test_share, min((self.enough_test - held) / images, most))
+        return max(self.test_share, min((self.enough_test_images - held) / images, most))
 
     def beginning(self, batches: int, tests: int) -> Beginning | None:
         """What a first version still waits for if so many batches hold so many test images; None if for nothing."""
-        missing = self.begin_test - tests
+        missing = self.min_test_images - tests
         if missing <= 0:
             return None
         more = math.ceil(missing / self.share_of_tests(missing, tests))
-        return Beginning(batches=batches, tests=tests, wanted=self.begin_test, more=more)
+        return Beginning(batches=batches, tests=tests, wanted=self.min_test_images, more=more)
 
 
 def ingest(

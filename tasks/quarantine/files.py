@@ -166,7 +166,7 @@ def _reasons(report: Report) -> dict[int, str]:
     """Row to what its checks say of it."""
     reasons: dict[int, list[str]] = {}
     for check in report.checks:
-        details = {complaint.row: complaint.detail for complaint in check.complaints}
+        details = {violation.row: violation.detail for violation in check.violations}
         for row in check.all_rows():
             detail = f" ({details[row]})" if details.get(row) else ""
             reasons.setdefault(row, []).append(f"{check.name}{detail}")

@@ -68,9 +68,9 @@ def set_aside(workspace: Workspace, report: Report) -> Path:
     page, record = files_of(workspace, report.batch)
     page.parent.mkdir(parents=True, exist_ok=True)
     # What no check has looked at is not opened here either: it may be what the gate did not survive.
-    from tasks.quarantine.report_data import exhibits  # It decodes pictures, and so loads PyTorch.
+    from tasks.quarantine.report_data import data  # It decodes pictures, and so loads PyTorch.
 
-    shown = exhibits(workspace, report) if report.checks else NOTHING
+    shown = data(workspace, report) if report.checks else NOTHING
     page.write_text(report_html(report, shown), encoding="utf-8")
     # Last, since the entry is there from the moment that its record is.
     report.write(record)
@@ -255,12 +255,12 @@ def _without(report: Report, rows: frozenset[int]) -> Report:
         return report
     checks = []
     for check in report.checks:
-        kept = tuple(complaint for complaint in check.complaints if complaint.row not in rows)
+        kept = tuple(violation for violation in check.violations if violation.row not in rows)
         known = check.all_rows()
         left = [row for row in known if row not in rows]
         found = check.found - (len(known) - len(left))
         passed = check.passed or (check.found > 0 and found == 0)
-        told = {"complaints": kept, "rows": packed(left) if len(kept) < len(left) else ""}
+        told = {"violations": kept, "rows": packed(left) if len(kept) < len(left) else ""}
         checks.append(check.model_copy(update={**told, "found": found, "passed": passed}))
     summary = f"{report.summary} {refused} of the refused {'is' if refused == 1 else 'are'} corrected since."
     return report.model_copy(update={"checks": tuple(checks), "summary": summary})

@@ -240,7 +240,7 @@ def _chosen(workspace: Workspace, report: Report, original: Batch, wish: Release
     given = {label_of(old): label_of(new) for old, new in wish.relabel}
     _refuse_unusable({*given.values()})
     _refuse_absent({*given}, set(labels.values()))
-    away = {row for name in wish.leave_out for row in _complained_of(report, name)}
+    away = {row for name in wish.leave_out for row in _rows_violating(report, name)}
     return {row: given.get(label, label) for row, label in sorted(labels.items()) if row not in away}
 
 
@@ -256,7 +256,7 @@ def _refuse_absent(wanted: set[str], there: set[str]) -> None:
         raise WrongInput(f"No image to release is labelled {absent[0]!r}; labels there: {_listed(sorted(there))}.")
 
 
-def _complained_of(report: Report, name: str) -> Sequence[int]:
+def _rows_violating(report: Report, name: str) -> Sequence[int]:
     """Rows that stay behind."""
     if name == REFUSED:
         return report.faulty_rows()

@@ -17,7 +17,7 @@ from dataset.rows import Row, read_rows
 from records.errors import RetainError
 from records.experience import Report
 from records.formatting import plain
-from reports.quarantine.page import ClassCount, Exhibits, Picture, shown_complaints
+from reports.quarantine.page import ClassCount, Picture, ReportData, shown_violations
 from tasks.ingest.ingest import read_batch
 from tasks.local_data import facts_of
 from tasks.workspace import Workspace
@@ -31,10 +31,10 @@ MOST_BYTES = 1_500_000
 """Of all thumbnails of a page; in the page they take a third more."""
 
 
-def exhibits(workspace: Workspace, report: Report) -> Exhibits:
+def data(workspace: Workspace, report: Report) -> ReportData:
     """All that the page on a report shows."""
     batch = read_batch(workspace.batches, report.batch)
-    return Exhibits(
+    return ReportData(
         pictures=pictures(workspace, report),
         classes=class_counts(facts_of(workspace, report.batch, ("label", "split")), report),
         corrects=batch.corrects,
@@ -46,8 +46,8 @@ def exhibits(workspace: Workspace, report: Report) -> Exhibits:
 def pictures(workspace: Workspace, report: Report) -> dict[str, Picture]:
     """`<batch>#<row>` to picture, for the images that the page shows and their counterparts."""
     wanted: dict[str, None] = {}
-    for complaint in shown_complaints(report):
-        wanted |= dict.fromkeys((f"{report.batch}#{complaint.row}", complaint.like))
+    for violation in shown_violations(report):
+        wanted |= dict.fromkeys((f"{report.batch}#{violation.row}", violation.like))
     made: dict[str, Picture] = {}
     for batch, rows in _by_batch(wanted).items():
         made |= _of_batch(workspace, batch, rows)

@@ -1,11 +1,11 @@
 """Every check of the data gate, in the order in which the main reason of an image is looked for.
 
-A new check is a family in a file of its own below `checks/` and a line here; docs/checks.md is made from this list.
+A new check is a group in a file of its own below `checks/` and a line here; docs/checks.md is made from this list.
 """
 
 from collections.abc import Mapping
 
-from tasks.validate.checks.base import BatchCheck, Check, Family, ImageCheck
+from tasks.validate.checks.base import BatchCheck, Check, CheckGroup, ImageCheck
 from tasks.validate.checks.classes import CLASSES
 from tasks.validate.checks.drift import DRIFT
 from tasks.validate.checks.files import FILES
@@ -14,9 +14,9 @@ from tasks.validate.checks.labels import LABELS
 from tasks.validate.checks.quality import QUALITY
 from tasks.validate.checks.whole import WHOLE
 
-FAMILIES: tuple[Family, ...] = (WHOLE, FILES, LABELS, QUALITY, IDENTITY, CLASSES, DRIFT)
+GROUPS: tuple[CheckGroup, ...] = (WHOLE, FILES, LABELS, QUALITY, IDENTITY, CLASSES, DRIFT)
 
-CHECKS: tuple[Check, ...] = tuple(check for family in FAMILIES for check in family.checks)
+CHECKS: tuple[Check, ...] = tuple(check for group in GROUPS for check in group.checks)
 IMAGE_CHECKS = tuple(check for check in CHECKS if isinstance(check, ImageCheck))
 BATCH_CHECKS = tuple(check for check in CHECKS if isinstance(check, BatchCheck))
 

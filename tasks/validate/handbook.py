@@ -6,7 +6,7 @@ from tasks.validate.checks.base import ImageCheck
 from tasks.validate.settings import ValidateParams
 from tasks.validate.validate import with_limits
 
-GROUPS = {
+TOPICS = {
     "file": "File: is there a whole image in it, of a kind that is allowed?",
     "labels": "Labels: are they what they seem?",
     "quality": "Quality: is there something to see?",
@@ -36,9 +36,9 @@ This page is made from the code: `make reference`.
 def handbook() -> str:
     """The page, in Markdown, with the default limits."""
     parts, default = [HEAD], asked_of(ValidateParams())
-    for group, title in GROUPS.items():
+    for topic, title in TOPICS.items():
         parts.append(f"\n## {title}\n")
-        parts.extend(_entry(asked) for check, asked in zip(CHECKS, default, strict=True) if check.group == group)
+        parts.extend(_entry(asked) for check, asked in zip(CHECKS, default, strict=True) if check.topic == topic)
     return "".join(parts)
 
 

@@ -13,7 +13,7 @@ import pandas as pd
 from adapters.expectations import Expectation, Finding, Rule, run
 from records.batch import Batch
 from records.errors import DamagedState
-from records.experience import Check, Complaint, Experience, RejectedBatch, Report, Severity
+from records.experience import Check, Experience, RejectedBatch, Report, Severity, Violation
 from records.formatting import plain, summary
 from records.rows import packed
 from tasks.validate import catalogue
@@ -93,12 +93,12 @@ def _ask_the_images(
     """The table with every column, and what each check of images found."""
     found: list[tuple[ImageCheck, Severity, Finding]] = []
     asked: list[tuple[ImageCheck, Expectation, Severity]] = []
-    for family in catalogue.FAMILIES:
-        if family.of_the_standing:
+    for group in catalogue.GROUPS:
+        if group.of_the_standing:
             found += _answers(table, asked)
             table, asked = table.assign(standing=table["readable"] & ~table.index.isin(_refused(found))), []
-        table = table.assign(**family.columns(arriving, table))
-        for check in family.checks:
+        table = table.assign(**group.columns(arriving, table))
+        for check in group.checks:
             severity = severity_of(check, arriving)
             if isinstance(check, ImageCheck) and severity != "off":
                 expectation = check.expectation(arriving)
@@ -140,8 +140,8 @@ def _told(check: ImageCheck, severity: Severity, rows: tuple[int, ...], left: Fi
     shown = ["path", *(column for column in table.columns if f"{{{column}}}" in check.detail)]
     values = table.loc[told, shown].map(_shown).to_dict("records")
     like = table.loc[told, check.like].tolist() if check.like else [""] * len(told)
-    complaints = _first_of(
-        Complaint(row=row, path=of["path"], detail=check.detail.format_map(of), like=other)
+    violations = _first_of(
+        Violation(row=row, path=of["path"], detail=check.detail.format_map(of), like=other)
         for row, of, other in zip(told, values, like, strict=True)
     )
     return Check(
@@ -151,20 +151,20 @@ def _told(check: ImageCheck, severity: Severity, rows: tuple[int, ...], left: Fi
         remedy=check.remedy,
         passed=not rows,
         found=len(rows),
-        complaints=complaints,
-        rows=packed(rows) if len(complaints) < len(rows) else "",
+        violations=violations,
+        rows=packed(rows) if len(violations) < len(rows) else "",
     )
 
 
-def _first_of(complaints: Iterable[Complaint]) -> tuple[Complaint, ...]:
+def _first_of(violations: Iterable[Violation]) -> tuple[Violation, ...]:
     """As many as `TOLD_BYTES` allows, one at the least."""
-    first: list[Complaint] = []
+    first: list[Violation] = []
     room = TOLD_BYTES
-    for complaint in complaints:
-        room -= len(complaint.path.encode()) + len(complaint.detail.encode())
+    for violation in violations:
+        room -= len(violation.path.encode()) + len(violation.detail.encode())
         if first and room < 0:
             break
-        first.append(complaint)
+        first.append(violation)
     return tuple(first)
 
 
@@ -216,8 +216,8 @@ def _measured(check: BatchCheck, severity: Severity, answer: Measured, finding: 
         passed=finding.passed,
         found=0 if finding.passed else answer.found,
         note=plain(answer.note),
-        complaints=tuple(
-            Complaint(row=row, path=plain(paths[row]), detail=plain(text))
+        violations=tuple(
+            Violation(row=row, path=plain(paths[row]), detail=plain(text))
             for row, text in list(answer.told.items())[:TOLD]
         ),
         comparison=answer.comparison,

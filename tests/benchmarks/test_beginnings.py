@@ -12,7 +12,7 @@ def test_a_first_version_waits_for_as_many_test_images_as_ship(images, start):
 
 def test_batches_of_unlike_size_are_not_simulated():
     with pytest.raises(ValueError, match="only those of one size"):
-        start_of(100, SHIPPED.model_copy(update={"begin_test": 400}))
+        start_of(100, SHIPPED.model_copy(update={"min_test_images": 400}))
 
 
 @pytest.mark.parametrize("images", STREAMS)
@@ -23,7 +23,7 @@ def test_no_harmless_stream_is_stuck_once_it_began(images):
 
 
 def test_a_stream_that_began_too_early_is_stuck():
-    early = start_of(100, SHIPPED.model_copy(update={"begin_test": 100}))
+    early = start_of(100, SHIPPED.model_copy(update={"min_test_images": 100}))
     assert (accepted_at(early, churned) > 28).mean() > 0.05
 
 

@@ -14,7 +14,7 @@ from benchmarks.play import play
 from benchmarks.streams import FASHION_MNIST, STREAMS, Stream, digits, turn
 from tasks.update import UpdateParams
 
-BRIEF = {"network": {"name": "mlp", "hidden": [16]}, "budget": {"least_steps": 1, "most_steps": 4}}
+BRIEF = {"network": {"name": "mlp", "hidden": [16]}, "budget": {"min_steps": 1, "max_steps": 4}}
 MACHINE = {"system": "machine", "day": "2026-01-01", "cores": 2, "processor": "any", "python": "3", "torch": "2"}
 
 

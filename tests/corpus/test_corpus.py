@@ -54,7 +54,7 @@ class Seen:
         """Checks that complain of a row, with their details. Of warnings only that of frames counts."""
         number = self.rows[path].Index
         checks = [c for c in self.report.checks if c.severity != "warn" or c.name == "animation"]
-        return {c.name: k.detail for c in checks for k in c.complaints if k.row == number}
+        return {c.name: k.detail for c in checks for k in c.violations if k.row == number}
 
     def admitted(self, path):
         return self.rows[path].Index not in self.report.refused_rows()
@@ -159,7 +159,7 @@ def assert_harmless(report):
     texts = [
         report.summary,
         report.source,
-        *(t for c in report.checks for k in c.complaints for t in (k.path, k.detail)),
+        *(t for c in report.checks for k in c.violations for t in (k.path, k.detail)),
     ]
     assert [text for text in texts if not text.isprintable()] == []
 

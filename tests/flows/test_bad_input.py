@@ -76,9 +76,9 @@ class Taken:
         shards = (self.workspace.batches / self.report.batch).glob("*.parquet")
         return next(row for shard in shards for row in parquet.read_table(shard).to_pylist() if row["path"] == path)
 
-    def complaints(self, path: str) -> dict[str, str]:
+    def violations(self, path: str) -> dict[str, str]:
         """What each check says of an image."""
-        return {c.name: x.detail for c in self.report.checks for x in c.complaints if x.path == path}
+        return {c.name: x.detail for c in self.report.checks for x in c.violations if x.path == path}
 
 
 @pytest.fixture(scope="module")
@@ -138,12 +138,12 @@ BAD_FILES = {
 @pytest.mark.parametrize("path", BAD_FILES)
 def test_a_bad_file_is_named_with_its_reason_and_its_bytes_are_kept(folder, path):
     check, detail = BAD_FILES[path]
-    assert folder.complaints(path) == {check: detail}
+    assert folder.violations(path) == {check: detail}
     assert folder.row(path)["encoded"] == folder.delivered[path]
 
 
 def test_a_link_out_of_the_batch_is_not_followed(folder):
-    assert folder.complaints("bar/link.png") == {"path-outside": "a symbolic link; links are not followed"}
+    assert folder.violations("bar/link.png") == {"path-outside": "a symbolic link; links are not followed"}
     assert folder.row("bar/link.png")["encoded"] is None
 
 
@@ -199,7 +199,7 @@ def manifest(taken, tmp_path_factory) -> Taken:
 @pytest.mark.parametrize("path", BAD_ROWS, ids=lambda path: path[:20] or "no path")
 def test_a_bad_row_of_a_manifest_is_named_with_its_reason(manifest, path):
     _, check, detail = BAD_ROWS[path]
-    assert manifest.complaints(path) == {check: detail}
+    assert manifest.violations(path) == {check: detail}
     assert manifest.row(path)["encoded"] == manifest.delivered.get(path)
 
 
@@ -303,8 +303,8 @@ PARAMS = {
         "lwf, replay_distillation, icarl, ewc, si, importance_weighted, reptile, analytic.",
     ),
     "no blending": (
-        "update: {strategy: {name: dark_replay}, augmentation: {mix: 0.2}}",
-        "`update`: `augmentation.mix` makes no sense with the strategy dark_replay.",
+        "update: {strategy: {name: dark_replay}, augmentation: {mixup_alpha: 0.2}}",
+        "`update`: `augmentation.mixup_alpha` makes no sense with the strategy dark_replay.",
     ),
     "no correction": (
         "update: {strategy: {name: joint}, correction: {name: weight_aligning}}",
@@ -315,8 +315,8 @@ PARAMS = {
         "`update`: `memory.size: 0` makes no sense with the correction bias_layer: it is fitted on remembered images.",
     ),
     "no prior": (
-        "update: {scarcity: 0.5, imbalance: none}",
-        "`update`: `scarcity` is part of `imbalance: prior`.",
+        "update: {prior_exponent: 0.5, imbalance: none}",
+        "`update`: `prior_exponent` is part of `imbalance: prior`.",
     ),
     "no answers": (
         "update: {memory: {size: all}, strategy: {name: dark_replay}}",

@@ -10,7 +10,7 @@ from tasks.workspace import Workspace
 PARAMS = """
 ingest: {settle_seconds: 0}
 validate: {}
-update: {network: {name: mlp}, memory: {size: 200}, budget: {least_steps: 60}}
+update: {network: {name: mlp}, memory: {size: 200}, budget: {min_steps: 60}}
 evaluate: {}
 judge: {name: paired_score}
 """

@@ -37,15 +37,15 @@ def same(one: Tensor, other: Tensor) -> None:
 
 def test_nothing_is_done_unless_it_is_asked_for() -> None:
     assert not Augmentation().active
-    step = BatchSampler((coloured(4, 1),), None, Budget(batch=4), 2, seed=0).step(0)
+    step = BatchSampler((coloured(4, 1),), None, Budget(batch_size=4), 2, seed=0).step(0)
     assert step.images.dtype == torch.uint8
 
 
-@pytest.mark.parametrize("field", [{"flip": True}, {"rotate": 5}, {"shift": 0.1}, {"scale": 0.1}])
+@pytest.mark.parametrize("field", [{"flip": True}, {"rotate": 5}, {"translate": 0.1}, {"scale": 0.1}])
 def test_every_kind_of_change_makes_it_active(field: dict) -> None:
     changed = Augmentation(**field)
     assert changed.active
-    step = BatchSampler((coloured(4, 1),), None, Budget(batch=4), 2, seed=0, augmentation=changed).step(0)
+    step = BatchSampler((coloured(4, 1),), None, Budget(batch_size=4), 2, seed=0, augmentation=changed).step(0)
     assert step.images.dtype == torch.float32
 
 
@@ -97,7 +97,7 @@ def test_moved_by_whole_pixels_the_pixels_are_the_same_and_the_border_repeats(do
     rows = (torch.arange(height) + down).clamp(0, height - 1)
     columns = (torch.arange(width) + right).clamp(0, width - 1)
     expected = pictures(1, height, width)[:, :, rows][:, :, :, columns]
-    same(Augmentation(shift=0.5)(pictures(1, height, width)), expected)
+    same(Augmentation(translate=0.5)(pictures(1, height, width)), expected)
 
 
 def test_enlarged_the_middle_fills_the_frame(drawn) -> None:
@@ -109,7 +109,7 @@ def test_enlarged_the_middle_fills_the_frame(drawn) -> None:
 
 
 def test_equal_seeds_change_alike_and_every_image_has_its_own_draw() -> None:
-    everything = Augmentation(flip=True, rotate=20, shift=0.2, scale=0.2)
+    everything = Augmentation(flip=True, rotate=20, translate=0.2, scale=0.2)
     images = pictures().expand(6, -1, -1, -1)
     torch.manual_seed(3)
     first, following = everything(images), everything(images)
@@ -121,7 +121,7 @@ def test_equal_seeds_change_alike_and_every_image_has_its_own_draw() -> None:
 
 def test_no_value_leaves_the_range_of_a_pixel() -> None:
     torch.manual_seed(0)
-    changed = Augmentation(flip=True, rotate=180, shift=0.5, scale=0.9)(pictures(50))
+    changed = Augmentation(flip=True, rotate=180, translate=0.5, scale=0.9)(pictures(50))
     assert 0 <= float(changed.min()) <= float(changed.max()) <= 255
 
 
@@ -131,8 +131,8 @@ def test_what_was_replayed_is_changed_as_well() -> None:
         return dataset
 
     torch.manual_seed(0)
-    seen = (grey(coloured(4, 1)),), grey(coloured(3, 0)), Budget(batch=2, replayed=2), 2, 0
-    plain, changed = BatchSampler(*seen).step(0), BatchSampler(*seen, augmentation=Augmentation(shift=0.4)).step(0)
+    seen = (grey(coloured(4, 1)),), grey(coloured(3, 0)), Budget(batch_size=2, replay_batch_size=2), 2, 0
+    plain, changed = BatchSampler(*seen).step(0), BatchSampler(*seen, augmentation=Augmentation(translate=0.4)).step(0)
     assert torch.equal(plain.targets, changed.targets)
     assert all(not torch.equal(one.float(), other) for one, other in zip(plain.images, changed.images, strict=True))
 
@@ -140,7 +140,7 @@ def test_what_was_replayed_is_changed_as_well() -> None:
 def test_a_blend_is_mostly_the_image_itself() -> None:
     torch.manual_seed(0)
     images = torch.randint(0, 256, (50, 1, 3, 3), dtype=torch.uint8)
-    blended, partner, share = Augmentation(mix=0.5).blend(images)
+    blended, partner, share = Augmentation(mixup_alpha=0.5).blend(images)
     assert sorted(partner.tolist()) == list(range(50))
     assert share.min() >= 0.5
     assert share.max() <= 1
@@ -151,6 +151,6 @@ def test_a_blend_is_mostly_the_image_itself() -> None:
 def test_blends_follow_torchs_seed() -> None:
     images = torch.zeros(5, 1, 2, 2)
     torch.manual_seed(3)
-    first = Augmentation(mix=0.5).blend(images)
+    first = Augmentation(mixup_alpha=0.5).blend(images)
     torch.manual_seed(3)
-    assert all(torch.equal(a, b) for a, b in zip(first, Augmentation(mix=0.5).blend(images), strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(first, Augmentation(mixup_alpha=0.5).blend(images), strict=True))

@@ -14,7 +14,7 @@ from tests.models.datasets import shaded
 @pytest.mark.parametrize("resident", [2**30, 0], ids=["in working memory", "from disk"])
 def test_an_epoch_visits_every_new_image_once_over_all_pools(resident: int, monkeypatch) -> None:
     monkeypatch.setattr(minibatches, "RESIDENT_BYTES", resident)
-    drawn = BatchSampler((shaded([0] * 6), shaded([1] * 2, first=6)), None, Budget(batch=4), 2, seed=1)
+    drawn = BatchSampler((shaded([0] * 6), shaded([1] * 2, first=6)), None, Budget(batch_size=4), 2, seed=1)
     steps = [drawn.step(n) for n in range(4)]
     for epoch in (steps[:2], steps[2:]):
         images = torch.cat([s.images[:, 0, 0, 0] for s in epoch])
@@ -26,7 +26,7 @@ def test_an_epoch_visits_every_new_image_once_over_all_pools(resident: int, monk
 def test_images_from_disk_are_those_from_working_memory(monkeypatch) -> None:
     def drawn() -> BatchSampler:
         return BatchSampler(
-            (shaded([0] * 6), shaded([1] * 7, first=6)), shaded([2] * 3, first=20), Budget(batch=4), 3, seed=1
+            (shaded([0] * 6), shaded([1] * 7, first=6)), shaded([2] * 3, first=20), Budget(batch_size=4), 3, seed=1
         )
 
     near = [drawn().step(n) for n in range(5)]
@@ -38,7 +38,9 @@ def test_images_from_disk_are_those_from_working_memory(monkeypatch) -> None:
 
 
 def test_replayed_images_stand_behind_the_new_ones() -> None:
-    step = BatchSampler((shaded([0] * 8),), shaded([1] * 3, first=100), Budget(batch=4, replayed=5), 2, seed=1).step(0)
+    step = BatchSampler(
+        (shaded([0] * 8),), shaded([1] * 3, first=100), Budget(batch_size=4, replay_batch_size=5), 2, seed=1
+    ).step(0)
     assert step.n_new == 4
     assert step.targets.tolist() == [0] * 4 + [1] * 5
     assert min(step.images[4:, 0, 0, 0].tolist()) >= 100
@@ -58,7 +60,7 @@ def test_a_visit_larger_than_everything_goes_round_more_than_once() -> None:
 
 
 def test_several_processes_share_each_step() -> None:
-    budget = Budget(batch=4, replayed=2)
+    budget = Budget(batch_size=4, replay_batch_size=2)
     seen = (shaded([0] * 8),), shaded([1] * 4, first=100), budget, 2, 1
     whole = BatchSampler(*seen).step(3)
     parts = [BatchSampler(*seen, compute=Compute(rank=rank, processes=2)).step(3) for rank in range(2)]
@@ -68,7 +70,9 @@ def test_several_processes_share_each_step() -> None:
 
 
 def test_the_prior_is_each_classs_share_of_a_step() -> None:
-    prior = expected_log_prior((shaded([0, 0, 0, 1]),), shaded([2, 2]), Budget(batch=60, replayed=20), 4).exp()
+    prior = expected_log_prior(
+        (shaded([0, 0, 0, 1]),), shaded([2, 2]), Budget(batch_size=60, replay_batch_size=20), 4
+    ).exp()
     assert prior.tolist() == pytest.approx([45 / 80, 15 / 80, 20 / 80, 1e-6])
 
 
@@ -81,18 +85,20 @@ def test_weights_make_every_class_count_alike() -> None:
 
 @pytest.mark.parametrize(("imbalance", "prior", "weight"), [("prior", 1, 0), ("weights", 0, 1), ("none", 0, 0)])
 def test_imbalance_is_handled_one_way_or_not_at_all(imbalance: str, prior: int, weight: int) -> None:
-    step = BatchSampler((shaded([0, 0, 1]),), None, Budget(batch=3), 2, seed=0, imbalance=imbalance).step(0)
+    step = BatchSampler((shaded([0, 0, 1]),), None, Budget(batch_size=3), 2, seed=0, imbalance=imbalance).step(0)
     assert (step.log_prior is not None, step.weight is not None) == (bool(prior), bool(weight))
 
 
 def test_scarcity_favours_a_class_of_few_different_images() -> None:
-    seen = (shaded([0] * 16),), shaded([1] * 4, first=100), Budget(batch=8, replayed=8), 2
+    seen = (shaded([0] * 16),), shaded([1] * 4, first=100), Budget(batch_size=8, replay_batch_size=8), 2
     assert expected_log_prior(*seen).exp().tolist() == pytest.approx([0.5, 0.5])
     assert expected_log_prior(*seen, 0.5).exp().tolist() == pytest.approx([4 / 6, 2 / 6])
 
 
 def test_a_blended_step_says_with_what() -> None:
-    drawn = BatchSampler((shaded([0, 1] * 4),), None, Budget(batch=8), 2, seed=1, augmentation=Augmentation(mix=0.5))
+    drawn = BatchSampler(
+        (shaded([0, 1] * 4),), None, Budget(batch_size=8), 2, seed=1, augmentation=Augmentation(mixup_alpha=0.5)
+    )
     step = drawn.step(0)
     assert sorted(step.partner.tolist()) == [0] * 4 + [1] * 4
     assert step.share.min() >= 0.5
@@ -101,6 +107,6 @@ def test_a_blended_step_says_with_what() -> None:
 
 def test_what_was_answered_when_an_image_was_stored_comes_with_it() -> None:
     memory = replace(shaded([1, 0, 1], first=100), outputs=torch.tensor([[0.0, 0.1], [1.0, 1.1], [2.0, 2.1]]))
-    step = BatchSampler((shaded([0] * 8),), memory, Budget(batch=4, replayed=3), 2, seed=1).step(0)
+    step = BatchSampler((shaded([0] * 8),), memory, Budget(batch_size=4, replay_batch_size=3), 2, seed=1).step(0)
     stored = {100 + n: answer for n, answer in enumerate(memory.outputs.tolist())}
     assert step.remembered.tolist() == [stored[grey] for grey in step.images[4:, 0, 0, 0].tolist()]

@@ -32,7 +32,7 @@ def test_one_cycle_warms_up_for_three_tenths_and_anneals_to_nothing() -> None:
 
 @pytest.mark.parametrize("name", ["adamw", "sgd"])
 def test_one_cycle_is_that_of_torch(name: str) -> None:
-    mine, its = (Optimiser(name=name, rate=0.5).start(network())[0] for _ in range(2))
+    mine, its = (Optimiser(name=name, learning_rate=0.5).start(network())[0] for _ in range(2))
     schedule = torch.optim.lr_scheduler.OneCycleLR(its, max_lr=0.5, total_steps=STEPS, pct_start=0.3, div_factor=25)
 
     def momentum(descent: torch.optim.Optimizer) -> float:
@@ -97,7 +97,7 @@ def descended(descent: torch.optim.Optimizer, layer: nn.Linear) -> nn.Linear:
 
 def test_fused_adamw_is_adamw() -> None:
     mine, its = network(), network()
-    descended(Optimiser(rate=0.01, weight_decay=0.1).start(mine)[0], mine)
+    descended(Optimiser(learning_rate=0.01, weight_decay=0.1).start(mine)[0], mine)
     descended(torch.optim.AdamW(its.parameters(), lr=0.01, weight_decay=0.1, fused=False, foreach=False), its)
     torch.testing.assert_close(mine.weight, its.weight)
     torch.testing.assert_close(mine.bias, its.bias)
@@ -106,7 +106,7 @@ def test_fused_adamw_is_adamw() -> None:
 def test_sgd_by_hand() -> None:
     layer = nn.Linear(1, 1, bias=False)
     nn.init.constant_(layer.weight, 1.0)
-    [descent] = Optimiser(name="sgd", rate=0.1, weight_decay=0.0).start(layer)
+    [descent] = Optimiser(name="sgd", learning_rate=0.1, weight_decay=0.0).start(layer)
     weight, velocity = 1.0, 0.0
     for _ in range(3):
         descent.zero_grad()

@@ -42,7 +42,7 @@ def equal(one: Network, other: Network) -> bool:
 
 def test_equal_arguments_give_equal_weights_bit_for_bit() -> None:
     first, second = context(), context()
-    plan = Plan(budget=Budget(batch=4, replayed=2, least_steps=20))
+    plan = Plan(budget=Budget(batch_size=4, replay_batch_size=2, min_steps=20))
     for one in (first, second):
         train(one, Replay(), data(shaded([0, 1] * 8), shaded([0, 1], first=50)), plan)
     assert equal(first.network, second.network)
@@ -51,7 +51,7 @@ def test_equal_arguments_give_equal_weights_bit_for_bit() -> None:
 
 def test_what_is_learned_is_logged_by_part_and_the_loss_falls() -> None:
     seen: list[tuple[int, int]] = []
-    plan = Plan(budget=Budget(batch=10, least_steps=100), optimiser=Optimiser(rate=0.01))
+    plan = Plan(budget=Budget(batch_size=10, min_steps=100), optimiser=Optimiser(learning_rate=0.01))
     told = lambda done, total: seen.append((done, total))  # noqa: E731
     log = train(context(), Replay(), data(shaded([0] * 20 + [1] * 20)), plan, progress=told)
     assert (log.steps, log.images, len(log.losses["task"])) == (100, 1000, 10)
@@ -66,11 +66,15 @@ class Interrupted(Exception):
     pass
 
 
-@pytest.mark.parametrize("strategy", [ReplayDistillation(), SI(), Reptile(inner=3)], ids=lambda s: s.name)
-@pytest.mark.parametrize("optimiser", [Optimiser(average=0.9), Optimiser(name="sgd", rate=0.01)], ids=lambda o: o.name)
+@pytest.mark.parametrize("strategy", [ReplayDistillation(), SI(), Reptile(inner_steps=3)], ids=lambda s: s.name)
+@pytest.mark.parametrize(
+    "optimiser", [Optimiser(ema_decay=0.9), Optimiser(name="sgd", learning_rate=0.01)], ids=lambda o: o.name
+)
 def test_interrupted_and_resumed_is_as_if_it_had_never_been_bit_for_bit(strategy, optimiser, tmp_path) -> None:
     plan = Plan(
-        budget=Budget(batch=4, replayed=2, least_steps=20), optimiser=optimiser, augmentation=Augmentation(shift=0.2)
+        budget=Budget(batch_size=4, replay_batch_size=2, min_steps=20),
+        optimiser=optimiser,
+        augmentation=Augmentation(translate=0.2),
     )
     seen = data(shaded([0, 1] * 8), shaded([0, 1], first=50))
     whole = context(dropout=0.3)
@@ -109,7 +113,7 @@ def convolving(classes: int = 2) -> TrainingContext:
 
 @pytest.mark.parametrize("strategy", [Replay(), SI()], ids=lambda s: s.name)
 def test_weights_with_channels_last_go_on_after_an_interruption_bit_for_bit(strategy, tmp_path) -> None:
-    plan = Plan(budget=Budget(batch=4, replayed=2, least_steps=8), optimiser=Optimiser(average=0.9))
+    plan = Plan(budget=Budget(batch_size=4, replay_batch_size=2, min_steps=8), optimiser=Optimiser(ema_decay=0.9))
     seen, last = data(shaded([0, 1] * 8), shaded([0, 1], first=50)), ChannelsLast()
     whole = convolving()
     train(whole, strategy, seen, plan, last)
@@ -152,7 +156,9 @@ def test_what_was_saved_lies_in_memory_as_it_did(tmp_path) -> None:
 
 @pytest.mark.filterwarnings("ignore:.*to a meta parameter:UserWarning")
 def test_all_that_is_gone_on_from_is_on_the_device(tmp_path) -> None:
-    plan = Plan(budget=Budget(batch=4, replayed=2, least_steps=8), optimiser=Optimiser(name="sgd", average=0.9))
+    plan = Plan(
+        budget=Budget(batch_size=4, replay_batch_size=2, min_steps=8), optimiser=Optimiser(name="sgd", ema_decay=0.9)
+    )
     seen = data(shaded([0, 1] * 8), shaded([0, 1], first=50))
     checkpoint = Checkpoint(tmp_path / "unfinished.safetensors", "night", every=0)
     train(context(), SI(), seen, plan, checkpoint=checkpoint)
@@ -183,7 +189,7 @@ def test_what_was_computed_in_another_environment_is_no_start(changed, tmp_path)
 
 def test_another_nights_checkpoint_is_no_start(tmp_path) -> None:
     path = tmp_path / "unfinished.safetensors"
-    plan = Plan(budget=Budget(batch=4, least_steps=20))
+    plan = Plan(budget=Budget(batch_size=4, min_steps=20))
     train(context(seed=3), Replay(), data(shaded([0, 1] * 8)), plan, checkpoint=Checkpoint(path, "another", every=0))
     fresh, beside = context(), context()
     train(fresh, Replay(), data(shaded([0, 1] * 8)), plan)
@@ -194,7 +200,7 @@ def test_another_nights_checkpoint_is_no_start(tmp_path) -> None:
 def test_a_budget_in_seconds_ends_with_the_clock(monkeypatch) -> None:
     ticks = iter(range(1000))
     monkeypatch.setattr("models.training.time.monotonic", lambda: next(ticks))
-    log = train(context(), Replay(), data(shaded([0, 1] * 8)), Plan(budget=Budget(batch=4, seconds=7)))
+    log = train(context(), Replay(), data(shaded([0, 1] * 8)), Plan(budget=Budget(batch_size=4, max_seconds=7)))
     assert log.steps == 7
 
 
@@ -211,7 +217,7 @@ def test_novelty_is_the_share_that_the_parent_answers_wrongly() -> None:
 def test_averaged_weights_are_not_the_last_ones() -> None:
     last, averaged = context(), context()
     seen = data(shaded([0, 1] * 8))
-    budget = Budget(batch=4, least_steps=20)
+    budget = Budget(batch_size=4, min_steps=20)
     train(last, Replay(), seen, Plan(budget=budget))
-    train(averaged, Replay(), seen, Plan(budget=budget, optimiser=Optimiser(average=0.95)))
+    train(averaged, Replay(), seen, Plan(budget=budget, optimiser=Optimiser(ema_decay=0.95)))
     assert not equal(last.network, averaged.network)

@@ -33,7 +33,7 @@ def play(deliver, tmp_path) -> Callable[[int, int], list[str]]:
 
     def arrive(images: int, night: int) -> Experience:
         folder = deliver(tmp_path / f"delivery-{night}", {"bar": images // 2, "column": images // 2}, night)
-        held = count_tests(archive.batches, (), PARAMS.ingest.enough_test)
+        held = count_tests(archive.batches, (), PARAMS.ingest.enough_test_images)
         day = date(2026, 3, 1 + night)
         batch = ingest(archive.batches, tmp_path / "staging", folder, day, PARAMS.ingest, held=held).batch
         shard = parquet.read_table(archive.batches / batch.id / batch.shards[0].name)

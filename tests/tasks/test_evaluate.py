@@ -73,7 +73,7 @@ def learn(archive, deliver, score, tmp_path):
         experience = Experience(
             batch=batch.id, digest=batch.digest, classes=batch.classes, train=1, validation=0, test=1
         )
-        budget = Budget(least_steps=steps, most_steps=steps, batch=16, replayed=16)
+        budget = Budget(min_steps=steps, max_steps=steps, batch_size=16, replay_batch_size=16)
         params = UpdateParams(network=MLP(hidden=(32,)), budget=budget, optimiser=optimiser, **more)
         folder = tmp_path / f"version-{version + 1}"
         parent = before.snapshot if before else None
@@ -325,7 +325,7 @@ def test_the_gate_is_told_the_class_of_each_image(two):
 
 def test_a_training_that_diverged_scores_nothing_and_is_refused(learn):
     first = learn(0, None, FIRST)
-    diverged = learn(1, first, SECOND, optimiser=Optimiser(name="sgd", rate=10, schedule="constant"))
+    diverged = learn(1, first, SECOND, optimiser=Optimiser(name="sgd", learning_rate=10, schedule="constant"))
     assert not ModelBundle.read(diverged.snapshot).learner.network.head.weight.isfinite().any()
     answers = table(diverged.evaluation, "outcomes")
     assert not answers[["overall", "among_known", "confidence"]].to_numpy().any()
@@ -390,7 +390,7 @@ def test_which_images_are_asked_hangs_on_the_key_of_the_workspace():
 def test_an_evaluation_within_a_budget_is_compared_image_by_image(two, archive, tmp_path):
     first, second = two
     matrix = evaluate(
-        second.snapshot, first.folder, archive, Classification(), EvaluateParams(images=40), tmp_path / "small"
+        second.snapshot, first.folder, archive, Classification(), EvaluateParams(max_images=40), tmp_path / "small"
     )
     assert sum(score.images for score in matrix.candidate.scores.values()) == 40
     whole = table(second.evaluation, "outcomes").set_index("image")["overall"]

@@ -35,7 +35,7 @@ update:
   network: {name: mlp, hidden: [32]}
   strategy: {name: %s}
   memory: {size: 20}
-  budget: {least_steps: 40, batch: %d, replayed: 16}
+  budget: {min_steps: 40, batch_size: %d, replay_batch_size: 16}
 evaluate: {}
 judge: {name: paired_score}
 """
@@ -147,14 +147,14 @@ def test_nights_on_top_of_another_in_two_processes_are_those_of_one(first_night,
     common = {
         "network": {"name": "mlp", "hidden": [32]},
         "memory": {"size": 20},
-        "budget": {"least_steps": 40, "batch": 16, "replayed": 16},
+        "budget": {"min_steps": 40, "batch_size": 16, "replay_batch_size": 16},
     }
     told = {
         "replay_distillation": {"strategy": {"name": "replay_distillation"}, "correction": {"name": "bias_layer"}},
         "dark_replay": {"strategy": {"name": "dark_replay"}},
         "resumed": {"strategy": {"name": "replay"}},
         # Each process has a clock of its own; one that ended earlier would leave the other waiting.
-        "by the clock": {"budget": {"seconds": 0.5, "batch": 16, "replayed": 16}},
+        "by the clock": {"budget": {"max_seconds": 0.5, "batch_size": 16, "replay_batch_size": 16}},
     }
     orders = [
         {
@@ -195,7 +195,7 @@ def test_a_process_that_fails_is_a_sentence(first_night, capfd):
 
 def test_steps_that_cannot_be_shared_are_told_before_a_night_begins(monkeypatch):
     def params(batch: int, replayed: int, strategy: str) -> UpdateParams:
-        budget = {"batch": batch, "replayed": replayed}
+        budget = {"batch_size": batch, "replay_batch_size": replayed}
         return UpdateParams.model_validate({"budget": budget, "strategy": {"name": strategy}})
 
     for wrong in (params(15, 16, "finetune"), params(16, 15, "replay")):

@@ -33,7 +33,7 @@ from tasks.update import UpdateParams, update
 
 BATCHES = ("2026-01-05-aaaaaaaa", "2026-01-06-bbbbbbbb")
 KINDS = (("bar", "column"), ("cross", "square"))
-PARAMS = UpdateParams(network=MLP(hidden=(16,)), budget=Budget(least_steps=30, most_steps=30, batch=16))
+PARAMS = UpdateParams(network=MLP(hidden=(16,)), budget=Budget(min_steps=30, max_steps=30, batch_size=16))
 
 
 def draw(kind, seed):

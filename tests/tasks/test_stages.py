@@ -19,7 +19,7 @@ from tasks.workspace import Workspace
 
 PARAMS = """
 validate: {}
-update: {network: {name: mlp, hidden: [8]}, memory: {size: 10}, budget: {least_steps: 5, most_steps: 5}}
+update: {network: {name: mlp, hidden: [8]}, memory: {size: 10}, budget: {min_steps: 5, max_steps: 5}}
 evaluate: {}
 judge: {name: paired_score}
 """
@@ -137,9 +137,7 @@ def test_the_training_log_of_another_night_is_not_taken_for_this_ones(validated,
 
 def test_a_night_with_other_parameters_is_learned_anew(validated):
     before, _ = run_update(validated)
-    validated.params.write_text(
-        PARAMS.replace("most_steps: 5", "most_steps: 6").replace("least_steps: 5", "least_steps: 6")
-    )
+    validated.params.write_text(PARAMS.replace("max_steps: 5", "max_steps: 6").replace("min_steps: 5", "min_steps: 6"))
     after, trained = run_update(validated)
     assert after.identity != before.identity
     assert (trained.identity, trained.steps) == (after.identity, 6)

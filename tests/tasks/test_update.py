@@ -33,7 +33,7 @@ from tasks.update import learn as continue_learning
 PARAMS = UpdateParams(
     network=MLP(hidden=(8,)),
     memory=MemoryParams(size=12),
-    budget=Budget(least_steps=5, most_steps=5, batch=8, replayed=8),
+    budget=Budget(min_steps=5, max_steps=5, batch_size=8, replay_batch_size=8),
 )
 FIRST, SECOND = {"cross": 20, "square": 20}, {"bar": 20, "column": 30, "square": 20}
 
@@ -243,7 +243,7 @@ class Interrupted(Exception):
 @pytest.mark.parametrize("strategy", [PARAMS.strategy, SI(), DarkReplay()], ids=lambda s: s.name)
 def test_an_interrupted_update_goes_on_and_ends_with_the_same_files(archive, learn, nights, tmp_path, strategy):
     params = PARAMS.model_copy(
-        update={"strategy": strategy, "correction": BiasLayer(), "augmentation": Augmentation(shift=0.1)}
+        update={"strategy": strategy, "correction": BiasLayer(), "augmentation": Augmentation(translate=0.1)}
     )
     parent = learn("one", None, nights[:1], params)
     expected = digests(learn("whole", parent, nights[1:], params))
@@ -348,8 +348,8 @@ def test_a_memory_that_grows_keeps_the_answers_it_had(learn, nights, archive):
 
 
 def test_a_strategy_takes_up_what_itself_left_the_night_before_and_nothing_else(learn, nights, archive):
-    springs = PARAMS.model_copy(update={"strategy": EWC()})
-    one = learn("one", None, nights[:1], springs)
+    penalty = PARAMS.model_copy(update={"strategy": EWC()})
+    one = learn("one", None, nights[:1], penalty)
     assert {name.partition("/")[0] for name in ModelBundle.read(one).state} == {"ewc"}
     logs = {}
     for strategy in (EWC(), SI(), Finetune()):
@@ -357,7 +357,7 @@ def test_a_strategy_takes_up_what_itself_left_the_night_before_and_nothing_else(
         bundle, log = continue_learning(one, 1, nights[1:], archive, params, "aa", Compute())
         logs[strategy.name] = set(log.losses)
         assert {name.partition("/")[0] for name in bundle.state} <= {strategy.name}
-    assert logs == {"ewc": {"task", "springs"}, "si": {"task"}, "finetune": {"task"}}
+    assert logs == {"ewc": {"task", "penalty"}, "si": {"task"}, "finetune": {"task"}}
 
 
 def test_a_correction_is_the_last_touch_to_the_head(learn, nights):

@@ -1,8 +1,8 @@
 """What a check of the data gate is: a question with a name, a consequence, a meaning and a remedy.
 
 A check of images is asked of every image; a check of the batch is asked once it is known which images are left. Both
-are expectations over a table of facts. Checks that need further columns come as a family with a function that makes
-them. To add a check, write a family in a file of its own and name it in `catalogue.py`; docs/checks.md is made from
+are expectations over a table of facts. Checks that need further columns come as a group with a function that makes
+them. To add a check, write a group in a file of its own and name it in `catalogue.py`; docs/checks.md is made from
 there.
 """
 
@@ -23,7 +23,7 @@ FINE = ("",)
 """The one value that is expected of a column that says in words what is wrong."""
 
 Made = TypeVar("Made")
-Group = Literal["file", "identity", "labels", "quality", "batch", "drift"]
+Topic = Literal["file", "identity", "labels", "quality", "batch", "drift"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,7 +82,7 @@ class Measured:
 @dataclass(frozen=True)
 class _Asked:
     name: str
-    group: Group
+    topic: Topic
     severity: Severity
     meaning: str
     """One sentence: what is looked for, and why. Limits stand in braces, by their name in `ValidateParams`."""
@@ -141,13 +141,13 @@ def no_columns(arriving: ValidationInput, table: pd.DataFrame) -> Columns:
 
 
 @dataclass(frozen=True)
-class Family:
-    """Checks that go together, and the columns that they ask beside the facts and those of families before."""
+class CheckGroup:
+    """Checks that go together, and the columns that they ask beside the facts and those of groups before."""
 
     checks: tuple[Check, ...]
     columns: Callable[[ValidationInput, pd.DataFrame], Columns] = no_columns
     of_the_standing: bool = False
-    """True if its columns depend on which images the families before have refused: the column `standing` tells."""
+    """True if its columns depend on which images the groups before have refused: the column `standing` tells."""
 
 
 def always(expectation: Expectation) -> Callable[[ValidationInput], Expectation | None]:

@@ -12,8 +12,8 @@ from adapters.expectations import OneOf
 from tasks.validate.checks.base import (
     FINE,
     BatchCheck,
+    CheckGroup,
     Columns,
-    Family,
     FilteredBatch,
     ImageCheck,
     Measured,
@@ -87,7 +87,7 @@ def _many_scarce(left: FilteredBatch) -> Measured | None:
     return Measured(len(few), f"{note}, at most {params.max_scarce_classes} allowed", len(few))
 
 
-CLASSES = Family(
+CLASSES = CheckGroup(
     (
         ImageCheck(
             "class-disguised",

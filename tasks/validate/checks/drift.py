@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from records.experience import Comparison
-from tasks.validate.checks.base import BatchCheck, Family, FilteredBatch, Measured
+from tasks.validate.checks.base import BatchCheck, CheckGroup, FilteredBatch, Measured
 from tasks.validate.drift_sample import DriftSample, drift_sample
 from tasks.validate.histograms import BINS, FACTS, Counts, Fact, spread_of
 from tasks.validate.label_issues import cross_val_proba
@@ -188,7 +188,7 @@ def _check(
 
 LOOK = "Look whether a camera, its settings or what it sees has changed; if that is meant, nothing needs to be done."
 
-DRIFT = Family(
+DRIFT = CheckGroup(
     (
         *(
             _check(

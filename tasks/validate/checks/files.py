@@ -4,7 +4,7 @@ import pandas as pd
 
 from adapters.expectations import Between, NoneOf, OneOf
 from records.experience import Severity
-from tasks.validate.checks.base import Columns, Family, Group, ImageCheck, ValidationInput, always
+from tasks.validate.checks.base import CheckGroup, Columns, ImageCheck, Topic, ValidationInput, always
 
 FAULT_OF = {
     "": "",
@@ -48,12 +48,12 @@ def _fault_check(
     meaning: str,
     remedy: str,
     limits: tuple[str, ...] = (),
-    group: Group = "file",
+    topic: Topic = "file",
     severity: Severity = "refuse image",
 ) -> ImageCheck:
     expectation = NoneOf(column="fault", values=(name,))
     return ImageCheck(
-        name, group, severity, meaning, remedy, limits, words=words, expectation=always(expectation), final=True
+        name, topic, severity, meaning, remedy, limits, words=words, expectation=always(expectation), final=True
     )
 
 
@@ -114,7 +114,7 @@ FAULTS = (
         "without a usable label",
         "A label becomes the name of a class, so it must be a plain name: not empty, no slash, no control character.",
         "Give the image a plain class name: in the folder's name, in the column `label`, or in the text beside it.",
-        group="labels",
+        topic="labels",
     ),
     _fault_check(
         "row-repeated",
@@ -122,7 +122,7 @@ FAULTS = (
         "A row that names the same file, or holds the same bytes, as another one with the same label says nothing new; "
         "it is neither read nor stored.",
         "Nothing needs to be done: the image stays once.",
-        group="identity",
+        topic="identity",
         severity="drop",
     ),
 )
@@ -197,4 +197,4 @@ PICTURES = (
     ),
 )
 
-FILES = Family((*FAULTS, *PICTURES), columns)
+FILES = CheckGroup((*FAULTS, *PICTURES), columns)

@@ -11,7 +11,7 @@ import pandas as pd
 
 from adapters.expectations import OneOf
 from records.experience import Severity
-from tasks.validate.checks.base import FINE, Columns, Family, ImageCheck, ValidationInput, always
+from tasks.validate.checks.base import FINE, CheckGroup, Columns, ImageCheck, ValidationInput, always
 from tasks.validate.earlier import EarlierImages
 from tasks.validate.near_duplicates import looks_within, tells
 
@@ -145,7 +145,7 @@ COLUMNS = (
 )  # fmt: skip
 NEAR = ("near_distance", "near_side")
 
-IDENTITY = Family(
+IDENTITY = CheckGroup(
     (
         _check(
             "labels-conflict",

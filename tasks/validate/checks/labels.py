@@ -12,8 +12,8 @@ from adapters.expectations import OneOf
 from tasks.validate.checks.base import (
     FINE,
     BatchCheck,
+    CheckGroup,
     Columns,
-    Family,
     FilteredBatch,
     ImageCheck,
     Measured,
@@ -198,7 +198,7 @@ def _issue_share(left: FilteredBatch) -> Measured | None:
     return Measured(found.share, note, 1)
 
 
-LABELS = Family(
+LABELS = CheckGroup(
     (
         ImageCheck(
             "label-not-allowed",

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from adapters.expectations import Between, OneOf
-from tasks.validate.checks.base import FINE, Columns, Family, ImageCheck, ValidationInput
+from tasks.validate.checks.base import FINE, CheckGroup, Columns, ImageCheck, ValidationInput
 
 
 def columns(arriving: ValidationInput, table: pd.DataFrame) -> Columns:
@@ -28,7 +28,7 @@ def columns(arriving: ValidationInput, table: pd.DataFrame) -> Columns:
     return {"visible": table["readable"] & (table["contrast"] > 0), "odd": odd}
 
 
-QUALITY = Family(
+QUALITY = CheckGroup(
     (
         ImageCheck(
             "blank",

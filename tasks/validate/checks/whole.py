@@ -1,7 +1,7 @@
 """Checks of the batch as a whole: is enough left, and was little refused?"""
 
 from records.formatting import count_of, percent
-from tasks.validate.checks.base import BatchCheck, Family, FilteredBatch, Measured
+from tasks.validate.checks.base import BatchCheck, CheckGroup, FilteredBatch, Measured
 
 
 def _refused(left: FilteredBatch) -> Measured:
@@ -19,7 +19,7 @@ def _left_for(split: str, purpose: str, left: FilteredBatch) -> Measured:
     return Measured(number, note, max(0, least - number), final=number == 0)
 
 
-WHOLE = Family(
+WHOLE = CheckGroup(
     (
         BatchCheck(
             "refused-share",

@@ -462,6 +462,12 @@ def test_params_show_what_differs_from_the_default(retain, workspace):
     assert json.loads(retain("params", "-w", workspace.root, "--json").out)["validate"]["min_test"] == 7
 
 
+def test_params_say_what_is_called_otherwise_now(retain, workspace):
+    workspace.params.write_text(workspace.params.read_text().replace("reference_confidence: 0.95", "better: 0.9"))
+    told = " ".join(retain("params", "-w", workspace.root).out.split())
+    assert "`evaluate.better` is `reference_confidence` now. It was read as it was meant" in told
+
+
 # How a command ends
 
 

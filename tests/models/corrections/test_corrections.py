@@ -68,7 +68,7 @@ def test_it_does_the_same_twice(correction: Correction) -> None:
 
 
 def test_interpolation_goes_part_of_the_way_and_leaves_new_classes_alone() -> None:
-    context, before = corrected(Interpolation(parent=0.25), old=2, classes=4)
+    context, before = corrected(Interpolation(parent_weight=0.25), old=2, classes=4)
     for name, its in context.parent.state_dict().items():
         rows = len(its) if name.startswith("head") else None
         mine = context.network.state_dict()[name]

@@ -219,7 +219,7 @@ def test_a_tiny_experience_does_not_leave_the_mean_open():
     # Of twelve images none may be lost, and it may still be a fourth: alone it would spoil the mean for ever.
     history = [past(f"e{i:02}", images) for i, images in enumerate([100, 100, 12, 12])]
     assert judge(history, PairedScore()).decision == "accept"
-    assert judge(history, PairedScore(together=1)).find("forgotten").decision == "inconclusive"
+    assert judge(history, PairedScore(min_group_size=1)).find("forgotten").decision == "inconclusive"
 
 
 def test_in_the_mean_each_experience_is_part_of_one_group():
@@ -257,7 +257,7 @@ def test_a_long_stream_of_small_experiences_can_be_accepted_and_refused(gate):
 
 
 def test_alone_a_small_experience_is_inconclusive_for_ever():
-    verdict = judge([past(f"e{i:02}", 30) for i in range(20)], PairedScore(together=1))
+    verdict = judge([past(f"e{i:02}", 30) for i in range(20)], PairedScore(min_group_size=1))
     assert verdict.decision == "inconclusive"
     assert len(subjects(verdict, "forgotten")) == 20
     open_ = {f.subject for f in verdict.findings if f.decision == "inconclusive"}
@@ -323,7 +323,7 @@ def test_there_must_be_something_to_judge():
         {"forgotten_mean": 0},
         {"learned_at_least": 1},
         {"limit": 0.1},
-        {"together": 0},
+        {"min_group_size": 0},
         {"class_lost": 1},
     ],
 )

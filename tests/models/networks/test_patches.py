@@ -85,7 +85,7 @@ def test_written_and_read_it_answers_the_same(recipe: Patches, tmp_path: Path) -
 @pytest.mark.parametrize("blank", [True, False])
 def test_few_or_blank_first_images_still_give_numbers(channels: int | None, grid: int, count: int, blank: bool) -> None:
     first = torch.full((count, 1, 12, 12), 90, dtype=torch.uint8) if blank else pictures(count, spec())
-    network = adapted(Patches(filters=12, channels=channels, grid=grid), spec(), first)
+    network = adapted(Patches(filters=12, channels=channels, pooling_grid=grid), spec(), first)
     assert all(value.isfinite().all() for value in network.state_dict().values())
     assert network.features(pictures(5, spec(), seed=1)).isfinite().all()
     assert network.features(first).isfinite().all()

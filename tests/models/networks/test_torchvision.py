@@ -103,7 +103,7 @@ def test_statistics_that_came_with_weights_stay_if_they_are_frozen(
     frozen: bool, changes: bool, checkpoints: Path
 ) -> None:
     weights = own(checkpoints, models.get_model(SMALL).state_dict())
-    recipe = Torchvision(model=SMALL, weights=weights, frozen_statistics=frozen)
+    recipe = Torchvision(model=SMALL, weights=weights, freeze_batch_norm=frozen)
     body = Learner.fresh(recipe, spec(32), (), seed=0).network.body.train()
     before = {name: value.clone() for name, value in body.named_buffers() if "running" in name}
     body(torch.rand(4, 3, 32, 32)).sum().backward()
@@ -246,7 +246,7 @@ def test_interpolation_takes_statistics_along_with_the_weights():
     student, parent = batch_normalised(1), batch_normalised(2)
     before = {name: value.clone() for name, value in student.state_dict().items()}
     context = TrainingContext(student, frozen(parent), Classification())
-    Interpolation(parent=0.25).apply(context, TrainingData(coloured(2, 0), lambda: None, lambda: None))
+    Interpolation(parent_weight=0.25).apply(context, TrainingData(coloured(2, 0), lambda: None, lambda: None))
     its, counted = parent.state_dict(), 0
     for name, value in student.state_dict().items():
         if value.is_floating_point():
@@ -260,7 +260,7 @@ def test_interpolation_takes_statistics_along_with_the_weights():
 def test_the_moving_average_takes_statistics_along_with_the_weights():
     def trained(average: float) -> dict[str, torch.Tensor]:
         context = TrainingContext(batch_normalised(1), None, Classification(), seed=5)
-        plan = Plan(budget=Budget(batch=4, least_steps=3, most_steps=3), optimiser=Optimiser(average=average))
+        plan = Plan(budget=Budget(batch_size=4, min_steps=3, max_steps=3), optimiser=Optimiser(ema_decay=average))
         train(context, Finetune(), TrainingData(shaded([0, 1] * 4), lambda: None, lambda: None), plan)
         return context.network.state_dict()
 

@@ -26,8 +26,8 @@ from records.snapshot import InputSpec
 from tests.models.datasets import pool_of
 
 SPEC = InputSpec(channels=1, height=8, width=8, mean=(0.5,), std=(0.29,))
-PATCHES = Patches(filters=4, grid=2)
-BODIES = [PATCHES, Patches(filters=6, channels=3, grid=2), MLP(hidden=(12,)), CNN(width=8)]
+PATCHES = Patches(filters=4, pooling_grid=2)
+BODIES = [PATCHES, Patches(filters=6, channels=3, pooling_grid=2), MLP(hidden=(12,)), CNN(width=8)]
 heads = pytest.mark.parametrize("head", ["ridge", "lda"])
 bodies = pytest.mark.parametrize("recipe", BODIES, ids=str)
 

@@ -37,13 +37,13 @@ def test_a_gradient_is_squared_image_by_image() -> None:
 
 def test_only_a_sample_of_the_images_is_looked_at() -> None:
     context = TrainingContext(linear([[0, 0], [0, 0]]), None, Classification())
-    finished(EWC(sample=1), context, data([2, 0], [0, 2], targets=[0, 1]))
+    finished(EWC(fisher_images=1), context, data([2, 0], [0, 2], targets=[0, 1]))
     assert sorted(context.state["importance.head.weight"][0].tolist()) == [0, 1]
 
 
 def test_importances_fade_and_add_up_and_grown_rows_are_free() -> None:
     context = TrainingContext(linear([[0, 0], [0, 0]]), None, Classification())
-    strategy = EWC(fading=0.5, strength=100)
+    strategy = EWC(decay_factor=0.5, penalty_weight=100)
     finished(strategy, context, data([2, 0], targets=[0]))
     context.network.grow(3)
     with torch.no_grad():
@@ -54,9 +54,9 @@ def test_importances_fade_and_add_up_and_grown_rows_are_free() -> None:
         context.network.head.weight += torch.tensor([[3.0, 9.0], [0.0, 9.0], [9.0, 9.0]])
     # Pixel 0 has importance 2^2 / 4 = 1 in both old rows, pixel 1 has none, row 2 is new.
     assert quadratic_penalty(context).item() == pytest.approx(9)
-    springs = strategy.loss(context, Step(seen([[0, 0]]), torch.tensor([2]), 1))["springs"]
-    assert springs.item() == pytest.approx(100 / 2 * 9)
-    springs.backward()
+    penalty = strategy.loss(context, Step(seen([[0, 0]]), torch.tensor([2]), 1))["penalty"]
+    assert penalty.item() == pytest.approx(100 / 2 * 9)
+    penalty.backward()
     assert context.network.head.weight.grad.tolist() == [[300, 0], [0, 0], [0, 0]]
 
     with torch.no_grad():

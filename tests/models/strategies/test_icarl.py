@@ -14,7 +14,7 @@ from records.snapshot import InputSpec
 from tests.models.datasets import coloured, in_a_row, linear, seen
 
 SPEC = InputSpec(channels=1, height=4, width=4, mean=(0.3,), std=(0.25,))
-PLAN = Plan(budget={"least_steps": 5, "most_steps": 5, "batch": 4, "replayed": 4})
+PLAN = Plan(budget={"min_steps": 5, "max_steps": 5, "batch_size": 4, "replay_batch_size": 4})
 
 
 def fresh(classes: int) -> Network:

@@ -25,7 +25,7 @@ def step(weight: torch.Tensor | None = None) -> Step:
 @pytest.mark.parametrize("by", ["loss", "gradient"])
 def test_without_strength_it_is_replay(by: str) -> None:
     one, other = context(), context()
-    mine, its = ImportanceWeighted(by=by, strength=0).loss(one, step())["task"], Replay().loss(other, step())["task"]
+    mine, its = ImportanceWeighted(by=by, exponent=0).loss(one, step())["task"], Replay().loss(other, step())["task"]
     mine.backward()
     its.backward()
     torch.testing.assert_close(mine, its)
@@ -38,7 +38,7 @@ def test_each_images_loss_counts_by_its_own_size() -> None:
     for strength in (0.5, 1.0):
         weight = losses**strength
         expected = (weight * losses).sum() / weight.sum()
-        told = ImportanceWeighted(by="loss", strength=strength, most=1000).loss(context(), step())["task"]
+        told = ImportanceWeighted(by="loss", exponent=strength, max_weight=1000).loss(context(), step())["task"]
         torch.testing.assert_close(told.detach(), expected)
 
 
@@ -55,7 +55,7 @@ def test_the_gradient_of_the_head_is_its_norm_at_the_outputs_times_that_of_the_f
         one.network.zero_grad()
         cross_entropy(one.network(seen(PIXELS[n : n + 1])), dataset.target[n : n + 1]).backward()
         norms.append(float(one.network.head.weight.grad.norm()))
-    weights = ImportanceWeighted(strength=1, most=1000).importance(one, dataset)
+    weights = ImportanceWeighted(exponent=1, max_weight=1000).importance(one, dataset)
     assert weights == pytest.approx(np.array(norms) / np.mean(norms), rel=1e-5)
 
 
@@ -64,7 +64,7 @@ def test_the_gradient_of_the_head_is_its_norm_at_the_outputs_times_that_of_the_f
 def test_harder_images_weigh_more_and_none_more_than_allowed(by: str, strength: float) -> None:
     # All of class 0, answered (x / 2, y / 2): the more y, the harder.
     dataset = in_a_row([[9, 0], [5, 1], [3, 3], [1, 5], [0, 30], [0, 200]], [0] * 6)
-    weights = ImportanceWeighted(by=by, strength=strength, most=3).importance(context(), dataset)
+    weights = ImportanceWeighted(by=by, exponent=strength, max_weight=3).importance(context(), dataset)
     assert (np.diff(weights) >= 0).all()
     assert weights[0] < weights[-1]
     assert weights.min() >= 1 / 3
@@ -74,7 +74,7 @@ def test_harder_images_weigh_more_and_none_more_than_allowed(by: str, strength: 
 def test_memory_keeps_hard_images_more_often() -> None:
     easy, hard = [9, 0], [0, 9]
     dataset = in_a_row([easy, hard] * 20, [0] * 40)
-    weights = ImportanceWeighted(strength=1, most=3).importance(context(), dataset)
+    weights = ImportanceWeighted(exponent=1, max_weight=3).importance(context(), dataset)
     kept = {0: 0, 1: 0}
     for seed in range(100):
         for row in Memory.of(dataset, seed, weights).keep(10).row.tolist():

@@ -19,7 +19,7 @@ def softened(logits: list[float], temperature: float) -> list[float]:
 @pytest.mark.parametrize("temperature", [1.0, 2.0])
 def test_the_divergence_is_that_of_the_softened_answers_on_known_classes(temperature: float) -> None:
     context = TrainingContext(linear([[1, 0], [0, 0], [5, 0]]), frozen(linear([[0, 0], [3, 0]])), Classification())
-    part = LwF(strength=0.7, temperature=temperature).loss(context, STEP)["distillation"]
+    part = LwF(distillation_weight=0.7, temperature=temperature).loss(context, STEP)["distillation"]
     mine, its = softened([1, 0], temperature), softened([0, 3], temperature)
     divergence = sum(p * math.log(p / q) for p, q in zip(its, mine, strict=True))
     assert part.item() == pytest.approx(0.7 * temperature**2 * divergence)

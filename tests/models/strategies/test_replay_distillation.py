@@ -16,17 +16,17 @@ def context(parent: bool = True) -> TrainingContext:
 
 
 def test_each_kind_of_images_is_held_to_the_parent_on_the_classes_it_knows() -> None:
-    parts = ReplayDistillation(remembered=0.5, fresh=0.1).loss(context(), STEP)
-    assert parts["distillation_fresh"].item() == pytest.approx(0.1 * (1 + 0 + 4 + 1) / 4)
-    assert parts["distillation_remembered"].item() == pytest.approx(0.5 * (0 + 9) / 2)
+    parts = ReplayDistillation(memory_weight=0.5, new_weight=0.1).loss(context(), STEP)
+    assert parts["distillation_new"].item() == pytest.approx(0.1 * (1 + 0 + 4 + 1) / 4)
+    assert parts["distillation_memory"].item() == pytest.approx(0.5 * (0 + 9) / 2)
 
 
 @pytest.mark.parametrize(
     ("strategy", "parent", "names"),
     [
         (ReplayDistillation(), False, {"task"}),
-        (ReplayDistillation(fresh=0), True, {"task", "distillation_remembered"}),
-        (ReplayDistillation(remembered=0), True, {"task", "distillation_fresh"}),
+        (ReplayDistillation(new_weight=0), True, {"task", "distillation_memory"}),
+        (ReplayDistillation(memory_weight=0), True, {"task", "distillation_new"}),
     ],
     ids=["first night", "nothing on new images", "nothing on remembered ones"],
 )
@@ -36,10 +36,10 @@ def test_parts_that_weigh_nothing_are_not_computed(strategy: ReplayDistillation,
 
 def test_without_remembered_images_there_is_no_distance_on_them() -> None:
     alone = Step(STEP.images[:2], STEP.targets[:2], 2)
-    assert ReplayDistillation().loss(context(), alone).keys() == {"task", "distillation_fresh"}
+    assert ReplayDistillation().loss(context(), alone).keys() == {"task", "distillation_new"}
 
 
 def test_a_student_that_answers_as_its_parent_is_not_moved() -> None:
     same = TrainingContext(linear([[1, 0], [0, 1]]), frozen(linear([[1, 0], [0, 1]])), Classification())
     parts = ReplayDistillation().loss(same, Step(STEP.images, torch.tensor([1, 1, 0]), 2))
-    assert parts["distillation_fresh"] == parts["distillation_remembered"] == 0
+    assert parts["distillation_new"] == parts["distillation_memory"] == 0

@@ -45,13 +45,13 @@ def test_a_weight_that_went_uphill_is_of_no_importance() -> None:
 
 
 def test_the_springs_own_gradient_is_no_merit_of_the_images() -> None:
-    context, strategy = TrainingContext(linear([[1.0], [0.0]]), None, Classification()), SI(strength=0.5)
+    context, strategy = TrainingContext(linear([[1.0], [0.0]]), None, Classification()), SI(penalty_weight=0.5)
     context.state["importance.head.weight"] = torch.tensor([[4.0], [0.0]])
     strategy.begin(context, None)
     with torch.no_grad():
         weight(context)[0, 0] = 3.0
-    descend(context, strategy, gradient=0, to=3.0)  # now two away from where the springs hold it
-    energy = strategy.strength * quadratic_penalty(context)
+    descend(context, strategy, gradient=0, to=3.0)  # now two away from where the penalty hold it
+    energy = strategy.penalty_weight * quadratic_penalty(context)
     assert energy.item() == pytest.approx(0.5 * 4 * 2**2)
     pull = torch.autograd.grad(energy, weight(context))[0][0, 0].item()
     assert pull == pytest.approx(2 * 0.5 * 4 * 2)
@@ -86,4 +86,4 @@ def test_the_springs_are_a_part_of_the_loss_from_the_second_night_on() -> None:
     assert SI().loss(context, step).keys() == {"task"}
     SI().finish(context, None)
     SI().begin(context, None)
-    assert SI().loss(context, step).keys() == {"task", "springs"}
+    assert SI().loss(context, step).keys() == {"task", "penalty"}

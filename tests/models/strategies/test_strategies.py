@@ -65,7 +65,7 @@ def test_every_loss_is_finite_and_reaches_the_whole_network(
 def test_a_night_and_the_next_keep_tensors_that_can_be_written(strategy: Strategy, context: TrainingContext) -> None:
     from safetensors.torch import load, save
 
-    plan = Plan(budget={"least_steps": 3, "most_steps": 3, "batch": 2, "replayed": 2})
+    plan = Plan(budget={"min_steps": 3, "max_steps": 3, "batch_size": 2, "replay_batch_size": 2})
     train(context, strategy, data(), plan)
     kept = load(save({name: tensor.contiguous() for name, tensor in context.state.items()}))
     parent = frozen(copy.deepcopy(context.network))
@@ -82,7 +82,7 @@ def test_a_night_and_the_next_keep_tensors_that_can_be_written(strategy: Strateg
 @every_strategy
 def test_no_strategy_changes_its_parent_while_training(strategy: Strategy, context: TrainingContext) -> None:
     before = copy.deepcopy(context.parent.state_dict())
-    train(context, strategy, data(), Plan(budget={"least_steps": 2, "most_steps": 2}))
+    train(context, strategy, data(), Plan(budget={"min_steps": 2, "max_steps": 2}))
     assert all(torch.equal(value, before[name]) for name, value in context.parent.state_dict().items())
     assert all(p.grad is None for p in context.parent.parameters())
 
@@ -136,15 +136,15 @@ def test_the_loss_of_a_blend_is_that_of_both_its_classes(context: TrainingContex
 
 
 def test_features_are_held_to_the_parents_on_remembered_images(context: TrainingContext) -> None:
-    losses = ReplayDistillation(features=2.0).loss(context, step())
+    losses = ReplayDistillation(feature_weight=2.0).loss(context, step())
     mine, its = (network.features(step().images[4:]) for network in (context.network, context.parent))
     assert losses["features"].item() == pytest.approx(2 * ((mine - its) ** 2).mean().item())
 
 
 @pytest.mark.parametrize("name", ["dark_replay", "er_ace"])
 def test_what_cannot_be_blended_is_refused_with_a_sentence(name: str) -> None:
-    with pytest.raises(ValueError, match=f"`augmentation.mix` makes no sense with the strategy {name}"):
-        UpdateParams.model_validate({"strategy": {"name": name}, "augmentation": {"mix": 0.2}})
+    with pytest.raises(ValueError, match=f"`augmentation.mixup_alpha` makes no sense with the strategy {name}"):
+        UpdateParams.model_validate({"strategy": {"name": name}, "augmentation": {"mixup_alpha": 0.2}})
 
 
 @every_strategy

@@ -6,17 +6,17 @@ from html.parser import HTMLParser
 
 import pytest
 
-from records.experience import Check, Comparison, Complaint, Report
+from records.experience import Check, Comparison, Report, Violation
 from records.formatting import percent, plain, summary
 from reports.quarantine.page import (
     MOST_CLASSES,
     MOST_IMAGES,
     THUMBNAILS,
     ClassCount,
-    Exhibits,
     Picture,
+    ReportData,
     report_html,
-    shown_complaints,
+    shown_violations,
 )
 
 BATCH = "2026-01-05-3f2a9c1b"
@@ -34,8 +34,8 @@ def png(grey):
 
 
 def check(name="file-truncated", rows=(), found=None, severity="refuse image", **values):
-    complaints = tuple(Complaint(row=row, path=f"cat/{row}.png", detail=f"detail {row}") for row in rows)
-    values = {"complaints": complaints, "meaning": f"meaning of {name}.", "remedy": f"remedy of {name}.", **values}
+    violations = tuple(Violation(row=row, path=f"cat/{row}.png", detail=f"detail {row}") for row in rows)
+    values = {"violations": violations, "meaning": f"meaning of {name}.", "remedy": f"remedy of {name}.", **values}
     found = len(rows) if found is None else found
     return Check(name=name, severity=severity, passed=not found, found=found, **values)
 
@@ -45,9 +45,9 @@ def report(*checks, admitted=True, **values):
     return Report(admitted=admitted, checks=checks, **values)
 
 
-def exhibits(thumbnails, **values):
+def data(thumbnails, **values):
     """Rows of the batch to thumbnails; all labelled `tabby`."""
-    return Exhibits(
+    return ReportData(
         {f"{BATCH}#{row}": Picture("tabby", f"cat/{row}.png", png) for row, png in thumbnails.items()}, **values
     )
 
@@ -80,7 +80,7 @@ class Page(HTMLParser):
 def test_the_page_names_verdict_reason_image_and_remedy():
     html = report_html(
         report(check(rows=(3, 5)), check("format"), check("duplicate", (7,), severity="drop"), admitted=False),
-        exhibits({3: png(0), 5: png(255)}),
+        data({3: png(0), 5: png(255)}),
     )
     page = Page(html)
     text = " ".join(page.text)
@@ -94,7 +94,7 @@ def test_the_page_names_verdict_reason_image_and_remedy():
 
 
 def test_the_page_needs_nothing_from_outside_and_runs_nothing():
-    html = report_html(report(check(rows=(3,))), exhibits({3: png(9)}))
+    html = report_html(report(check(rows=(3,))), data({3: png(9)}))
     assert set(Page(html).tags).isdisjoint({"script", "link", "iframe", "object", "base", "form"})
     assert not re.search(r"https?:|//|url\(|@import|\bon\w+=", re.sub(r"base64,[^\"]*", "", html))
     assert "default-src 'none'" in html
@@ -102,8 +102,8 @@ def test_the_page_needs_nothing_from_outside_and_runs_nothing():
 
 def test_what_came_with_the_batch_is_escaped():
     attack = "\"'><script>alert(1)</script>&amp;<img src=x onerror=alert(1)>"
-    complaint = Complaint(row=0, path=f"{attack}.png", detail=f"labelled {attack}")
-    faults = check(name=attack, found=1, complaints=(complaint,), meaning=attack, remedy=attack, note=attack)
+    violation = Violation(row=0, path=f"{attack}.png", detail=f"labelled {attack}")
+    faults = check(name=attack, found=1, violations=(violation,), meaning=attack, remedy=attack, note=attack)
     page = Page(report_html(report(faults, source=attack, batch=attack, summary=attack)))
     assert "script" not in page.tags
     assert "img" not in page.tags
@@ -121,9 +121,7 @@ def test_a_title_is_not_replaced_within_the_batch():
     [(THUMBNAILS, THUMBNAILS, None), (THUMBNAILS + 1, THUMBNAILS, "and 1 more"), (1154, THUMBNAILS, "and 1,130 more")],
 )
 def test_a_page_shows_the_first_images_of_each_reason(found, shown, more):
-    page = Page(
-        report_html(report(check(rows=range(found)), images=2000), exhibits(dict.fromkeys(range(found), png(1))))
-    )
+    page = Page(report_html(report(check(rows=range(found)), images=2000), data(dict.fromkeys(range(found), png(1)))))
     assert len(page.pictures) == shown
     assert [text for text in page.text if text.endswith(" more")] == ([more] if more else [])
 
@@ -148,13 +146,13 @@ def test_a_good_batch_shows_its_checks_alone():
 
 
 def test_an_image_is_shown_beside_the_one_that_it_resembles():
-    twin = Complaint(row=3, path="cat/3.png", detail="looks the same", like="2026-01-04-aaaaaaaa#7")
-    shown = exhibits({3: png(1)})
+    twin = Violation(row=3, path="cat/3.png", detail="looks the same", like="2026-01-04-aaaaaaaa#7")
+    shown = data({3: png(1)})
     earlier = {"2026-01-04-aaaaaaaa#7": Picture("lion", "zoo/7.png", png(2))}
-    page = Page(report_html(report(check(found=1, complaints=(twin,))), Exhibits({**shown.pictures, **earlier})))
+    page = Page(report_html(report(check(found=1, violations=(twin,))), ReportData({**shown.pictures, **earlier})))
     assert page.pictures == [png(1), png(2)]
     assert {"tabby", "lion", "zoo/7.png", "2026-01-04-aaaaaaaa"} <= set(page.text)
-    alone = Page(report_html(report(check(found=1, complaints=(twin,))), shown))
+    alone = Page(report_html(report(check(found=1, violations=(twin,))), shown))
     assert alone.pictures == [png(1)], "an earlier batch may be gone"
 
 
@@ -177,7 +175,7 @@ def test_the_page_says_what_to_type_next(admitted, rows, commands):
 
 def test_classes_are_counted_and_few_of_many_are_shown():
     classes = [ClassCount(f"class {i}", 9, 5, 3, 4, 0, 1) for i in range(MOST_CLASSES + 1)]
-    page = Page(report_html(report(), Exhibits(classes=tuple(classes))))
+    page = Page(report_html(report(), ReportData(classes=tuple(classes))))
     at = page.text.index("class 0")
     assert [text for text in page.text[at : at + 7] if text.strip()] == ["class 0", "9", "5", "3", "4", "1"]
     assert "and 1 smaller classes" in page.text
@@ -185,7 +183,7 @@ def test_classes_are_counted_and_few_of_many_are_shown():
 
 
 def test_a_correction_says_whose_and_why():
-    page = Page(report_html(report(), Exhibits(corrects="2026-01-04-aaaaaaaa", accepted=("dark",), note="by ada")))
+    page = Page(report_html(report(), ReportData(corrects="2026-01-04-aaaaaaaa", accepted=("dark",), note="by ada")))
     assert {"2026-01-04-aaaaaaaa", "dark", "by ada"} <= set(page.text)
 
 
@@ -200,19 +198,19 @@ def test_drift_is_drawn():
 
 def test_each_reason_shows_some_images_before_any_shows_more():
     checks = [check(f"check-{i}", range(100 * i, 100 * i + 30)) for i in range(10)]
-    shown = list(shown_complaints(report(*checks, images=1000)))
+    shown = list(shown_violations(report(*checks, images=1000)))
     assert len(shown) == MOST_IMAGES
     assert [c.row for c in shown[:11]] == [*range(0, 1000, 100), 1]
-    page = Page(report_html(report(*checks, images=1000), exhibits(dict.fromkeys(range(1000), png(1)))))
+    page = Page(report_html(report(*checks, images=1000), data(dict.fromkeys(range(1000), png(1)))))
     assert len(page.pictures) == MOST_IMAGES
     assert page.text.count("and 18 more") == 10
 
 
 def test_the_page_stays_small_whatever_the_names():
     worst = "'" * 400
-    complaints = tuple(Complaint(row=row, path=worst, detail=worst) for row in range(30))
-    checks = [check(f"check-{i}", found=30, complaints=complaints) for i in range(40)]
-    told = Exhibits(classes=tuple(ClassCount(worst, 1, 1, 0, 1, 0, 0) for _ in range(3000)))
+    violations = tuple(Violation(row=row, path=worst, detail=worst) for row in range(30))
+    checks = [check(f"check-{i}", found=30, violations=violations) for i in range(40)]
+    told = ReportData(classes=tuple(ClassCount(worst, 1, 1, 0, 1, 0, 0) for _ in range(3000)))
     assert len(report_html(report(*checks), told).encode()) < 1_000_000
 
 

@@ -106,7 +106,7 @@ def test_the_key_of_a_workspace_decides_the_split_of_what_is_taken(workspace, de
 def test_what_is_held_back_does_not_count_as_a_beginning(workspace, deliver):
     def tests(name: str, seed: int) -> tuple[str, int]:
         delivery = deliver(workspace.inbox / name, {"bar": 60}, seed)
-        batch = inbox.take(workspace, delivery, DAY, IngestParams(enough_test=25)).batch.id
+        batch = inbox.take(workspace, delivery, DAY, IngestParams(enough_test_images=25)).batch.id
         return batch, list(splits(workspace, batch).values()).count("test")
 
     held_back, of_first = tests("monday", 1)

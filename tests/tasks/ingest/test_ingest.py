@@ -132,11 +132,11 @@ def splits(batches, batch):
 
 def test_of_the_first_deliveries_up_to_half_is_for_tests(tmp_path):
     home, tests = tmp_path / "workspace", []
-    params = IngestParams(enough_test=80)
+    params = IngestParams(enough_test_images=80)
     for number in range(4):
         pictures = {f"a/{n}.png": png(number, n) for n in range(100)}
         folder = lay_out(tmp_path / str(number), pictures)
-        held = count_tests(home / "batches", (), params.enough_test)
+        held = count_tests(home / "batches", (), params.enough_test_images)
         batch = ingest(home / "batches", home / "staging", folder, DAY, params, held=held).batch
         tests.append(splits(home / "batches", batch)["test"])
     # Half, then what is left to 80, then a fifth each.
@@ -157,7 +157,7 @@ def test_of_the_first_deliveries_up_to_half_is_for_tests(tmp_path):
         (IngestParams(), 300, 299, 0.2),
         (IngestParams(test_share=0.6), 300, 0, 0.6),
         (IngestParams(validation_share=0.4), 300, 0, 0.3),
-        (IngestParams(enough_test=0), 300, 0, 0.2),
+        (IngestParams(enough_test_images=0), 300, 0, 0.2),
     ],
 )
 def test_the_share_for_tests_follows_from_what_is_held(params, images, held, share):
@@ -169,9 +169,9 @@ def test_the_share_for_tests_follows_from_what_is_held(params, images, held, sha
     [
         (IngestParams(), 90, 220),
         (IngestParams(), 199, 2),
-        (IngestParams(test_share=0.2, enough_test=0), 90, 550),
+        (IngestParams(test_share=0.2, enough_test_images=0), 90, 550),
         (IngestParams(), 200, None),
-        (IngestParams(begin_test=0), 0, None),
+        (IngestParams(min_test_images=0), 0, None),
     ],
 )
 def test_a_first_version_waits_for_test_images(params, tests, more):
@@ -183,7 +183,7 @@ def test_what_a_first_version_waits_for_is_told():
     night = Night(outcome="nothing to learn", beginning=IngestParams().beginning(2, 90))
     assert night.sentence() == (
         "Nothing to learn yet: 2 pending batches hold 90 test images, and a first version waits for 200, as later ones "
-        "are judged by them: about 220 images more will do (ingest.begin_test)."
+        "are judged by them: about 220 images more will do (ingest.min_test_images)."
     )
     assert IngestParams().beginning(1, 90).sentence().startswith("1 pending batch holds 90 test images")
 

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from records.errors import WrongInput
-from records.experience import Check, Complaint, Report
+from records.experience import Check, Report, Violation
 from tasks.creation import create
 from tasks.ingest import inbox
 from tasks.ingest.ingest import IngestParams
@@ -40,9 +40,9 @@ def report(place) -> Report:
     (batch,) = [path.name for path in place.batches.iterdir()]
     facts = facts_of(place, batch)
     rows = [row for row, path in enumerate(facts["path"]) if not path.startswith("bar/000")]
-    complaints = tuple(Complaint(row=row, path=facts["path"][row], detail="=found") for row in rows)
+    violations = tuple(Violation(row=row, path=facts["path"][row], detail="=found") for row in rows)
     check = Check(name="bad", severity="refuse image", meaning="", remedy="", passed=False, found=len(rows),
-                  complaints=complaints)  # fmt: skip
+                  violations=violations)  # fmt: skip
     return Report(batch=batch, source="monday", images=len(facts), admitted=False, summary="", checks=(check,))
 
 

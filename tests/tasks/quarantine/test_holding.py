@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from records.errors import WrongInput
-from records.experience import Complaint, Report
+from records.experience import Report, Violation
 from records.registration import RunFile
 from records.rows import packed
 from tasks import stages
@@ -20,7 +20,7 @@ from tasks.ingest import inbox
 from tasks.ingest.ingest import IngestParams
 from tasks.quarantine import holding
 from tasks.quarantine.files import rows_of
-from tasks.quarantine.report_data import exhibits, thumbnail
+from tasks.quarantine.report_data import data, thumbnail
 from tasks.workspace import Workspace
 
 DAY = date(2026, 3, 2)
@@ -88,11 +88,11 @@ def test_what_is_committed_of_a_batch_with_very_many_bad_images_is_little(worksp
 
 def test_of_many_images_those_that_were_corrected_since_wait_no_more(workspace, report):
     rows = tuple(range(report.images))
-    complaint = Complaint(row=0, path="bar/0000.png", detail="told")
+    violation = Violation(row=0, path="bar/0000.png", detail="told")
     refused = {"severity": "refuse image", "passed": False, "found": len(rows)}
-    many = report.checks[0].model_copy(update={**refused, "complaints": (complaint,), "rows": packed(rows)})
+    many = report.checks[0].model_copy(update={**refused, "violations": (violation,), "rows": packed(rows)})
     left = holding._without(report.model_copy(update={"checks": (many,)}), frozenset(range(3)))
-    assert (left.faulty_rows(), left.checks[0].complaints, left.checks[0].found) == (rows[3:], (), len(rows) - 3)
+    assert (left.faulty_rows(), left.checks[0].violations, left.checks[0].found) == (rows[3:], (), len(rows) - 3)
     none = holding._without(left, frozenset(rows))
     assert (none.faulty_rows(), none.checks[0].rows, none.checks[0].passed) == ((), "", True)
 
@@ -166,9 +166,9 @@ def test_what_was_learned_is_not_pending(workspace):
 
 
 def test_only_what_can_be_decoded_has_a_thumbnail(workspace, report):
-    rows = {c.path.rpartition("/")[2]: c.row for check in report.checks for c in check.complaints}
+    rows = {c.path.rpartition("/")[2]: c.row for check in report.checks for c in check.violations}
     assert {TRUNCATED, "link.png", *TWINS} <= set(rows)
-    shown = exhibits(workspace, report).pictures
+    shown = data(workspace, report).pictures
     for name in (TRUNCATED, "link.png"):
         assert shown[f"{report.batch}#{rows[name]}"].thumbnail == b""
     for label, name in zip(("bar", "column"), TWINS, strict=True):
@@ -182,9 +182,9 @@ def test_only_what_can_be_decoded_has_a_thumbnail(workspace, report):
 def test_the_counterpart_is_shown_if_it_is_still_there(workspace, report):
     other = next(b for b in holding.pending(workspace, ()) if b != report.batch)
     for like, known in ((f"{other}#1", True), ("2026-01-01-00000000#1", False), ("nonsense#x", False)):
-        complaint = Complaint(row=0, path="a.png", detail="", like=like)
-        check = report.checks[0].model_copy(update={"passed": False, "found": 1, "complaints": (complaint,)})
-        shown = exhibits(workspace, report.model_copy(update={"checks": (check,)})).pictures
+        violation = Violation(row=0, path="a.png", detail="", like=like)
+        check = report.checks[0].model_copy(update={"passed": False, "found": 1, "violations": (violation,)})
+        shown = data(workspace, report.model_copy(update={"checks": (check,)})).pictures
         assert (like in shown) == known
         assert shown[f"{report.batch}#0"].thumbnail
 
@@ -198,7 +198,7 @@ def test_a_photograph_becomes_a_small_jpeg():
 
 
 def test_classes_are_counted(workspace, report):
-    counts = {c.label: (c.images, c.admitted, c.refused) for c in exhibits(workspace, report).classes}
+    counts = {c.label: (c.images, c.admitted, c.refused) for c in data(workspace, report).classes}
     assert counts == {"bar": (11, 8, 3), "column": (9, 8, 1)}
 
 

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import tasks.validate.handbook
 from tasks.validate.catalogue import CHECKS, allowed_for, problem_with
-from tasks.validate.handbook import GROUPS, asked_of, handbook
+from tasks.validate.handbook import TOPICS, asked_of, handbook
 from tasks.validate.settings import ValidateParams
 
 PAGE = Path(tasks.validate.handbook.__file__).parents[2] / "docs" / "checks.md"
@@ -14,7 +14,7 @@ def test_the_page_is_what_the_code_says():
 
 def test_every_check_is_on_it_once_with_a_meaning_and_a_remedy():
     assert [line.removeprefix("### ") for line in handbook().splitlines() if line.startswith("### ")] == [
-        check.name for group in GROUPS for check in CHECKS if check.group == group
+        check.name for topic in TOPICS for check in CHECKS if check.topic == topic
     ]
     assert len({check.name for check in CHECKS}) == len(CHECKS)
     for asked in asked_of(ValidateParams()):

@@ -276,7 +276,7 @@ def test_each_problem_that_ingest_found_is_told_once():
     problems = dict(zip(rows, FAULTS_TOLD, strict=True))
     table = table_of(40, problem=problems, detail={row: f"fault {row}" for row in rows}, width=dict.fromkeys(rows, 0))
     experience, report = asked(table, allowed_classes=("cat", "dog"))
-    told = {c.row: (check.name, c.detail) for check in report.checks for c in check.complaints}
+    told = {c.row: (check.name, c.detail) for check in report.checks for c in check.violations}
     assert told == {row: (FAULTS_TOLD[problem], f"fault {row}") for row, problem in problems.items()}
     assert experience.left_out == tuple(rows)
 
@@ -295,9 +295,9 @@ def test_each_check_names_its_rows_and_no_others(case):
     table, earlier, params, expected = case
     experience, report = asked(table, earlier, **params)
     wrong = [check for check in report.checks if not check.passed]
-    assert {check.name: {c.row: c.detail for c in check.complaints} for check in wrong} == expected
-    assert all(check.found == len(check.complaints) for check in report.checks)
-    assert all(c.path == table["path"][c.row] for check in wrong for c in check.complaints)
+    assert {check.name: {c.row: c.detail for c in check.violations} for check in wrong} == expected
+    assert all(check.found == len(check.violations) for check in report.checks)
+    assert all(c.path == table["path"][c.row] for check in wrong for c in check.violations)
     leaving_out = [check for check in wrong if check.severity in ("refuse image", "drop")]
     assert experience.left_out == tuple(sorted({row for check in leaving_out for row in expected[check.name]}))
 
@@ -312,7 +312,7 @@ def test_new_classes_are_refused_only_once_some_are_known():
     table = table_of(label={2: "cow", 5: "cow"})
     experience, report = asked(table, known=("cat", "dog"), new_classes="refuse")
     assert experience.left_out == (2, 5)
-    assert [c.detail for c in found_by(report, "class-new").complaints] == ["labelled cow"] * 2
+    assert [c.detail for c in found_by(report, "class-new").violations] == ["labelled cow"] * 2
     assert asked(table, new_classes="refuse")[0].classes == ("cat", "cow", "dog")
     assert asked(table, known=("cat", "dog"))[0].classes == ("cat", "cow", "dog")
 
@@ -325,7 +325,7 @@ def test_a_good_batch_becomes_an_experience():
     )
     assert report.summary == "Admitted: all 20 images."
     assert report.admitted
-    assert all(check.passed and check.found == 0 and check.complaints == () for check in report.checks)
+    assert all(check.passed and check.found == 0 and check.violations == () for check in report.checks)
     assert validate(table, batch_of(table), EARLIER, (), LENIENT) == (experience, report)
 
 
@@ -379,10 +379,10 @@ def test_an_image_is_counted_once_by_its_main_reason():
 def test_what_is_refused_is_not_told_of_as_dropped():
     table = table_of(40, first=1000, image={4: image_id(116), 6: image_id(116), 9: image_id(107), 11: image_id(107)})
     experience, report = asked(table, EARLIER)
-    told = {check.name: [c.row for c in check.complaints] for check in report.checks if not check.passed}
+    told = {check.name: [c.row for c in check.violations] for check in report.checks if not check.passed}
     assert told == {"test-leak": [4, 6], "duplicate-earlier": [9, 11]}
     experience, report = asked(table, EARLIER, severity={"test-leak": "refuse image"})
-    told = {check.name: [c.row for c in check.complaints] for check in report.checks if not check.passed}
+    told = {check.name: [c.row for c in check.violations] for check in report.checks if not check.passed}
     assert told == {"test-leak": [4, 6], "duplicate-earlier": [9, 11]}
     assert experience.left_out == (4, 6, 9, 11)
 
@@ -430,7 +430,7 @@ def test_too_little_that_is_left_quarantines_the_whole_batch(case):
 def test_warnings_show_the_first_twenty_images():
     _, report = asked(table_of(40, frames=dict.fromkeys(range(30), 2)))
     check = found_by(report, "animation")
-    assert (check.found, len(check.complaints)) == (30, 20)
+    assert (check.found, len(check.violations)) == (30, 20)
     assert check.all_rows() == tuple(range(30))
 
 
@@ -442,7 +442,7 @@ def test_of_many_images_the_report_tells_the_first_and_knows_all(path, told):
     table = table_of(10_000).assign(problem=missing, detail=missing, path=[f"{path}{row}" for row in range(10_000)])
     experience, report = asked(table)
     check = found_by(report, "file-missing")
-    assert (check.found, len(check.complaints)) == (5000, told)
+    assert (check.found, len(check.violations)) == (5000, told)
     assert experience.left_out == report.faulty_rows() == check.all_rows() == tuple(rows)
     assert Report.model_validate_json(report.as_text()) == report
     assert len(report.as_text().encode()) < 60_000
@@ -454,11 +454,11 @@ def test_hostile_names_are_one_printable_line():
         detail={3: "it ends\nearly"},
     )  # fmt: skip
     _, report = asked(table)
-    complaint = found_by(report, "file-truncated").complaints[0]
-    assert complaint.path == r"a/\x1b[2J\u202egnp.\n<script>"
-    assert complaint.detail == r"it ends\nearly"
+    violation = found_by(report, "file-truncated").violations[0]
+    assert violation.path == r"a/\x1b[2J\u202egnp.\n<script>"
+    assert violation.detail == r"it ends\nearly"
     _, report = asked(table_of(label={3: "{image}" * 100}), allowed_classes=("cat", "dog"))
-    detail = found_by(report, "label-not-allowed").complaints[0].detail
+    detail = found_by(report, "label-not-allowed").violations[0].detail
     assert detail.startswith("labelled {image}{image}")
     assert len(detail) < 450
 
@@ -470,7 +470,7 @@ def test_many_labels_for_the_same_pixels_make_no_long_list():
     _, report = asked(table)
     check = found_by(report, "labels-conflict")
     assert check.found == 40
-    assert check.complaints[7].detail == "the same pixels are labelled class 00, class 01, class 02 and 37 others"
+    assert check.violations[7].detail == "the same pixels are labelled class 00, class 01, class 02 and 37 others"
 
 
 @pytest.mark.parametrize(

@@ -45,7 +45,7 @@ def test_a_class_that_only_looks_like_another_waits(label, check, told):
     facts = labelled({"cap": 40, "cat": 40, label: 3})
     report = report_of(facts, known=("cap", "cat"))
     assert (report.admitted, len(report.faulty_rows())) == (True, 3)
-    assert found_by(report, check).complaints[0].detail == told
+    assert found_by(report, check).violations[0].detail == told
     assert report_of(facts, known=("cap", "cat", label)).faulty_rows() == (), "what is known is not asked again"
     accepted = report_of(facts, known=("cap", "cat"), accepted=("class-disguised", "class-lookalike"))
     assert accepted.faulty_rows() == ()
@@ -89,7 +89,7 @@ def test_a_scarce_new_class_waits_and_the_others_are_learned():
     assert report_of(facts).faulty_rows() == ()
     report = report_of(facts, min_train_new_class=2)
     assert report.admitted
-    assert [(c.detail) for c in found_by(report, "class-scarce").complaints] == [
+    assert [(c.detail) for c in found_by(report, "class-scarce").violations] == [
         "labelled owl, a new class with 1 of the 2 images for training that it needs"
     ] * 2
     known = report_of(facts, known=("cat", "dog", "owl"), min_train_new_class=2)
