@@ -23,6 +23,7 @@ from records.batch import Arrival
 from records.errors import Unavailable, UnreadableBatch
 from records.experience import Experience, Report
 from records.registration import Beginning, Night, Registration, RunFile
+from records.renamed import what_to_write
 from records.scores import ScoreMatrix
 from records.training import TrainingLog
 from records.verdict import Verdict
@@ -31,7 +32,6 @@ from tasks import launch, local_data, params, stages
 from tasks.ingest import inbox
 from tasks.ingest.readiness import CLOCK, Clock, settle
 from tasks.quarantine import holding
-from tasks.renamed import what_to_write
 from tasks.sections import renamed_in
 from tasks.versions import snapshot_of, start_of
 from tasks.workspace import Workspace, alone

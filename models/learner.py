@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from pydantic import field_validator
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -12,6 +13,7 @@ from dataset.archive import PIXELS_AT_ONCE
 from models.catalogue import NetworkRecipe
 from models.networks.base import Network
 from records.record import Record
+from records.renamed import modernise
 from records.snapshot import InputSpec
 
 
@@ -21,6 +23,14 @@ class Description(Record):
     recipe: NetworkRecipe
     spec: InputSpec
     classes: tuple[str, ...]
+
+    @field_validator("recipe", mode="before")
+    @classmethod
+    def _present_names(cls, recipe: object) -> object:
+        """A version that was registered before a parameter was renamed stays readable."""
+        if isinstance(recipe, dict):
+            modernise({"update": {"network": (recipe := dict(recipe))}})
+        return recipe
 
 
 @dataclass

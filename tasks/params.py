@@ -13,9 +13,9 @@ from models.gates.paired_score import PairedScore
 from models.networks.torchvision import known_models
 from records.errors import WrongParameters
 from records.record import Record
+from records.renamed import modernise
 from tasks.evaluate import EvaluateParams
 from tasks.ingest.ingest import IngestParams
-from tasks.renamed import modernise
 from tasks.sections import RegisterParams, load_sections
 from tasks.update import UpdateParams
 from tasks.validate import catalogue

@@ -11,7 +11,7 @@ from pydantic import Field, ValidationError
 
 from records.errors import WrongParameters
 from records.record import Record
-from tasks.renamed import modernise
+from records.renamed import modernise
 
 Section = TypeVar("Section", bound=Record)
 

@@ -77,8 +77,8 @@ def compare(
 
 def params(workspace: Where = Path(), as_json: AsJson = False) -> None:
     """Every parameter with the value that the next night will use; those that are not the default stand out."""
+    from records.renamed import what_to_write
     from tasks.params import Params, check_start
-    from tasks.renamed import what_to_write
     from tasks.sections import renamed_in
 
     place = open_workspace(workspace)

@@ -128,3 +128,11 @@ def test_one_that_knows_nothing_can_be_written_and_read(tmp_path):
     again = Learner.read(tmp_path)
     again.add_classes(["a"], seed=0)
     assert again.outputs(images(2)).shape == (2, 1)
+
+
+def test_a_network_of_before_its_parameters_were_renamed_is_read(tmp_path):
+    learner = Learner.fresh(MLP(initialisation="orthogonal"), SPEC, ("a", "b"), 0)
+    learner.write(tmp_path)
+    description = tmp_path / "learner.json"
+    description.write_text(description.read_text().replace("initialisation", "start"))
+    assert Learner.read(tmp_path).recipe == learner.recipe

@@ -3,8 +3,8 @@
 import pytest
 
 from records.errors import WrongParameters
+from records.renamed import RENAMED, modernise, what_to_write
 from tasks.params import Params, read_params
-from tasks.renamed import RENAMED, modernise, what_to_write
 from tasks.sections import renamed_in
 
 OLD = """

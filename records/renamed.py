@@ -1,5 +1,5 @@
 """Parameters that had another name: a params.yaml of before is read as it was meant, and `retain params` says what to
-write now. Nothing else knows of the old names.
+write now. So are the networks of versions that were registered before. Nothing else knows of the old names.
 """
 
 from typing import Any
