@@ -126,5 +126,5 @@ def _make_room(database: Path, shown: str) -> None:
 
 def _one_line(error: Exception) -> str:
     # What follows is the statement that failed and a link to a manual.
-    said = str(error).split("[SQL:")[0]
-    return " ".join(said.split())[:300].rstrip(". ") or type(error).__name__
+    message = str(error).split("[SQL:")[0]
+    return " ".join(message.split())[:300].rstrip(". ") or type(error).__name__

@@ -26,18 +26,18 @@ def of_model(
 ) -> str:
     """Which version is the champion and why, how it came to be, and what is not in its line although it was once."""
     by_number = {version.number: version for version in versions}
-    told = [f"**v{champion} is the champion**{_scored(by_number.get(champion))}. The alias `champion` names it."]
+    lines = [f"**v{champion} is the champion**{_scored(by_number.get(champion))}. The alias `champion` names it."]
     if champion in by_number:
         names = {b: d for v in versions for b, d in zip(v.run.batches, v.run.deliveries, strict=False)}
-        told += ["", f"Why: {_why(by_number[champion].run, names)}"]
+        lines += ["", f"Why: {_why(by_number[champion].run, names)}"]
     if rollbacks and rollbacks[0].to in (0, champion):
-        told += ["", f"It is the champion because a person wished so: {plain(rollbacks[0].sentence())}."]
-    left = sorted((v for v in versions if v.rolled_back and v.number not in line), key=lambda v: -v.number)
-    if left:
-        told += ["", "Not in its line:", "", *(_left(v, by_number.get(champion)) for v in left[:SHOWN])]
-    told += ["", "| version | day | learned | average | |", "| --- | --- | --- | --- | --- |"]
+        lines += ["", f"It is the champion because a person wished so: {plain(rollbacks[0].sentence())}."]
+    left_versions = sorted((v for v in versions if v.rolled_back and v.number not in line), key=lambda v: -v.number)
+    if left_versions:
+        lines += ["", "Not in its line:", "", *(_left(v, by_number.get(champion)) for v in left_versions[:SHOWN])]
+    lines += ["", "| version | day | learned | average | |", "| --- | --- | --- | --- | --- |"]
     recent = sorted((by_number[number] for number in line), key=lambda v: -v.number)[: 2 * SHOWN]
-    return _cut([*told, *map(_row, recent)])
+    return _cut([*lines, *map(_row, recent)])
 
 
 def of_version(night: str, facts: RunFacts) -> str:
@@ -50,8 +50,8 @@ def of_version(night: str, facts: RunFacts) -> str:
 
 def with_rollback(before: str, left: Rollback | None) -> str:
     """A version's description, beginning with the rollback that it was left by, if it was."""
-    told = before.partition("\n\n")[2] if before.startswith(WAS_LEFT) else before
-    return f"{WAS_LEFT} The model was {plain(left.sentence())}.\n\n{told}"[:4999] if left else told
+    description = before.partition("\n\n")[2] if before.startswith(WAS_LEFT) else before
+    return f"{WAS_LEFT} The model was {plain(left.sentence())}.\n\n{description}"[:4999] if left else description
 
 
 def of_night(facts: NightFacts, matrix: ScoreMatrix, verdict: Verdict) -> str:
@@ -60,7 +60,7 @@ def of_night(facts: NightFacts, matrix: ScoreMatrix, verdict: Verdict) -> str:
     new = [plain(called(shown[batch], {})) for batch in facts.batches]
     classes = f", new classes {_some([plain(name) for name in facts.new_classes])}" if facts.new_classes else ""
     strategy = facts.params.get("update.strategy.name")
-    told = [
+    summary = [
         plain(called(verdict.reason, facts.deliveries), 1200),
         "",
         f"Learned **{_some(new)}**: {facts.images:,} new images{classes}; "
@@ -68,7 +68,7 @@ def of_night(facts: NightFacts, matrix: ScoreMatrix, verdict: Verdict) -> str:
         f"{f', by `{strategy}`' if strategy else ''}.",
         "",
     ]
-    return _cut([*told, *_scores(matrix, facts.parent, shown), "", *_answers(verdict, shown)])
+    return _cut([*summary, *_scores(matrix, facts.parent, shown), "", *_answers(verdict, shown)])
 
 
 def beside_theirs(ours: str, before: str) -> str:
@@ -91,8 +91,8 @@ def _scores(matrix: ScoreMatrix, parent: int, shown: dict[str, str]) -> list[str
     if matrix.past:
         rows += [(f"the {len(matrix.past)} learned before", matrix.past)]
     rows += [(f"new: {plain(called(shown[e], {}))}", (e,)) for e in matrix.new[:SHOWN]]
-    told = [f"| right answers | {f'v{parent}' if before else ''} | now |", "| --- | --- | --- |"]
-    return told + [f"| {what} | {_mean(before, of)} | {_mean(matrix.candidate, of)} |" for what, of in rows]
+    header = [f"| right answers | {f'v{parent}' if before else ''} | now |", "| --- | --- | --- |"]
+    return header + [f"| {what} | {_mean(before, of)} | {_mean(matrix.candidate, of)} |" for what, of in rows]
 
 
 def _mean(row: ScoreRow | None, of: Sequence[str]) -> str:
@@ -106,11 +106,11 @@ ASKED = {"forgotten": "forgotten", "taken": "taken by new classes", "learned": "
 
 def _answers(verdict: Verdict, shown: dict[str, str]) -> list[str]:
     """What the gate asked, of the mean, of what is new, and of all that did not pass."""
-    asked = [f for f in verdict.findings if f.subject == "mean" or f.question == "learned" or f.decision != "accept"]
-    if not asked:
+    findings = [f for f in verdict.findings if f.subject == "mean" or f.question == "learned" or f.decision != "accept"]
+    if not findings:
         return []
-    told = ["| the gate asked | measured | certainly between | limit |", "| --- | --- | --- | --- |"]
-    return told + [f"| {_question(f, shown)} | {_measured(f)} |" for f in asked[: 2 * SHOWN]]
+    header = ["| the gate asked | measured | certainly between | limit |", "| --- | --- | --- | --- |"]
+    return header + [f"| {_question(f, shown)} | {_measured(f)} |" for f in findings[: 2 * SHOWN]]
 
 
 def _question(f: Finding, shown: dict[str, str]) -> str:
@@ -172,9 +172,9 @@ def _percent(share: float | None) -> str:
 
 def _cut(lines: Sequence[str]) -> str:
     """As many whole lines as MLflow's databases have room for."""
-    told = ""
+    text = ""
     for line in lines:
-        if len(told) + len(line) >= LENGTH:
+        if len(text) + len(line) >= LENGTH:
             break
-        told += f"{line}\n"
-    return told.rstrip("\n")
+        text += f"{line}\n"
+    return text.rstrip("\n")

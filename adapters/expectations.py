@@ -99,8 +99,8 @@ def run(table: "pandas.DataFrame", rules: Iterable[Rule]) -> tuple[Finding, ...]
     """
     rules = tuple(rules)
     # Great Expectations hashes the whole frame: what is not asked for need not be in it.
-    asked = {rule.expectation.column for rule in rules} | {rule.expectation.where for rule in rules}
-    table = table[[column for column in table.columns if column in asked]]
+    columns = {rule.expectation.column for rule in rules} | {rule.expectation.where for rule in rules}
+    table = table[[column for column in table.columns if column in columns]]
     _refuse_missing_values(table, rules)
     results = {result.expectation_config.meta["rule"]: result for result in _validate(table, rules)}
     return tuple(_finding(rule, results[rule.name]) for rule in rules)
@@ -154,8 +154,8 @@ def _translate(rule: Rule) -> Any:
 
 
 def _finding(rule: Rule, result: Any) -> Finding:
-    for told in _exceptions(result.exception_info):
-        raise DamagedState(f"The rule {rule.name!r} could not be checked: {told}. The table is not as it should be.")
+    for message in _exceptions(result.exception_info):
+        raise DamagedState(f"The rule {rule.name!r} could not be checked: {message}. The table is not as it should be.")
     rows = tuple(sorted(int(row) for row in result.result.get("unexpected_index_list") or ()))
     observed = result.result.get("observed_value", len(rows))
     return Finding(rule=rule.name, passed=bool(result.success), rows=rows, observed=str(observed))

@@ -21,8 +21,8 @@ def line_of(versions: "Mapping[int, ModelVersion]", number: int) -> set[int]:
 
 def overruled(version: "ModelVersion", current: int) -> Rollback:
     """Who approves what does not build on the champion goes back from it."""
-    told = version.tags
-    by, note = told.get("approved_by", ""), told.get("approval_note", "")
+    tags = version.tags
+    by, note = tags.get("approved_by", ""), tags.get("approval_note", "")
     return Rollback(at=datetime.now(UTC), left=current, to=int(version.version), by=by, note=note)
 
 

@@ -126,8 +126,8 @@ class Registry:
         """Which attempt a night is: one more than those that were judged before it with some of its `batches` on top of
         `parent`. A night that is started again is the attempt that it was."""
         with self._connection.open() as client:
-            told = self._nights(client, f"{FINISHED} AND tags.parent = '{parent}'")
-        others = [facts for facts in told if not set(batches).isdisjoint(facts.batches)]
+            judged = self._nights(client, f"{FINISHED} AND tags.parent = '{parent}'")
+        others = [facts for facts in judged if not set(batches).isdisjoint(facts.batches)]
         mine = [facts.ended for facts in others if facts.identity == identity]
         before = {facts.identity for facts in others if not mine or facts.ended < min(mine)}
         return len(before - {identity}) + 1
@@ -228,12 +228,12 @@ class Registry:
             current = self._champion(client)
             if current == version:
                 return
-            told = Rollback(at=datetime.now(UTC), left=current, to=version, by=by, note=note)
+            record = Rollback(at=datetime.now(UTC), left=current, to=version, by=by, note=note)
             if current:
                 client.set_registered_model_tag(
-                    self.model, f"{ROLLBACK}{told.at:%Y-%m-%dT%H:%M:%S.%f}", told.model_dump_json()
+                    self.model, f"{ROLLBACK}{record.at:%Y-%m-%dT%H:%M:%S.%f}", record.model_dump_json()
                 )
-            self._move(client, version, told)
+            self._move(client, version, record)
 
     def rollbacks(self) -> tuple[Rollback, ...]:
         """All of them, newest first; of those that were made before they were kept, what the versions bear."""
@@ -324,9 +324,9 @@ class Registry:
     def _create(self, client: "MlflowClient", facts: RunFacts) -> "ModelVersion":
         if not client.search_registered_models(f"name = '{self.model}'"):
             client.create_registered_model(self.model)
-        told = client.get_run(facts.run).data.tags
-        note = told.get("mlflow.note.content") or facts.reason
-        kept = {name: told[name] for name in _LINEAGE if name in told}
+        run_tags = client.get_run(facts.run).data.tags
+        note = run_tags.get("mlflow.note.content") or facts.reason
+        kept = {name: run_tags[name] for name in _LINEAGE if name in run_tags}
         model = model_of(client, facts.run)
         return client.create_model_version(
             self.model,
@@ -366,9 +366,9 @@ class Registry:
         for name, value in bears.items():
             if value or version.tags.get(name):
                 client.set_model_version_tag(self.model, str(version.version), name, value)
-        told = descriptions.with_rollback(version.description or "", left)
-        if told != version.description:
-            client.update_model_version(self.model, str(version.version), told)
+        description = descriptions.with_rollback(version.description or "", left)
+        if description != version.description:
+            client.update_model_version(self.model, str(version.version), description)
         facts = runs.read_tags(str(version.run_id), version.tags, version.creation_timestamp, version, {})
         word = "rolled back" if left else "approved" if facts.approved_by else facts.decision
         client.update_run(facts.run, name=runs.run_name(f"v{version.version}", facts.day or facts.ended.date(), word))
@@ -377,16 +377,16 @@ class Registry:
         found = client.search_registered_models(f"name = '{self.model}'")
         kept = [value for model in found for name, value in model.tags.items() if name.startswith(ROLLBACK)]
         old = [runs.read_rollback(v) for v in versions if "rolled_back_from" not in v.tags]
-        told = [Rollback.model_validate_json(value) for value in kept] + [one for one in old if one is not None]
-        return tuple(sorted(told, key=lambda one: one.at, reverse=True))
+        records = [Rollback.model_validate_json(value) for value in kept] + [one for one in old if one is not None]
+        return tuple(sorted(records, key=lambda one: one.at, reverse=True))
 
     def _describe(self, client: "MlflowClient") -> None:
         """What MLflow's page of the model says first."""
         versions = self._by_number(client)
         recent = sorted(versions)[-RECENT:]
-        told = [runs.read_version(v, {}, self._numbers(client, v, n in recent)) for n, v in versions.items()]
+        facts = [runs.read_version(v, {}, self._numbers(client, v, n in recent)) for n, v in versions.items()]
         champion, rollbacks = self._champion(client), self._rollbacks(client, versions.values())
-        ours = descriptions.of_model(told, champion, line_of(versions, champion), rollbacks)
+        ours = descriptions.of_model(facts, champion, line_of(versions, champion), rollbacks)
         before = client.get_registered_model(self.model).description or ""
         client.update_registered_model(self.model, descriptions.beside_theirs(ours, before))
 

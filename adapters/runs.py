@@ -168,13 +168,13 @@ def metrics(night: JudgedNight) -> dict[str, float]:
     measures |= {f"score_among_known/{name}": scores[name].among_known for name in shown}
     measures |= {f"seconds/{step}": seconds for step, seconds in night.facts.seconds.items()}
     measures |= {f"cost/{name}": cost for name, cost in night.facts.costs.items()}
-    for f in _told(night.verdict):
+    for f in _findings_to_log(night.verdict):
         bounds = {"": f.estimate, "/lower": f.lower, "/upper": f.upper, "/limit": f.limit}
         measures |= {f"{f.question}/{f.subject}{name}": value for name, value in bounds.items()}
     return {_safe(name): value for name, value in measures.items() if value is not None}
 
 
-def _told(verdict: Verdict) -> list[Finding]:
+def _findings_to_log(verdict: Verdict) -> list[Finding]:
     """The findings that become metrics: all that decided something, and of those that passed the first and the last."""
     passed = {question: [f for f in verdict.findings if f.question == question] for question in get_args(Question)}
     some = {id(f) for findings in passed.values() for f in _ends(findings)}
@@ -199,72 +199,72 @@ def read_run(run: Any, version: "ModelVersion | None") -> RunFacts:
 
 
 def read_tags(
-    run: str, told: Mapping[str, str], ended: int, version: "ModelVersion | None", numbers: Mapping[str, float]
+    run: str, tags: Mapping[str, str], ended: int, version: "ModelVersion | None", numbers: Mapping[str, float]
 ) -> RunFacts:
     """Facts from the tags that a run or a version bears. `ended` is in milliseconds since 1970."""
     return RunFacts(
         run=run,
-        number=int(told.get("night") or 0),
-        day=_day(told),
-        identity=told["identity"],
+        number=int(tags.get("night") or 0),
+        day=_day(tags),
+        identity=tags["identity"],
         ended=datetime.fromtimestamp(ended / 1000, UTC),
-        decision=told["verdict"],
-        reason=told.get("reason", ""),
-        held=bool(told.get("held")),
-        parent=int(told["parent"]),
-        batches=tuple(filter(None, told["batches"].split(","))),
-        deliveries=tuple(json.loads(told.get("deliveries") or "[]")),
-        data_revision=told.get("data_revision", ""),
-        commit=told.get("git_commit", ""),
-        approved_by=told.get("approved_by", ""),
-        approval_note=told.get("approval_note", ""),
+        decision=tags["verdict"],
+        reason=tags.get("reason", ""),
+        held=bool(tags.get("held")),
+        parent=int(tags["parent"]),
+        batches=tuple(filter(None, tags["batches"].split(","))),
+        deliveries=tuple(json.loads(tags.get("deliveries") or "[]")),
+        data_revision=tags.get("data_revision", ""),
+        commit=tags.get("git_commit", ""),
+        approved_by=tags.get("approved_by", ""),
+        approval_note=tags.get("approval_note", ""),
         version=None if version is None else int(version.version),
         left=None if version is None else read_rollback(version),
         metrics={name: value for name, value in numbers.items() if value == value and abs(value) != float("inf")},
     )
 
 
-def _day(told: Mapping[str, str]) -> date | None:
+def _day(tags: Mapping[str, str]) -> date | None:
     """Of old nights, the day that the last of their batches begins with."""
     try:
-        return date.fromisoformat(told.get("day") or told["batches"].rpartition(",")[2][:10])
+        return date.fromisoformat(tags.get("day") or tags["batches"].rpartition(",")[2][:10])
     except ValueError:
         return None
 
 
 def read_version(version: "ModelVersion", aliases: Mapping[str, int], numbers: Mapping[str, float]) -> VersionFacts:
     """The facts of a registered version, which bears the tags of its run."""
-    number, told, made = int(version.version), version.tags, version.creation_timestamp
+    number, version_tags, created = int(version.version), version.tags, version.creation_timestamp
     left = read_rollback(version)
     return VersionFacts(
         number=number,
-        created=datetime.fromtimestamp(made / 1000, UTC),
+        created=datetime.fromtimestamp(created / 1000, UTC),
         aliases=tuple(sorted(alias for alias, points_to in aliases.items() if points_to == number)),
         rolled_back=left is not None,
-        run=read_tags(str(version.run_id), told, made, version, numbers),
+        run=read_tags(str(version.run_id), version_tags, created, version, numbers),
     )
 
 
 ROLLBACK_TAGS = ("rolled_back", "rolled_back_from", "rolled_back_to", "rolled_back_by", "rolled_back_note")
 
 
-def rollback_tags(told: Rollback) -> dict[str, str]:
+def rollback_tags(rollback: Rollback) -> dict[str, str]:
     """What a version bears since a person went back from it; all empty once it is in the champion's line again."""
-    at = told.at.isoformat(timespec="seconds")
-    return dict(zip(ROLLBACK_TAGS, (at, str(told.left), str(told.to), told.by, told.note), strict=True))
+    at = rollback.at.isoformat(timespec="seconds")
+    return dict(zip(ROLLBACK_TAGS, (at, str(rollback.left), str(rollback.to), rollback.by, rollback.note), strict=True))
 
 
 def read_rollback(version: "ModelVersion") -> Rollback | None:
     """The rollback that a version was left by, if there was one. Old ones say no more than when."""
-    told = version.tags
-    if not told.get("rolled_back"):
+    version_tags = version.tags
+    if not version_tags.get("rolled_back"):
         return None
     return Rollback(
-        at=datetime.fromisoformat(told["rolled_back"]),
-        left=int(told.get("rolled_back_from") or version.version),
-        to=int(told.get("rolled_back_to") or 0),
-        by=told.get("rolled_back_by", ""),
-        note=told.get("rolled_back_note", ""),
+        at=datetime.fromisoformat(version_tags["rolled_back"]),
+        left=int(version_tags.get("rolled_back_from") or version.version),
+        to=int(version_tags.get("rolled_back_to") or 0),
+        by=version_tags.get("rolled_back_by", ""),
+        note=version_tags.get("rolled_back_note", ""),
     )
 
 
@@ -277,9 +277,9 @@ def _log_values(
     values = [Metric(name, value, now, number, model_id=model) for name, value in numbers.items()]
     for name in _curves(numbers):
         history = client.get_metric_history(parent, name) if parent else []
-        before = [told for told in history if told.step < number]
-        for told in sorted(before, key=lambda told: told.step)[-CURVE:]:
-            values.append(Metric(name, told.value, told.timestamp, told.step))
+        before = [metric for metric in history if metric.step < number]
+        for metric in sorted(before, key=lambda metric: metric.step)[-CURVE:]:
+            values.append(Metric(name, metric.value, metric.timestamp, metric.step))
     for part, course in night.facts.losses.items():
         values += [Metric(_safe(f"loss/{part}"), loss, now, step) for step, loss in enumerate(course, start=1)]
     for some in _parts(values, METRICS_AT_ONCE):

@@ -29,29 +29,29 @@ ONE_THREAD = {**os.environ, "RETAIN_DEVICE": "cpu", "OMP_NUM_THREADS": "1", "MKL
 
 def main() -> None:
     """Run what is asked for and write the results."""
-    asked = _arguments()
-    seeds = list(range(1 if asked.quick else asked.seeds))
-    chosen = [case for case in _matching(cases(), asked.only) if case.quick or not asked.quick]
-    peers = _matching(avalanche_cases(), asked.only) if asked.avalanche and not asked.quick else []
-    asked.out.parent.mkdir(parents=True, exist_ok=True)
+    args = _arguments()
+    seeds = list(range(1 if args.quick else args.seeds))
+    chosen = [case for case in _matching(cases(), args.only) if case.quick or not args.quick]
+    peers = _matching(avalanche_cases(), args.only) if args.avalanche and not args.quick else []
+    args.out.parent.mkdir(parents=True, exist_ok=True)
     lines: list[page.Line] = [machine.line()]
     with ThreadPoolExecutor(os.cpu_count() or 1) as dataset, tempfile.TemporaryDirectory() as place:
         waiting = [dataset.submit(_play, case, seeds) for case in chosen]
-        waiting += [dataset.submit(_play_avalanche, case, seeds, asked.avalanche, Path(place)) for case in peers]
+        waiting += [dataset.submit(_play_avalanche, case, seeds, args.avalanche, Path(place)) for case in peers]
         for number, done in enumerate(as_completed(waiting), start=1):
             case = done.result()[0]["case"]
             print(f"{number}/{len(waiting)} {case['group']}: {case['name']}", file=sys.stderr, flush=True)
         lines += [line for done in waiting for line in done.result()]
-        if re.match(asked.only, "costs"):
+        if re.match(args.only, "costs"):
             lines += _lines([sys.executable, "-m", "benchmarks.costs", place])
-    if asked.append and asked.out.exists():
-        lines = page.replaced(page.read(asked.out), lines)
-    asked.out.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
-    if asked.quick:
+    if args.append and args.out.exists():
+        lines = page.replaced(page.read(args.out), lines)
+    args.out.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    if args.quick:
         print(page.page(lines))
     else:
         page.write(lines)
-        print(f"Wrote {asked.out} and docs/benchmarks.md.", file=sys.stderr)
+        print(f"Wrote {args.out} and docs/benchmarks.md.", file=sys.stderr)
 
 
 def _arguments() -> argparse.Namespace:

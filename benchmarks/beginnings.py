@@ -69,18 +69,18 @@ def accepted_at(start: Start, harmless: Harmless, nights: int = NIGHTS) -> NDArr
     rng = np.random.default_rng(0)
     for attempt, (lost, gained) in zip(range(1, nights + 1), harmless(rng, start), strict=False):
         level = (1 - GATE.confidence) * share_of_error(attempt)
-        told: Answers = decide(lost, gained, start.tests, GATE, level).accepted
-        found[told] = np.minimum(found[told], attempt)
+        accepted: Answers = decide(lost, gained, start.tests, GATE, level).accepted
+        found[accepted] = np.minimum(found[accepted], attempt)
     return found
 
 
 def let_through(start: Start, drop: float, nights: int = NIGHTS) -> list[float]:
     """Accepted at the first comparison, and at least once in so many, with the churn at which that is most often."""
-    told = [
+    shares = [
         attempts(np.random.default_rng(0), drop, start.batches, start.tests, nights, LINEAGES, spent, churn).mean(0)
         for churn in CHURN
     ]
-    return [max(float(one[night]) for one in told) for night in (0, nights - 1)]
+    return [max(float(one[night]) for one in shares) for night in (0, nights - 1)]
 
 
 def page() -> Iterator[str]:

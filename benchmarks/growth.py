@@ -48,31 +48,31 @@ STORES: dict[str, Callable[[Workspace], tuple[Path, ...]]] = {
 
 def main() -> None:
     """Play the nights, print a line for each span of them, write the lines and the page."""
-    asked = _arguments()
+    args = _arguments()
     switch_off_telemetry()
     # As in `retain night`, where it says why.
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     lines: list[page.Line] = [machine.line()]
     print(page.GROWTH_HEAD, flush=True)
     with tempfile.TemporaryDirectory() as folder:
-        place = create(asked.dir or Path(folder) / "growth")
+        place = create(args.dir or Path(folder) / "growth")
         place.params.write_text(PARAMS, encoding="utf-8")
         stored = sizes(place)
         nights: list[Night] = []
         spent: list[dict[str, float]] = []
-        for number, (told, cpu) in enumerate(play(place, asked.nights), start=1):
-            nights.append(told)
+        for number, (night, cpu) in enumerate(play(place, args.nights), start=1):
+            nights.append(night)
             spent.append(cpu)
-            if number % asked.span == 0:
+            if number % args.span == 0:
                 now = sizes(place)
-                grown = {name: (now[name] - stored[name]) / asked.span for name in STORES}
-                lines.append(_line(place, (number - asked.span + 1, number), nights, spent) | {"grown": grown})
+                grown = {name: (now[name] - stored[name]) / args.span for name in STORES}
+                lines.append(_line(place, (number - args.span + 1, number), nights, spent) | {"grown": grown})
                 print(page.growth_row(lines[-1]), flush=True)
-                asked.out.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+                args.out.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
                 nights, spent, stored = [], [], now
-    if asked.out == RESULTS:
+    if args.out == RESULTS:
         page.write()
-        print(f"Wrote {asked.out} and docs/benchmarks.md.", file=sys.stderr)
+        print(f"Wrote {args.out} and docs/benchmarks.md.", file=sys.stderr)
 
 
 def _arguments() -> argparse.Namespace:
@@ -97,8 +97,8 @@ def play(place: Workspace, nights: int) -> Iterator[tuple[Night, dict[str, float
             day = date(2026, 1, 1) + timedelta(days=number)
             deliver(place.inbox / f"night-{number}", shapes, number)
             before = _cpu()
-            told = night(Request(), str(place.root), day)
-            yield told, {name: used - before[name] for name, used in _cpu().items()}
+            result = night(Request(), str(place.root), day)
+            yield result, {name: used - before[name] for name, used in _cpu().items()}
 
 
 def deliver(folder: Path, shapes: NDArray[np.int64], seed: int) -> None:
@@ -127,27 +127,27 @@ def _line(
     place: Workspace, span: tuple[int, int], nights: Sequence[Night], spent: Sequence[dict[str, float]]
 ) -> page.Line:
     server = _servers(usage.family(os.getpid()))
-    steps = [_steps(place, told) for told in nights]
+    steps = [_steps(place, night) for night in nights]
     return {
         "system": "growth",
         "nights": span,
         "images": IMAGES,
-        "seconds": [told.seconds for told in nights],
+        "seconds": [night.seconds for night in nights],
         "cpu": {name: [cpu[name] for cpu in spent] for name in spent[0]},
-        "steps": {name: statistics.median(told[name] for told in steps if name in told) for name in steps[-1]},
-        "accepted": sum(told.outcome == "accept" for told in nights),
+        "steps": {name: statistics.median(seconds[name] for seconds in steps if name in seconds) for name in steps[-1]},
+        "accepted": sum(night.outcome == "accept" for night in nights),
         "memory": {"night": usage.memory(os.getpid()), "prefect": sum(map(usage.memory, server))},
     }
 
 
-def _steps(place: Workspace, told: Night) -> dict[str, float]:
+def _steps(place: Workspace, night: Night) -> dict[str, float]:
     """Step to its seconds; those that come after the run was logged are the rest."""
     from mlflow import MlflowClient
 
-    assert told.registration is not None
-    logged = MlflowClient(place.mlflow_address).get_run(told.registration.run).data.metrics
+    assert night.registration is not None
+    logged = MlflowClient(place.mlflow_address).get_run(night.registration.run).data.metrics
     steps = {name.removeprefix("seconds/"): taken for name, taken in logged.items() if name.startswith("seconds/")}
-    return steps | {"keep and register": told.seconds - sum(steps.values())}
+    return steps | {"keep and register": night.seconds - sum(steps.values())}
 
 
 def _cpu() -> dict[str, float]:

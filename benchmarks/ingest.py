@@ -38,25 +38,25 @@ class Speed:
 
 def main() -> None:
     """Run every case, print the table as it grows, write the lines and the page."""
-    asked = _arguments()
-    few, repeats, before = (100, 1, 2) if asked.quick else (1, 3, 10)
+    args = _arguments()
+    few, repeats, before = (100, 1, 2) if args.quick else (1, 3, 10)
     speeds = (
-        Speed("Fashion-MNIST, 28 x 28, PNG", partial(ingest_images.fashion, asked.root), 70_000 // few, repeats),
+        Speed("Fashion-MNIST, 28 x 28, PNG", partial(ingest_images.fashion, args.root), 70_000 // few, repeats),
         Speed("photographs, 640 x 480, JPEG", ingest_images.photograph, 20_000 // few, min(repeats, 2)),
     )
     lines = [machine.line()]
     print(page.INGEST_HEAD, flush=True)
-    with tempfile.TemporaryDirectory(prefix="bench-ingest-", dir=asked.folder) as scratch:
+    with tempfile.TemporaryDirectory(prefix="bench-ingest-", dir=args.folder) as scratch:
         for number, case in enumerate(speeds):
-            lines.append(_speed(case, Path(scratch) / str(number), asked.processes))
+            lines.append(_speed(case, Path(scratch) / str(number), args.processes))
             print(page.ingest_row(lines[-1]), flush=True)
-        lines.append(_archive(Path(scratch) / "archive", asked.processes, 10_000 // few, before, repeats))
+        lines.append(_archive(Path(scratch) / "archive", args.processes, 10_000 // few, before, repeats))
         print(f"\n{page.ingest_growth(lines[-1])}", flush=True)
-    asked.out.parent.mkdir(parents=True, exist_ok=True)
-    asked.out.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
-    if not asked.quick:
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    args.out.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    if not args.quick:
         page.write()
-        print(f"Wrote {asked.out} and docs/benchmarks.md.", file=sys.stderr)
+        print(f"Wrote {args.out} and docs/benchmarks.md.", file=sys.stderr)
 
 
 def _arguments() -> argparse.Namespace:
@@ -74,14 +74,14 @@ def _speed(case: Speed, folder: Path, processes: int) -> page.Line:
         _say(f"writing {case.name}: {done:,} of {case.images:,}")
     _say(f"measuring {case.name}", end=True)
     options = ["--home", str(folder / "home"), "--processes", str(processes), "--repeats", str(case.repeats)]
-    told, peak = _measured("speed", folder / "delivery", options)
+    lines, peak = _measured("speed", folder / "delivery", options)
     return {
         "system": "ingest",
         "name": case.name,
         "images": case.images,
         "processes": processes,
         "peak_bytes": peak,
-        **{f"{part}_seconds": [line[part] for line in told] for part in ("bare", "ingest", "validate")},
+        **{f"{part}_seconds": [line[part] for line in lines] for part in ("bare", "ingest", "validate")},
     }
 
 
@@ -97,8 +97,8 @@ def _archive(folder: Path, processes: int, batch: int, before: int, repeats: int
         "--repeats",
         str(repeats),
     ]
-    told, _ = _measured("archive", folder, options)
-    rounds = [line for line in told if "prepared" not in line]
+    lines, _ = _measured("archive", folder, options)
+    rounds = [line for line in lines if "prepared" not in line]
     return {"system": "ingest-growth", "batch": batch, "learned": before, "processes": processes, "rounds": rounds}
 
 

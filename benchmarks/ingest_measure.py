@@ -41,11 +41,11 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--learned", type=int, default=10, help="archive: batches in the large one")
     parser.add_argument("--batch", type=int, default=10_000, help="archive: images in each batch")
-    asked = parser.parse_args()
-    if asked.what == "speed":
-        measure_speed(asked.folder, asked.home, asked.processes, asked.repeats)
+    args = parser.parse_args()
+    if args.what == "speed":
+        measure_speed(args.folder, args.home, args.processes, args.repeats)
     else:
-        measure_archive(asked.folder, asked.processes, asked.repeats, asked.batch, asked.learned)
+        measure_archive(args.folder, args.processes, args.repeats, args.batch, args.learned)
 
 
 def measure_speed(source: Path, home: Path, processes: int, repeats: int) -> None:
@@ -61,7 +61,7 @@ def measure_speed(source: Path, home: Path, processes: int, repeats: int) -> Non
         staging = workspace.state / "staging"
         taking, arrival = _timed(partial(ingest, workspace.batches, staging, source, DAY, IngestParams(), processes))
         validation, _ = _timed(partial(_validated, workspace, arrival.batch.id))
-        _tell(bare=bare, ingest=taking, validate=validation)
+        _print_line(bare=bare, ingest=taking, validate=validation)
 
 
 def measure_archive(folder: Path, processes: int, repeats: int, size: int, before: int) -> None:
@@ -76,14 +76,14 @@ def measure_archive(folder: Path, processes: int, repeats: int, size: int, befor
         for name in workspaces if number == 0 else ["large"]:
             batch = take(workspaces[name], delivery, DAY, IngestParams()).batch.id
             learned[name] += _validated(workspaces[name], batch)
-        _tell(prepared=number + 1)
+        _print_line(prepared=number + 1)
     for number in range(before, before + repeats):
         delivery = _patches(folder, number, size, processes)
-        told = {}
+        seconds = {}
         for name, workspace in workspaces.items():
-            told[f"{name}_ingest"], arrival = _timed(partial(take, workspace, delivery, DAY, IngestParams()))
-            told[f"{name}_validate"], _ = _timed(partial(_validated, workspace, arrival.batch.id, learned[name]))
-        _tell(**told)
+            seconds[f"{name}_ingest"], arrival = _timed(partial(take, workspace, delivery, DAY, IngestParams()))
+            seconds[f"{name}_validate"], _ = _timed(partial(_validated, workspace, arrival.batch.id, learned[name]))
+        _print_line(**seconds)
 
 
 def _bare(paths: list[str], processes: int) -> None:
@@ -152,7 +152,7 @@ def _timed(work: Callable[[], Result]) -> tuple[float, Result]:
     return time.perf_counter() - started, result
 
 
-def _tell(**line: Any) -> None:
+def _print_line(**line: Any) -> None:
     print(json.dumps(line), flush=True)
 
 

@@ -61,28 +61,28 @@ class Played:
     """SHA-256 of each version's weights."""
 
 
-def play(folder: Path, kills: int, seed: int = SEED, tell: Callable[[str], None] = lambda _: None) -> Played:
+def play(folder: Path, kills: int, seed: int = SEED, report: Callable[[str], None] = lambda _: None) -> Played:
     """Kill that many nights in `folder`, then let one complete, and compare with a workspace that nobody disturbed."""
-    draw, told = np.random.default_rng(seed), Played()
+    rng, played = np.random.default_rng(seed), Played()
     ours, twin = _twins(folder)
     came = 0
     _deliver(ours.inbox, came)
-    while len(told.points) < kills:
-        said = _killed(ours, came, int(draw.integers(1, LINES)), float(draw.uniform(0, LONGEST)))
-        if said is not None:
-            told.points.append(said)
-            tell(f"{len(told.points)} of {kills}: killed after {said}")
+    while len(played.points) < kills:
+        line = _killed(ours, came, int(rng.integers(1, LINES)), float(rng.uniform(0, LONGEST)))
+        if line is not None:
+            played.points.append(line)
+            report(f"{len(played.points)} of {kills}: killed after {line}")
         else:
             came += 1
             _deliver(ours.inbox, came)
-            tell("a night that ended before it was to be killed")
+            report("a night that ended before it was to be killed")
     _undisturbed(ours, came)
     for number in range(came + 1):
         _deliver(twin.inbox, number)
         _undisturbed(twin, number)
-    told.versions = weights(ours)
-    told.complaints = [*leftovers(ours), *differences(told.versions, weights(twin))]
-    return told
+    played.versions = weights(ours)
+    played.complaints = [*leftovers(ours), *differences(played.versions, weights(twin))]
+    return played
 
 
 def leftovers(place: Workspace) -> list[str]:
@@ -180,14 +180,14 @@ def _undisturbed(place: Workspace, number: int) -> None:
 def _killed(place: Workspace, number: int, line: int, seconds: float) -> str | None:
     """Kill a night `seconds` after it said its `line`th line; gives what it had said last, None if it ended before."""
     with _night(place, number) as night:
-        said = []
+        lines = []
         assert night.stdout is not None
         for heard in night.stdout:
-            said.append(heard.strip())
-            if len(said) == line:
+            lines.append(heard.strip())
+            if len(lines) == line:
                 break
         # It goes on to speak while we wait.
-        reader = threading.Thread(target=lambda: said.extend(map(str.strip, night.stdout or ())), daemon=True)
+        reader = threading.Thread(target=lambda: lines.extend(map(str.strip, night.stdout or ())), daemon=True)
         reader.start()
         until = time.monotonic() + seconds
         while night.poll() is None and time.monotonic() < until:
@@ -200,11 +200,11 @@ def _killed(place: Workspace, number: int, line: int, seconds: float) -> str | N
     if code == 0:
         return None
     if code != -signal.SIGKILL:
-        raise RuntimeError(f"The night ended with {code} before it was killed: {said}")
+        raise RuntimeError(f"The night ended with {code} before it was killed: {lines}")
     _, left = psutil.wait_procs(family, timeout=2 * PATIENCE)
     if left:
-        raise RuntimeError(f"The night was killed after {said[-1]!r}, and this outlived it: {left}")
-    return f"{said[-1] if said else 'nothing'} + {seconds:.1f} s"
+        raise RuntimeError(f"The night was killed after {lines[-1]!r}, and this outlived it: {left}")
+    return f"{lines[-1] if lines else 'nothing'} + {seconds:.1f} s"
 
 
 @contextmanager
@@ -226,14 +226,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.kills", description=__doc__)
     parser.add_argument("--kills", type=int, default=KILLS, help=f"nights to kill (default {KILLS})")
     parser.add_argument("--seed", type=int, default=int(os.environ.get("SEED", SEED)), help="of the points (SEED)")
-    asked = parser.parse_args()
+    args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        told = play(Path(folder), asked.kills, asked.seed, lambda word: print(word, file=sys.stderr, flush=True))
-    print(f"{len(told.points)} nights killed (seed {asked.seed}), after they had said:")
-    print("\n".join(f"  {point}" for point in told.points))
-    print(f"Versions: {', '.join(f'v{number} {digest[:12]}' for number, digest in told.versions.items())}")
-    print("\n".join(told.complaints) or "Nothing is left of the kills, and each version is as if they never were.")
-    sys.exit(bool(told.complaints))
+        played = play(Path(folder), args.kills, args.seed, lambda word: print(word, file=sys.stderr, flush=True))
+    print(f"{len(played.points)} nights killed (seed {args.seed}), after they had said:")
+    print("\n".join(f"  {point}" for point in played.points))
+    print(f"Versions: {', '.join(f'v{number} {digest[:12]}' for number, digest in played.versions.items())}")
+    print("\n".join(played.complaints) or "Nothing is left of the kills, and each version is as if they never were.")
+    sys.exit(bool(played.complaints))
 
 
 if __name__ == "__main__":

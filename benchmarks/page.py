@@ -134,7 +134,7 @@ def ingest_row(line: Line) -> str:
 def ingest_growth(line: Line) -> str:
     """What a batch costs on top of a small and a large archive."""
     sums = {
-        name: [told[f"{name}_ingest"] + told[f"{name}_validate"] for told in line["rounds"]]
+        name: [times[f"{name}_ingest"] + times[f"{name}_validate"] for times in line["rounds"]]
         for name in ("small", "large")
     }
     ratio = statistics.median(large / small for small, large in zip(sums["small"], sums["large"], strict=True))
@@ -166,8 +166,8 @@ def _growth(lines: Sequence[Line]) -> str:
         where += f" {ran['note']}"
     shares = [_shares(line["steps"]) for line in (spans[0], spans[-1])]
     steps = [f"{name} {share:.0%} and {shares[1][name]:.0%}" for name, share in shares[0].items()]
-    told = "- **Share of each step** in a night of the first and of the last span: " + ", ".join(steps) + "."
-    return "\n".join([GROWTH, where, "", GROWTH_HEAD, *map(growth_row, spans), "", told, ""])
+    steps_line = "- **Share of each step** in a night of the first and of the last span: " + ", ".join(steps) + "."
+    return "\n".join([GROWTH, where, "", GROWTH_HEAD, *map(growth_row, spans), "", steps_line, ""])
 
 
 def _shares(steps: dict[str, float]) -> dict[str, float]:
@@ -177,9 +177,9 @@ def _shares(steps: dict[str, float]) -> dict[str, float]:
 def _ingestion(lines: Sequence[Line]) -> str:
     ran = next(line for line in lines if line["system"] == "machine")
     rows = [ingest_row(line) for line in lines if line["system"] == "ingest"]
-    told = [ingest_growth(line) for line in lines if line["system"] == "ingest-growth"]
+    growth = [ingest_growth(line) for line in lines if line["system"] == "ingest-growth"]
     where = f"Measured {ran['day']} on {ran['cores']} cores ({ran['processor']}), Python {ran['python']}."
-    return "\n".join([INGEST, where, "", INGEST_HEAD, *rows, "", *told, ""])
+    return "\n".join([INGEST, where, "", INGEST_HEAD, *rows, "", *growth, ""])
 
 
 def page(lines: Sequence[Line]) -> str:
@@ -268,17 +268,17 @@ def _of(
 
 
 def _costs(lines: Sequence[Line]) -> str:
-    told = []
+    items = []
     for line in lines:
         if line["system"] == "evaluation":
-            told.append(
+            items.append(
                 f"- **Evaluation** of 20 experiences, {line['images']:,} test images, MLP: "
                 f"{line['evaluation_seconds']:.3f} s, {line['throughput']:.0%} of the throughput of a bare forward "
                 "loop over images in memory."
             )
         if line["system"] == "flat":
-            told.append(
+            items.append(
                 "- **Night 20 against night 2**, equal nights of 4,000 images from disk, memory 2,000: "
                 f"{line['night_20']:.2f} against {line['night_2']:.2f} CPU s, median ratio {line['ratio']:.2f}."
             )
-    return "\n".join(["## What a night costs\n", *told, ""]) if told else ""
+    return "\n".join(["## What a night costs\n", *items, ""]) if items else ""

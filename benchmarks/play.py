@@ -61,9 +61,9 @@ def play(stream: Stream, params: UpdateParams, nights: int | None = None) -> Pla
             bundle.write(parent)
             seconds.append(time.process_time() - started)
             images.append(log.images)
-            asked = experiences[: number + 1]
-            known_at = [bundle.snapshot.known_at[e.batch] for e in asked]
-            examined = examine(bundle.learner, asked, known_at, archive, params.problem)
+            known = experiences[: number + 1]
+            known_at = [bundle.snapshot.known_at[e.batch] for e in known]
+            examined = examine(bundle.learner, known, known_at, archive, params.problem)
             rows.append(ScoreRow(version=f"v{number + 1}", scores=scores(examined, params.problem)))
         assert parent is not None
         pixels = int(np.prod(stream.nights[0].images.shape[1:]))

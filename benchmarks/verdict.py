@@ -51,8 +51,8 @@ def rates(
     drops: Sequence[float], images: int, gate: PairedScore, churn: float = 0.02, nights: int = NIGHTS, seed: int = 0
 ) -> tuple[float, float]:
     """How often an update with true `drops` [experiences] is accepted, and how often refused."""
-    told = decide(*flips(np.random.default_rng(seed), drops, churn, images, nights), images, gate)
-    return float(told.accepted.mean()), float(told.refused.mean())
+    decisions = decide(*flips(np.random.default_rng(seed), drops, churn, images, nights), images, gate)
+    return float(decisions.accepted.mean()), float(decisions.refused.mean())
 
 
 def one_at_its_limit(past: int, images: int, nights: int = NIGHTS) -> list[float]:
@@ -107,8 +107,8 @@ def tried_again(
     past: int, images: int, drop: float, spending: str = CHOSEN, nights: int = 30, lineages: int = 2000
 ) -> list[float]:
     """Accepted within 1, 3 and `nights` nights on the same test images."""
-    told = attempts(np.random.default_rng(0), drop, past, images, nights, lineages, SPENDING[spending])
-    return [float(told[:, n - 1].mean()) for n in (1, 3, nights)]
+    accepted = attempts(np.random.default_rng(0), drop, past, images, nights, lineages, SPENDING[spending])
+    return [float(accepted[:, n - 1].mean()) for n in (1, 3, nights)]
 
 
 def in_clusters(past: int, images: int, correlation: float, nights: int = NIGHTS) -> float:
@@ -147,8 +147,8 @@ def class_over_attempts(images: int, lost: float, nights: int = 30, lineages: in
     rng = np.random.default_rng(0)
     right = rng.binomial(images, 0.9, (lineages, 1))
     kept = rng.binomial(np.broadcast_to(right, (lineages, nights)), 1 - lost)
-    told = [guard(right, kept[:, n : n + 1], images).accepted for n in range(nights)]
-    return float(np.any(told, axis=0).mean())
+    accepted = [guard(right, kept[:, n : n + 1], images).accepted for n in range(nights)]
+    return float(np.any(accepted, axis=0).mean())
 
 
 def learned_alone(images: int, score: float, nights: int = NIGHTS) -> tuple[float, float, float]:
@@ -204,8 +204,8 @@ CHOICES: dict[str, Choose] = {
 
 def reference_after(nights: int, choose: Choose) -> tuple[float, float]:
     """After harmless nights: how much too high the reference is, and how often the next harmless update is accepted."""
-    told = play(Stream(churn=0.04, nights=nights), always, choose)
-    return told.above, 1 - float(told.last.refused.mean())
+    history = play(Stream(churn=0.04, nights=nights), always, choose)
+    return history.above, 1 - float(history.last.refused.mean())
 
 
 def page() -> Iterator[str]:
@@ -251,8 +251,8 @@ def _attempts() -> Iterator[str]:
     yield from _table("accepted at least once within", names)
     for drop in (0.06, 0.05, 0.0):
         for past, images in ((1, 70), (1, 200), (5, 100), (10, 100)):
-            told = tried_again(past, images, drop) + tried_again(past, images, drop, ANEW)[2:]
-            yield _row(f"truly {drop:.0%}, {past} x {images} images", *map(_of, told))
+            shares = tried_again(past, images, drop) + tried_again(past, images, drop, ANEW)[2:]
+            yield _row(f"truly {drop:.0%}, {past} x {images} images", *map(_of, shares))
 
 
 def _stuck() -> Iterator[str]:
@@ -304,13 +304,13 @@ def _dependence() -> Iterator[str]:
 def _decay() -> Iterator[str]:
     yield from _table("points truly lost", ["mean", "oldest experience", "mean of the worst lineage"])
     for nights in (30, 60, 120):
-        told = decay(Stream(drop=0.003, nights=nights), STRICT)
-        yield _row(f"0.3% a night, limit 3%, 10 x 500, {nights} nights", *map(_points, told))
+        losses = decay(Stream(drop=0.003, nights=nights), STRICT)
+        yield _row(f"0.3% a night, limit 3%, 10 x 500, {nights} nights", *map(_points, losses))
     for images in (100, 200, 500):
-        told = decay(Stream(images=images, drop=0.002, nights=60), SHIPPED)
-        yield _row(f"0.2% a night, limit 5%, 10 x {images}, 60 nights", *map(_points, told))
-    told = decay(Stream(past=2, images=100, grows=True, drop=0.002, nights=60, lineages=20), SHIPPED)
-    yield _row("0.2% a night, limit 5%, from 2 x 100 and 100 more a night, 60 nights", *map(_points, told))
+        losses = decay(Stream(images=images, drop=0.002, nights=60), SHIPPED)
+        yield _row(f"0.2% a night, limit 5%, 10 x {images}, 60 nights", *map(_points, losses))
+    losses = decay(Stream(past=2, images=100, grows=True, drop=0.002, nights=60, lineages=20), SHIPPED)
+    yield _row("0.2% a night, limit 5%, from 2 x 100 and 100 more a night, 60 nights", *map(_points, losses))
     for name, judge in (("against the parent only", against_parent), ("mean drop > 2%, point scores", point_scores)):
         lost = 0.9 - play(Stream(drop=0.003, nights=30), judge).true[-1].mean(-1)
         yield _row(f"0.3% a night, 30 nights, {name}", _points(lost.mean()), "", _points(lost.max()))

@@ -216,12 +216,12 @@ def play(stream: Stream, judge: Judge, choose: Choose = by_evidence) -> History:
     if not stream.grows:
         return _play(stream, judge, choose, np.random.default_rng(0))
     one = replace(stream, lineages=1)
-    told = [_play(one, judge, choose, np.random.default_rng(seed)) for seed in range(stream.lineages)]
-    accepted, refused = (np.concatenate([getattr(h.last, what) for h in told]) for what in ("accepted", "refused"))
+    histories = [_play(one, judge, choose, np.random.default_rng(seed)) for seed in range(stream.lineages)]
+    accepted, refused = (np.concatenate([getattr(h.last, what) for h in histories]) for what in ("accepted", "refused"))
     return History(
-        np.concatenate([history.true for history in told], axis=1),
+        np.concatenate([history.true for history in histories], axis=1),
         Decisions(accepted, refused),
-        float(np.mean([history.above for history in told])),
+        float(np.mean([history.above for history in histories])),
     )
 
 
@@ -236,19 +236,19 @@ def _play(stream: Stream, judge: Judge, choose: Choose, rng: np.random.Generator
         chance = rng.random(champion.shape)
         lose, win = (stream.churn + stream.drop) / score, stream.churn / (1 - score)
         candidate = np.where(champion, chance >= lose[..., None], chance < win[..., None])
-        told = judge(reference, champion, candidate, attempt)
-        champion = np.where(told.accepted[:, None, None], candidate, champion)
-        score = score - stream.drop * told.accepted[:, None]
-        attempt, looks = np.where(told.accepted, 1, attempt + 1), looks + told.accepted[:, None]
+        decisions = judge(reference, champion, candidate, attempt)
+        champion = np.where(decisions.accepted[:, None, None], candidate, champion)
+        score = score - stream.drop * decisions.accepted[:, None]
+        attempt, looks = np.where(decisions.accepted, 1, attempt + 1), looks + decisions.accepted[:, None]
         if night < stream.nights:
-            moved = choose(champion, reference, np.maximum(looks, 1)) & told.accepted[:, None]
+            moved = choose(champion, reference, np.maximum(looks, 1)) & decisions.accepted[:, None]
             reference, looks = np.where(moved[..., None], champion, reference), np.where(moved, 0, looks)
-        if stream.grows and told.accepted[0]:
+        if stream.grows and decisions.accepted[0]:
             fresh = rng.random((1, 1, stream.images)) < stream.start
             champion, reference = (np.concatenate([answers, fresh], axis=1) for answers in (champion, reference))
             score, looks = np.append(score, [[stream.start]], axis=1), np.append(looks, [[0]], axis=1)
         true[night, :, : score.shape[1]] = score
-    return History(true, told, float(reference.mean()) - stream.start)
+    return History(true, decisions, float(reference.mean()) - stream.start)
 
 
 def answered_by_luck(

@@ -75,23 +75,23 @@ def in_order(
     idle: list[_Helper[Part, Result]] = []
     busy: dict[Connection, tuple[_Helper[Part, Result], int, Part]] = {}
     done: dict[int, Result] = {}
-    given = told = 0
+    submitted = returned = 0
     try:
         while True:
-            while len(busy) < workers and given - told < 2 * workers:
+            while len(busy) < workers and submitted - returned < 2 * workers:
                 try:
                     part = next(coming)
                 except StopIteration:
                     break
                 helper = idle.pop() if idle else _Helper(function, limits)
                 helper.give(part)
-                busy[helper.line] = helper, given, part
-                given += 1
-            if told == given:
+                busy[helper.line] = helper, submitted, part
+                submitted += 1
+            if returned == submitted:
                 return
-            if told in done:
-                yield done.pop(told)
-                told += 1
+            if returned in done:
+                yield done.pop(returned)
+                returned += 1
                 continue
             for line in _answered([helper for helper, _, _ in busy.values()]):
                 helper, number, part = busy.pop(line)
@@ -261,13 +261,13 @@ def _serve(function: Callable[[Any], Any], limits: Limits | None, line: Connecti
 
 def _free_memory() -> int:
     """Bytes that the machine, or the container that this process runs in, can give away; 2^62 where it is not told."""
-    found = [2**62]
+    limits = [2**62]
     if MEMORY.exists():
-        told = dict(line.split(":") for line in MEMORY.read_text().splitlines())
-        found.append(1024 * int(told["MemAvailable"].split()[0]))
+        meminfo = dict(line.split(":") for line in MEMORY.read_text().splitlines())
+        limits.append(1024 * int(meminfo["MemAvailable"].split()[0]))
     if (CONTAINER / "memory.max").exists() and (most := (CONTAINER / "memory.max").read_text().strip()) != "max":
-        found.append(int(most) - int((CONTAINER / "memory.current").read_text()))
-    return min(found)
+        limits.append(int(most) - int((CONTAINER / "memory.current").read_text()))
+    return min(limits)
 
 
 def _begin(limits: Limits) -> None:

@@ -40,10 +40,10 @@ def _commands(name: str, command: Any) -> Iterator[tuple[str, Any]]:
         yield from _commands(f"{name} {part}", inner)
 
 
-def _as_markdown(told: str) -> str:
+def _as_markdown(help_text: str) -> str:
     """A command's help: paragraphs stay, whatever is set out in columns or indented becomes a block of code."""
     parts = []
-    for paragraph in told.split("\n\n"):
+    for paragraph in help_text.split("\n\n"):
         head, *rest = paragraph.splitlines()
         if head == "Examples:":
             parts.append("```\n" + "\n".join(line.strip() for line in rest) + "\n```\n")
@@ -55,17 +55,17 @@ def _as_markdown(told: str) -> str:
 
 
 def _option(parameter: Any) -> tuple[str, str]:
-    told = [getattr(parameter, "help", None) or ""]
+    sentences = [getattr(parameter, "help", None) or ""]
     if parameter.param_type_name == "argument":
-        return f"`{parameter.metavar or parameter.name.upper()}`", told[0]
+        return f"`{parameter.metavar or parameter.name.upper()}`", sentences[0]
     names = ", ".join(f"`{name}`" for name in parameter.opts)
     if (metavar := (parameter.metavar or "").strip().replace("|", " or ")) and not parameter.is_flag:
         names += f" `{metavar}`"
     if parameter.default not in (None, False, "") and not parameter.is_flag:
-        told.append(f"Default: `{getattr(parameter.default, 'value', parameter.default)}`.")
+        sentences.append(f"Default: `{getattr(parameter.default, 'value', parameter.default)}`.")
     if parameter.envvar:
-        told.append(f"From the environment: `{parameter.envvar}`.")
-    return names, " ".join(told)
+        sentences.append(f"From the environment: `{parameter.envvar}`.")
+    return names, " ".join(sentences)
 
 
 def parameters() -> str:
@@ -90,15 +90,15 @@ def parameters() -> str:
 def _section(kind: type[BaseModel], place: str, default: Any) -> str:
     rows, later = [], []
     for name, field in kind.model_fields.items():
-        here, value = f"{place}.{field.alias or name}", _default(field, getattr(default, name, PydanticUndefined))
-        told = " ".join((field.description or "").split())
+        dotted, value = f"{place}.{field.alias or name}", _default(field, getattr(default, name, PydanticUndefined))
+        description = " ".join((field.description or "").split())
         if (inner := _record(field.annotation)) is not None and len(inner.model_fields) > 1:
-            later.append(f"\n### {here}\n\n{told}\n\n{_section(inner, here, getattr(default, name, None))}")
-        elif choices := _choices(here, field.annotation):
-            rows.append((f"`{here}`", value, f"A choice, see below. {told}"))
+            later.append(f"\n### {dotted}\n\n{description}\n\n{_section(inner, dotted, getattr(default, name, None))}")
+        elif choices := _choices(dotted, field.annotation):
+            rows.append((f"`{dotted}`", value, f"A choice, see below. {description}"))
             later.extend(choices)
         else:
-            rows.append((f"`{here}`", value, f"{told} *{_allowed(field)}*".strip()))
+            rows.append((f"`{dotted}`", value, f"{description} *{_allowed(field)}*".strip()))
     return _table(("parameter", "default", "meaning"), rows) + "\n".join(later)
 
 
@@ -109,13 +109,13 @@ def _choices(place: str, annotation: Any) -> list[str]:
 
 
 def _choice(place: str, kind: type[BaseModel]) -> str:
-    told = f"\n#### {place}: {kind.model_fields['name'].default}\n\n{inspect.getdoc(kind) or ''}\n"
+    heading = f"\n#### {place}: {kind.model_fields['name'].default}\n\n{inspect.getdoc(kind) or ''}\n"
     rows = [
         (f"`{name}`", _default(field), f"{' '.join((field.description or '').split())} *{_allowed(field)}*".strip())
         for name, field in kind.model_fields.items()
         if name != "name"
     ]
-    return told + ("\n" + _table(("field", "default", "meaning"), rows) if rows else "")
+    return heading + ("\n" + _table(("field", "default", "meaning"), rows) if rows else "")
 
 
 def _record(annotation: Any) -> type[BaseModel] | None:
@@ -190,7 +190,7 @@ def metrics() -> str:
         for name, field in Measures.model_fields.items()
         if name != "per_class"
     ]
-    rows += [(f"`{name}`", told) for name, told in OTHER_METRICS.items()]
+    rows += [(f"`{name}`", meaning) for name, meaning in OTHER_METRICS.items()]
     return (
         "# Metrics\n\nEvery judged night is a run in MLflow, whatever its verdict, with these metrics. Scores are "
         "shares of images, 0 to 1. Of many experiences the first and the last have metrics of their own; all are in "
@@ -208,8 +208,8 @@ def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     if not rows:
         return ""
     lines = [head, ("---",) * len(head), *rows]
-    told = "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
-    return f'<div class="stacking" markdown>\n\n{told}\n\n</div>\n'
+    body = "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+    return f'<div class="stacking" markdown>\n\n{body}\n\n</div>\n'
 
 
 def _tidy(page: Callable[[], str]) -> Callable[[], str]:

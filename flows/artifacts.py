@@ -43,7 +43,7 @@ def narrate(what: str, clock: Callable[[], float] = time.monotonic) -> "Progress
     pace = Pace(clock)
     last, moved = -1, clock()
 
-    def tell(done: int, total: int) -> None:
+    def report(done: int, total: int) -> None:
         nonlocal last, moved
         left, tenth, now = pace.left(done, total), done * 10 // max(total, 1), clock()
         time_left = "" if left is None or done >= total else f", about {duration(left)} left"
@@ -54,7 +54,7 @@ def narrate(what: str, clock: Callable[[], float] = time.monotonic) -> "Progress
             moved = now
             screen.MOVING.info("%s: %d%%%s", what, 100 * done // max(total, 1), time_left)
 
-    return tell
+    return report
 
 
 @contextmanager
@@ -64,7 +64,7 @@ def progress(what: str) -> "Iterator[Progress]":
     assert isinstance(bar, UUID), "called from a synchronous step"
     say, last = narrate(what), 0
 
-    def tell(done: int, total: int) -> None:
+    def report(done: int, total: int) -> None:
         nonlocal last
         say(done, total)
         quarter = done * 4 // max(total, 1)
@@ -72,7 +72,7 @@ def progress(what: str) -> "Iterator[Progress]":
             last = quarter
             update_progress_artifact(bar, progress=quarter * 25.0)
 
-    yield tell
+    yield report
 
 
 def rename(night: Night) -> None:
@@ -111,10 +111,10 @@ def show_scores(matrix: ScoreMatrix, names: Mapping[str, str]) -> None:
     `names`: experience to what it was delivered as.
     """
     shown = matrix.experiences[-SHOWN:]
-    said = f"Score in percent on each experience's test images; average of all {matrix.average():.1%}"
+    description = f"Score in percent on each experience's test images; average of all {matrix.average():.1%}"
     if len(shown) < len(matrix.experiences):
-        said += f"; the last {len(shown)} of {len(matrix.experiences)} experiences"
-    create_table_artifact(table=score_rows(matrix, names), key="scores", description=said)
+        description += f"; the last {len(shown)} of {len(matrix.experiences)} experiences"
+    create_table_artifact(table=score_rows(matrix, names), key="scores", description=description)
 
 
 def score_rows(matrix: ScoreMatrix, names: Mapping[str, str]) -> list[dict[str, str]]:
@@ -160,9 +160,9 @@ def show_night(night: Night) -> None:
     create_markdown_artifact(shortened("\n".join(lines)), key="night", description=shortened(night.sentence()))
 
 
-def _text(given: str) -> str:
+def _text(name: str) -> str:
     # Names come from outside: as code, markdown in them means nothing.
-    return "`" + plain(given).replace("`", "'") + "`"
+    return "`" + plain(name).replace("`", "'") + "`"
 
 
 def _key(*parts: str) -> str:

@@ -82,7 +82,7 @@ def show_end(seen: list[Watched], workspace: Workspace, seconds: float) -> None:
     screen.say()
     for watched in seen:
         if watched.night.registration is None or watched.night.registration.version is None:
-            views.tell_reasons(f"night {watched.number}", watched.night)
+            views.show_reasons(f"night {watched.number}", watched.night)
     accepted = [w.night for w in seen if w.night.scores and w.night.registration and w.night.registration.version]
     if accepted:
         show_scores(accepted[-1], workspace)
@@ -112,11 +112,11 @@ def _next(nights: Iterator[Watched]) -> Watched | None:
 
 
 def _tell(verb: str, name: str) -> Callable[[int, int], None]:
-    def tell(done: int, total: int) -> None:
+    def report(done: int, total: int) -> None:
         if done % 5000 == 0:
             log.info("%s %s: %d of %d", verb, name, done, total, extra={"fleeting": True})
 
-    return tell
+    return report
 
 
 def look_further(workspace: Workspace, versions: int) -> None:

@@ -43,18 +43,18 @@ class Sentences(logging.Filter):
 
     def __init__(self) -> None:
         super().__init__()
-        self.told: RetainError | None = None
+        self.reported: RetainError | None = None
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """False for what was told: by the step, and again by the night that it ended, and by the process."""
+        """False for an error that was reported: the step, the night that it ended and the process each log it."""
         error = _error_of(record)
         if os.environ.get("RETAIN_DEBUG"):
             return True
         if error is None:
-            return self.told is None or str(self.told) not in record.getMessage()
-        if error is self.told or record.levelno < logging.ERROR:
+            return self.reported is None or str(self.reported) not in record.getMessage()
+        if error is self.reported or record.levelno < logging.ERROR:
             return False
-        self.told = error
+        self.reported = error
         record.msg, record.args, record.exc_info, record.exc_text = str(error), (), None, None
         return True
 

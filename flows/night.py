@@ -102,7 +102,7 @@ def night(request: Request = AS_CONFIGURED, workspace: str = "", arrived: date |
         watch.lap("validate")
         idle = Night(outcome="nothing to learn", beginning=beginning)
         result = learn(place, experiences, request, day, watch) if experiences else idle
-    told = result.model_copy(
+    record = result.model_copy(
         update={
             "arrivals": arrivals,
             "unreadable": unreadable,
@@ -114,9 +114,9 @@ def night(request: Request = AS_CONFIGURED, workspace: str = "", arrived: date |
             "seconds": watch.total(),
         }
     )
-    artifacts.show_night(told)
-    artifacts.rename(told)
-    return told
+    artifacts.show_night(record)
+    artifacts.rename(record)
+    return record
 
 
 def learn(
@@ -216,8 +216,8 @@ def ingest_step(place: Workspace, delivery: Path, day: date) -> Arrival:
     """A delivery becomes an immutable batch in DVC."""
     name = printable(delivery.name)
     log.info("ingest %s", name)
-    tell = artifacts.narrate(f"ingest {name}")
-    return inbox.take(place, delivery, day, params.params_of(place).ingest, tell)
+    progress = artifacts.narrate(f"ingest {name}")
+    return inbox.take(place, delivery, day, params.params_of(place).ingest, progress)
 
 
 @step("champion")
@@ -277,7 +277,7 @@ def judge_step(place: Workspace) -> Verdict:
 
 @step("keep")
 def keep_step(place: Workspace, verdict: Verdict) -> None:
-    """DVC and Git are told what was made, so that `dvc repro` agrees with this night."""
+    """What was made goes into DVC and Git, so that `dvc repro` agrees with this night."""
     log.info("keep")
     stages.run_keep(place, verdict)
 

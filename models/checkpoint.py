@@ -52,7 +52,7 @@ class Checkpoint:
         """Replace what was saved before."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         unfinished = self.path.with_name(f".{self.path.name}.{os.getpid()}")
-        told = {
+        metadata = {
             "identity": self.identity,
             "environment": dict(self.environment),
             "step": saved.step,
@@ -60,7 +60,7 @@ class Checkpoint:
             "strides": {name: _strides(tensor) for name, tensor in saved.tensors.items()},
         }
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in saved.tensors.items()}
-        save_file(tensors, unfinished, {"retain": json.dumps(told)})
+        save_file(tensors, unfinished, {"retain": json.dumps(metadata)})
         os.replace(unfinished, self.path)
         self._last = time.monotonic()
 
@@ -68,12 +68,12 @@ class Checkpoint:
         """What was saved for this night in this environment; None if there is nothing, or nothing that can be read."""
         try:
             with safe_open(self.path, framework="pt") as file:
-                told = json.loads(file.metadata()["retain"])
-                if told["identity"] != self.identity or told["environment"] != self.environment:
+                metadata = json.loads(file.metadata()["retain"])
+                if metadata["identity"] != self.identity or metadata["environment"] != self.environment:
                     return None
                 names = file.keys()
-                tensors = {name: _laid_out(file.get_tensor(name), told["strides"][name]) for name in names}
-                return Saved(told["step"], told["seconds"], tensors)
+                tensors = {name: _laid_out(file.get_tensor(name), metadata["strides"][name]) for name in names}
+                return Saved(metadata["step"], metadata["seconds"], tensors)
         except (FileNotFoundError, SafetensorError, KeyError, TypeError, ValueError):
             return None
 
@@ -81,10 +81,10 @@ class Checkpoint:
         """How the environment of a checkpoint of this very night differs from this one: (then, now) by name."""
         try:
             with safe_open(self.path, framework="pt") as file:
-                told = json.loads(file.metadata()["retain"])
-                if told["identity"] != self.identity:
+                metadata = json.loads(file.metadata()["retain"])
+                if metadata["identity"] != self.identity:
                     return {}
-                then: dict[str, str] = told["environment"]
+                then: dict[str, str] = metadata["environment"]
         except (FileNotFoundError, SafetensorError, KeyError, TypeError, ValueError):
             return {}
         now = self.environment

@@ -88,9 +88,9 @@ class Compute:
         """What the first process says, for what each would measure differently."""
         if self.processes == 1:
             return value
-        told = torch.tensor([value], dtype=torch.float64, device=self.device)
-        distributed.broadcast(told, src=0)
-        return float(told)
+        message = torch.tensor([value], dtype=torch.float64, device=self.device)
+        distributed.broadcast(message, src=0)
+        return float(message)
 
     def average_gradients(self, network: nn.Module) -> None:
         """Every process gets the mean of all processes' gradients, in one message."""
@@ -113,18 +113,18 @@ def default_device() -> torch.device:
 
     Raises `WrongInput` if it names one that is not there.
     """
-    there = devices()
+    available = devices()
     named = os.environ.get("RETAIN_DEVICE")
-    wanted = named or ("cuda" if len(there) > 1 else "cpu")
-    mine = f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if wanted == "cuda" else wanted
-    if mine in there:
-        return torch.device(mine)
-    told = f"`{named}`" if named else "not set"
-    meant = f", which means {mine} for this process" if mine != wanted else ""
-    here = ", ".join(there) if len(there) > 1 else "the CPU alone"
+    wanted = named or ("cuda" if len(available) > 1 else "cpu")
+    chosen = f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if wanted == "cuda" else wanted
+    if chosen in available:
+        return torch.device(chosen)
+    setting = f"`{named}`" if named else "not set"
+    resolved = f", which means {chosen} for this process" if chosen != wanted else ""
+    found = ", ".join(available) if len(available) > 1 else "the CPU alone"
     raise WrongInput(
-        f"RETAIN_DEVICE is {told}{meant}; it must be `cpu`, `cuda`, or one GPU such as `cuda:0`, and what torch finds "
-        f"here is {here}."
+        f"RETAIN_DEVICE is {setting}{resolved}; it must be `cpu`, `cuda`, or one GPU such as `cuda:0`, and what torch "
+        f"finds here is {found}."
     )
 
 

@@ -85,7 +85,7 @@ class Learner:
     @classmethod
     def read(cls, folder: Path) -> "Learner":
         """Read what `write` wrote."""
-        told = Description.read(folder / "learner.json")
-        network = Network(told.recipe, told.spec, len(told.classes))
+        description = Description.read(folder / "learner.json")
+        network = Network(description.recipe, description.spec, len(description.classes))
         network.load_state_dict(load_file(folder / "weights.safetensors"))
-        return cls(told.recipe, told.spec, told.classes, network)
+        return cls(description.recipe, description.spec, description.classes, network)

@@ -93,10 +93,10 @@ class _Trainer:
         if checkpoint is not None:
             self._resume(checkpoint)
         self.context.network.train()
-        told = Forecast(self.plan.budget.batch_size / self.images, progress, self.plan.budget.max_seconds is None)
-        told.begin(self.done)
+        forecast = Forecast(self.plan.budget.batch_size / self.images, progress, self.plan.budget.max_seconds is None)
+        forecast.begin(self.done)
         try:
-            self._take_steps(checkpoint, told)
+            self._take_steps(checkpoint, forecast)
         finally:
             self.sampler.close()
         if self.average is not None:
@@ -218,12 +218,12 @@ def _optimiser_tensors(optimiser: torch.optim.Optimizer) -> Tensors:
 
 
 def _load_optimiser(optimiser: torch.optim.Optimizer, tensors: Tensors) -> None:
-    told = optimiser.state_dict()
+    saved = optimiser.state_dict()
     state: dict[int, Tensors] = {}
     for name, tensor in tensors.items():
         number, _, rest = name.partition("/")
         state.setdefault(int(number), {})[rest] = tensor
-    optimiser.load_state_dict({**told, "state": state})
+    optimiser.load_state_dict({**saved, "state": state})
 
 
 def _tenths(values: list[float]) -> tuple[float, ...]:

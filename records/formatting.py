@@ -48,8 +48,10 @@ def summary(
     """
     bad = sum(refused.values())
     if limit is not None:
-        told = f"{bad} of {count_of(images)} ({percent(bad / images, limit)}) {'was' if bad == 1 else 'were'} refused"
-        return f"Quarantined: {told}, more than the {100 * limit:.4g}% allowed: {', '.join(refused)}."
+        refused_share = (
+            f"{bad} of {count_of(images)} ({percent(bad / images, limit)}) {'was' if bad == 1 else 'were'} refused"
+        )
+        return f"Quarantined: {refused_share}, more than the {100 * limit:.4g}% allowed: {', '.join(refused)}."
     away = [f"{bad} ({percent(bad / images)}) refused: {', '.join(refused)}"] if refused else []
     away += [f"{sum(dropped.values())} left out: {', '.join(dropped)}"] if dropped else []
     if lacks:

@@ -101,12 +101,12 @@ class ScoreMatrix(Record):
     def _from_lists(cls, given: Any, build: ModelWrapValidatorHandler["ScoreMatrix"]) -> "ScoreMatrix":
         if not isinstance(given, Mapping):
             return build(given)
-        told = dict(given)
-        names = told.get("experiences", ())
-        rows = tuple(row if isinstance(row, ScoreRow) else _row(row, names) for row in told.get("rows", ()))
-        if not told.get("history") and all(isinstance(row, ScoreRow) for row in rows):
-            told["history"] = history_of(rows[:-1])
-        return build({**told, "rows": rows})
+        data = dict(given)
+        names = data.get("experiences", ())
+        rows = tuple(row if isinstance(row, ScoreRow) else _row(row, names) for row in data.get("rows", ()))
+        if not data.get("history") and all(isinstance(row, ScoreRow) for row in rows):
+            data["history"] = history_of(rows[:-1])
+        return build({**data, "rows": rows})
 
     @model_serializer(mode="wrap")
     def _as_lists(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -135,11 +135,11 @@ class ScoreMatrix(Record):
 
     def forgetting_from_best(self) -> float | None:
         """Mean over past experiences of the best earlier overall score minus the candidate's. None without a past."""
-        return self._mean_drop({name: told.best for name, told in self.history.items()})
+        return self._mean_drop({name: past.best for name, past in self.history.items()})
 
     def forgetting_from_first(self) -> float | None:
         """Mean over past experiences of the score when first learned minus the candidate's. None without a past."""
-        return self._mean_drop({name: told.first for name, told in self.history.items()})
+        return self._mean_drop({name: past.first for name, past in self.history.items()})
 
     def forgetting_from_parent(self) -> float | None:
         """Mean over past experiences of the parent's score minus the candidate's. None without a past."""
@@ -216,17 +216,17 @@ def _number(row: ScoreRow) -> int:
     return int(row.version.removeprefix("v"))
 
 
-def _row(told: Any, names: Sequence[str]) -> Any:
+def _row(stored: Any, names: Sequence[str]) -> Any:
     """A row as it lies in a file: three lists; records of earlier releases hold scores by name."""
-    if not isinstance(told, Mapping) or "overall" not in told:
-        return ScoreRow.model_validate(told)
-    lists = zip(names, told["overall"], told["among_known"], told["images"], strict=True)
+    if not isinstance(stored, Mapping) or "overall" not in stored:
+        return ScoreRow.model_validate(stored)
+    lists = zip(names, stored["overall"], stored["among_known"], stored["images"], strict=True)
     scores = {
         name: Score(overall=overall, among_known=among_known, images=images)
         for name, overall, among_known, images in lists
         if overall is not None
     }
-    return ScoreRow(version=told["version"], scores=scores)
+    return ScoreRow(version=stored["version"], scores=scores)
 
 
 def _lists(row: ScoreRow, names: Sequence[str]) -> dict[str, Any]:

@@ -82,8 +82,8 @@ def carry_out(order: dict[str, Any]) -> None:
         origin = Path(str(sys.modules[name].__file__))
         if not origin.is_relative_to(order["folder"]):
             raise ImportError(f"package {name} was imported from {origin.parent}, not from the logged model")
-    told = {name: answers[name].tolist() for name in ("label", "confidence")}
-    Path(order["answers"]).write_text(json.dumps(told), encoding="utf-8")
+    content = {name: answers[name].tolist() for name in ("label", "confidence")}
+    Path(order["answers"]).write_text(json.dumps(content), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -65,8 +65,9 @@ class FreshProcess:
             overdue.cancel()
         if reply != "0":
             self.errors.seek(begin)
-            said = self.errors.read().decode(errors="replace").strip().splitlines() or [f"it ended with {reply or '?'}"]
-            raise DamagedState(f"The logged model cannot be loaded back and used: {said[-1][:500]}")
+            lines = self.errors.read().decode(errors="replace").strip().splitlines()
+            message = lines[-1] if lines else f"it ended with {reply or '?'}"
+            raise DamagedState(f"The logged model cannot be loaded back and used: {message[:500]}")
 
     def end(self) -> None:
         """Stop it, if it has not ended by itself."""
@@ -126,8 +127,8 @@ def _answers(uri: str, address: str, images: NDArray[np.uint8], folder: Path) ->
             "answers": str(folder / "answers.json"),
         }
     )
-    told = json.loads((folder / "answers.json").read_text(encoding="utf-8"))
-    return told["label"], np.array(told["confidence"])
+    stored = json.loads((folder / "answers.json").read_text(encoding="utf-8"))
+    return stored["label"], np.array(stored["confidence"])
 
 
 def reload_and_compare(

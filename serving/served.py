@@ -49,9 +49,9 @@ class Served(PythonModel):
         digests = _json(snapshot / "snapshot.json")["files"]
         _refuse_changed(snapshot, {name: digests[name] for name in ("learner.json", "weights.safetensors")})
         _refuse_changed(program, _json(program / "files.json"))
-        told = _json(snapshot / "learner.json")
-        self.classes = tuple(told["classes"])
-        self.shape = tuple(told["spec"][side] for side in ("channels", "height", "width"))
+        learner = _json(snapshot / "learner.json")
+        self.classes = tuple(learner["classes"])
+        self.shape = tuple(learner["spec"][side] for side in ("channels", "height", "width"))
         self.codecs, self.fit = _import_beside_all_others(program, "codecs", "fit")
         self.device = _device()
         weights = load_file(snapshot / "weights.safetensors", device=str(self.device))
@@ -145,8 +145,8 @@ def _one_by_one(given: Any) -> Iterator[Any]:
 def _only_column(table: "pd.DataFrame | Mapping[Any, Any]") -> Any:
     names = list(table)
     if len(names) != 1:
-        told = ", ".join(map(str, names[:5])) or "none"
-        raise _unusable(f"a table of images has one column, and this one has {len(names)} ({told})")
+        listed = ", ".join(map(str, names[:5])) or "none"
+        raise _unusable(f"a table of images has one column, and this one has {len(names)} ({listed})")
     return table[names[0]]
 
 

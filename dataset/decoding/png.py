@@ -23,8 +23,8 @@ PIECES = (b"IDAT", b"fdAT", b"fcTL")
 
 def pixels_are_damaged(encoded: bytes) -> bool:
     """True if a chunk of pixels does not have the checksum that stands behind it."""
-    pixels = ((content, told) for name, content, told in _chunks(encoded) if name == b"IDAT")
-    return any(zlib.crc32(content, zlib.crc32(b"IDAT")) != told for content, told in pixels)
+    pixels = ((content, checksum) for name, content, checksum in _chunks(encoded) if name == b"IDAT")
+    return any(zlib.crc32(content, zlib.crc32(b"IDAT")) != checksum for content, checksum in pixels)
 
 
 def count_chunks(encoded: bytes, most: int) -> tuple[int, int]:

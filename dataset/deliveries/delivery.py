@@ -93,8 +93,8 @@ class Container(NamedTuple):
     @classmethod
     def of(cls, file: IO[bytes], name: str, unread: Iterable[str] = ()) -> "Container":
         """An open file."""
-        told = sorted({printable(one) for one in unread})
-        return cls(name, seen(os.fstat(file.fileno())), tuple(told))
+        names = sorted({printable(one) for one in unread})
+        return cls(name, seen(os.fstat(file.fileno())), tuple(names))
 
 
 def seen(status: os.stat_result) -> tuple[int, int, int, int]:
@@ -275,11 +275,11 @@ def _admit(file: IO[bytes], shard: Path, tally: Tally) -> None:
 
 
 def _of_sample(sample: Sample, shard: Path, called: str, columns: Sequence[str]) -> Item:
-    told = {printable(key): printable(value) for key, value in sample.columns.items()}
+    values = {printable(key): printable(value) for key, value in sample.columns.items()}
     return Item(
         path=called + printable(sample.name), label=label_of(printable(sample.label)), name=shard.name,
         bytes=sample.bytes, problem=sample.problem, detail=printable(sample.detail),
-        columns=tuple(told.get(column, "") for column in columns), inside=sample.offset,
+        columns=tuple(values.get(column, "") for column in columns), inside=sample.offset,
     )  # fmt: skip
 
 

@@ -50,8 +50,8 @@ class Sample:
 
 
 @dataclass(slots=True)
-class _Beside:
-    """What the texts beside an image say."""
+class _Sidecars:
+    """What the text files beside an image say: its label, and columns."""
 
     label: str = ""
     problem: str = ""
@@ -121,14 +121,14 @@ def _split(name: str) -> tuple[str, str]:
 
 def _sample(tar: int, key: str, group: list[Member], classes: Sequence[str]) -> Sample:
     image, problem, detail = _image(group)
-    beside = _beside(tar, group, classes)
-    others = [m for m in group if m is not image and _split(m.name)[1] not in beside.read]
-    unread = (*(f".{_split(m.name)[1]}" for m in others), *beside.unread)
+    sidecars = _read_sidecars(tar, group, classes)
+    others = [m for m in group if m is not image and _split(m.name)[1] not in sidecars.read]
+    unread = (*(f".{_split(m.name)[1]}" for m in others), *sidecars.unread)
     if not problem:
-        problem, detail = beside.problem, beside.detail
+        problem, detail = sidecars.problem, sidecars.detail
     if image is None:
-        return Sample(key, beside.label, 0, 0, problem, detail, beside.columns, unread)
-    return Sample(image.name, beside.label, image.offset, image.bytes, problem, detail, beside.columns, unread)
+        return Sample(key, sidecars.label, 0, 0, problem, detail, sidecars.columns, unread)
+    return Sample(image.name, sidecars.label, image.offset, image.bytes, problem, detail, sidecars.columns, unread)
 
 
 def _image(group: list[Member]) -> tuple[Member | None, str, str]:
@@ -151,32 +151,33 @@ def _image(group: list[Member]) -> tuple[Member | None, str, str]:
     return found[0], found[0].problem, found[0].detail
 
 
-def _beside(tar: int, group: list[Member], classes: Sequence[str]) -> _Beside:
+def _read_sidecars(tar: int, group: list[Member], classes: Sequence[str]) -> _Sidecars:
     found = [m for m in group if _split(m.name)[1] in (CLS, LABEL_TXT, JSON, TXT)]
     texts = {_split(m.name)[1]: m for m in found}
-    told = _Beside()
+    sidecars = _Sidecars()
     label = None
     try:
         if len(texts) < len(found):
             raise _BadText("the tar has two members of the same name beside it")
         known = _object(tar, texts[JSON]) if JSON in texts else {}
-        told.columns = {k: _text(v) for k, v in known.items() if k not in ("", "label") and _is_scalar(v)}
-        told.unread = [f"{k[:40]} in .json" for k in known if k not in told.columns and k != "label"]
+        sidecars.columns = {k: _text(v) for k, v in known.items() if k not in ("", "label") and _is_scalar(v)}
+        sidecars.unread = [f"{k[:40]} in .json" for k in known if k not in sidecars.columns and k != "label"]
         for kind in (CLS, LABEL_TXT, JSON, TXT):
             if label is None and kind in texts:
                 label = _label_of(known) if kind == JSON else _content(tar, texts[kind]).strip()
-                told.read |= {kind} if label is not None else set()
-        told.read |= {JSON} & set(texts)
+                sidecars.read |= {kind} if label is not None else set()
+        sidecars.read |= {JSON} & set(texts)
         if label is not None and "label" in known and _label_of(known) != label:
-            told.unread.append("label in .json")
+            sidecars.unread.append("label in .json")
     except _BadText as bad:
-        told.problem, told.detail, told.read = "label-unreadable", str(bad), set()
-        return told
+        sidecars.problem, sidecars.detail, sidecars.read = "label-unreadable", str(bad), set()
+        return sidecars
     if label is None:
-        told.problem, told.detail = "label-missing", "the sample has no .cls, .label.txt or .txt and no label in .json"
-        return told
-    told.label, told.problem, told.detail = named(label, classes)
-    return told
+        sidecars.problem = "label-missing"
+        sidecars.detail = "the sample has no .cls, .label.txt or .txt and no label in .json"
+        return sidecars
+    sidecars.label, sidecars.problem, sidecars.detail = named(label, classes)
+    return sidecars
 
 
 class _BadText(Exception):

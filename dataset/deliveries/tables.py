@@ -156,10 +156,10 @@ def _pictures(table: parquet.ParquetFile, group: int, layout: Layout, shown: str
     row = 0
     for part in table.iter_batches(rows, row_groups=[group], columns=columns):
         images = _images(part, layout.image)
-        told = labels(_leaf(part, layout.label), layout.label, shown)
+        label_values = labels(_leaf(part, layout.label), layout.label, shown)
         values_of = {name: texts(_leaf(part, name), name, shown) for name in layout.columns}
         further = [_named_texts(values, layout.names.get(name, ())) for name, values in values_of.items()]
-        for number, (image, label) in enumerate(zip(images, told, strict=True)):
+        for number, (image, label) in enumerate(zip(images, label_values, strict=True)):
             values = tuple(column[number] for column in further)
             cell = Cell(group, row, layout.image)
             yield _picture(image, label, layout.names.get(layout.label, ()), cell, values)

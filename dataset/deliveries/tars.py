@@ -99,8 +99,8 @@ def _block(tar: int, place: int, shown: str) -> bytes:
 
 
 def _header(block: bytes, place: int, shown: str) -> _Header:
-    told = _number(block[148:156], place, shown) if place else _number_or_none(block[148:156])
-    if sum(block) - sum(block[148:156]) + 8 * ord(" ") != told:
+    checksum = _number(block[148:156], place, shown) if place else _number_or_none(block[148:156])
+    if sum(block) - sum(block[148:156]) + 8 * ord(" ") != checksum:
         if place == 0:
             raise UnreadableBatch(f"{shown} is no tar file: its first 512 bytes are no header of a member.")
         raise _damaged(shown, place, "the checksum does not fit")

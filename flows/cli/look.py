@@ -21,8 +21,8 @@ def status(workspace: Where = Path(), as_json: AsJson = False) -> None:
 
     place = open_workspace(workspace)
     with screen.at_work("looking"):
-        told = status_of(place)
-    screen.print_json(told) if as_json else views.show_status(told, place.root)
+        result = status_of(place)
+    screen.print_json(result) if as_json else views.show_status(result, place.root)
 
 
 def history(
@@ -71,8 +71,8 @@ def compare(
         screen.print_json(slices) if as_json else tables.show_slices(slices)
         return
     with screen.at_work("comparing"):
-        told = compare_versions(place, *versions)
-    screen.print_json(told) if as_json else tables.show_comparison(told)
+        comparison = compare_versions(place, *versions)
+    screen.print_json(comparison) if as_json else tables.show_comparison(comparison)
 
 
 def params(workspace: Where = Path(), as_json: AsJson = False) -> None:
@@ -100,5 +100,5 @@ def checks(workspace: Where = Path(), as_json: AsJson = False) -> None:
     from tasks.params import read_params
     from tasks.validate.handbook import asked_of
 
-    told = asked_of(read_params(open_workspace(workspace).params).validation)
-    screen.print_json(told) if as_json else tables.show_checks(told)
+    configured = asked_of(read_params(open_workspace(workspace).params).validation)
+    screen.print_json(configured) if as_json else tables.show_checks(configured)

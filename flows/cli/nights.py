@@ -98,13 +98,13 @@ def night(
     """
     place, day = open_workspace(workspace), options.day(arrived)
     with screen.at_work("starting Prefect"):
-        told = _run_night(
+        result = _run_night(
             place, lambda: _request(strategy=strategy.value, epochs=epochs, memory=memory, hold=hold), day
         )
     if as_json:
-        screen.print_json(told)
+        screen.print_json(result)
     else:
-        views.show_night(told, place.root)
+        views.show_night(result, place.root)
 
 
 def ui(

@@ -58,11 +58,11 @@ def list_entries(workspace: Where = Path(), as_json: AsJson = False) -> None:
     from tasks.workspace import Workspace
 
     place = Workspace.open(workspace)
-    told = entries(place)
+    found = entries(place)
     if as_json:
-        screen.print_json(told)
+        screen.print_json(found)
         return
-    tables.show_entries(told, options.day(None))
+    tables.show_entries(found, options.day(None))
     for batch, number in all_not_taken(place).items():
         screen.say(f"Of {batch} {tables.files_not_taken(number, place.quarantine / batch)}.", "dim")
         for name, why in islice(reasons_of(place, batch).items(), FEW):
@@ -175,8 +175,8 @@ def release(
         note=note,
     )
     with screen.at_work(f"releasing {batch}"), alone(place, "`retain quarantine release`"):
-        told = decisions.release(place, batch, wish, options.day(arrived))
-    screen.print_json(told) if as_json else views.show_release(told, place.root)
+        result = decisions.release(place, batch, wish, options.day(arrived))
+    screen.print_json(result) if as_json else views.show_release(result, place.root)
 
 
 @app.command()
@@ -202,8 +202,8 @@ def hold(
 
     place = Workspace.open(workspace)
     with screen.at_work(f"holding {batch}"), alone(place, "`retain quarantine hold`"):
-        told = release.hold(place, batch, by, note)
-    screen.print_json(told) if as_json else views.show_hold(told, place.root)
+        report = release.hold(place, batch, by, note)
+    screen.print_json(report) if as_json else views.show_hold(report, place.root)
 
 
 @app.command()
@@ -237,8 +237,8 @@ def drop(
         screen.say("Nothing was dropped.")
         return
     with screen.at_work(f"dropping {report.batch}"), alone(place, "`retain quarantine drop`"):
-        told = release.drop(place, report.batch)
-    screen.print_json(told) if as_json else views.show_drop(told, place.root)
+        dropped = release.drop(place, report.batch)
+    screen.print_json(dropped) if as_json else views.show_drop(dropped, place.root)
 
 
 def _pair(text: str) -> tuple[str, str]:

@@ -96,10 +96,10 @@ def serving(place: Workspace) -> Serving | None:
     path = _announcement(place)
     if not path.exists() or not is_held(_lock(place)):
         return None
-    told = Serving.read(path)
-    request = urllib.request.Request(f"{told.prefect}/admin/version", headers=header(told.token))
+    serving = Serving.read(path)
+    request = urllib.request.Request(f"{serving.prefect}/admin/version", headers=header(serving.token))
     with suppress(OSError, ValueError), urllib.request.urlopen(request, timeout=10):
-        return told
+        return serving
     return None
 
 

@@ -205,11 +205,11 @@ class Care:
             elif not self.worker:
                 return
             else:
-                told = f"Started again, {crashes} of {CHANCES}: it ended unexpectedly."
-                log.warning("%s: %s", run.name, told)
+                message = f"Started again, {crashes} of {CHANCES}: it ended unexpectedly."
+                log.warning("%s: %s", run.name, message)
                 taken = max(state.timestamp for state in states if state.type.value in AT_WORK)
                 pause = RELEASED if taken > self._since else timedelta(0)
-                chance: State[Any] = AwaitingRetry(message=told, scheduled_time=datetime.now(UTC) + pause)
+                chance: State[Any] = AwaitingRetry(message=message, scheduled_time=datetime.now(UTC) + pause)
                 self.client.set_flow_run_state(run.id, chance, force=True)
                 # It keeps its file: a busy worker may say once more that it crashed, and take the chance back.
                 return

@@ -120,10 +120,10 @@ class Door:
         )
 
     def _bears_token(self, headers: dict[str, list[str]]) -> bool:
-        scheme, _, told = headers.get("authorization", [""])[0].partition(" ")
+        scheme, _, credentials = headers.get("authorization", [""])[0].partition(" ")
         if scheme.lower() == "bearer":
-            return _same(told, self.token)
-        return scheme.lower() == "basic" and _same(_password(told), self.token)
+            return _same(credentials, self.token)
+        return scheme.lower() == "basic" and _same(_password(credentials), self.token)
 
     @property
     def _cookie(self) -> str:
@@ -145,15 +145,15 @@ def _sent_by_another_page(method: str, headers: dict[str, list[str]]) -> bool:
 
 
 def _headers(raw: Iterable[tuple[bytes, bytes]]) -> dict[str, list[str]]:
-    told: dict[str, list[str]] = {}
+    values: dict[str, list[str]] = {}
     for name, value in raw:
-        told.setdefault(name.decode("latin-1").lower(), []).append(value.decode("latin-1"))
-    return told
+        values.setdefault(name.decode("latin-1").lower(), []).append(value.decode("latin-1"))
+    return values
 
 
-def _password(told: str) -> str:
+def _password(credentials: str) -> str:
     try:
-        return base64.b64decode(told, validate=True).decode().partition(":")[2]
+        return base64.b64decode(credentials, validate=True).decode().partition(":")[2]
     except ValueError:  # No base64, or no UTF-8 in it.
         return ""
 

@@ -1,4 +1,4 @@
-"""The terminal: what is told goes to standard output; what is being done and what went wrong, to standard error.
+"""The terminal: results go to standard output; progress and errors, to standard error.
 
 Names that come from outside are text: no markup in them is drawn and no control character is obeyed. On a pipe a line
 is as long as what it says, and progress is a plain line for each step, for logs.
@@ -57,7 +57,7 @@ def draw(what: RenderableType) -> None:
     console.print(what, soft_wrap=isinstance(what, Text) and not console.is_terminal)
 
 
-def tell(label: str, value: str | Text, style: str = "") -> None:
+def print_field(label: str, value: str | Text, style: str = "") -> None:
     """A line that begins with what it is about; further lines of the same value stand under its first."""
     text = value if isinstance(value, Text) else Text(visible(value), style=style)
     if not paper().is_terminal:
@@ -108,7 +108,7 @@ def command(words: str, workspace: Path) -> str:
     return f"retain {words}" if here else f"retain {words} -w {shlex.quote(place(workspace))}"
 
 
-class Telling(logging.Handler):
+class StatusLine(logging.Handler):
     """Shows the latest message of the steps in the status line, after the chapter that it belongs to.
 
     What is worth keeping (`lasting`) stays on a line of its own, unless there are chapters: then there is a table.
@@ -131,7 +131,7 @@ class Telling(logging.Handler):
         self.status.update(line)
 
 
-class Lines(logging.Handler):
+class StepLines(logging.Handler):
     """A line for each step; a message that the next one replaces (`fleeting`) only if nothing was said for a while."""
 
     def __init__(self) -> None:
@@ -154,18 +154,18 @@ def at_work(what: str) -> Iterator[None]:
     log.propagate = False
     console = paper(error=True)
     if not console.is_terminal:
-        with _heard(log, Lines()):
+        with _attached(log, StepLines()):
             yield
         return
     MOVING.setLevel(logging.INFO)
     with console.status(Text(visible(what))) as status:
-        telling = Telling(status)
-        with _heard(log, telling), _heard(MOVING, telling):
+        handler = StatusLine(status)
+        with _attached(log, handler), _attached(MOVING, handler):
             yield
 
 
 @contextmanager
-def _heard(log: logging.Logger, handler: logging.Handler) -> Iterator[None]:
+def _attached(log: logging.Logger, handler: logging.Handler) -> Iterator[None]:
     log.addHandler(handler)
     try:
         yield

@@ -81,9 +81,9 @@ def show_matrix(
             "the average is over all.",
             "dim",
         )
-    if (told := matrix.measures) is not None:
-        numbers = {"macro F1": told.macro_f1, "calibration error": told.calibration_error,
-                   "negative flips": told.negative_flips}  # fmt: skip
+    if (measures := matrix.measures) is not None:
+        numbers = {"macro F1": measures.macro_f1, "calibration error": measures.calibration_error,
+                   "negative flips": measures.negative_flips}  # fmt: skip
         screen.say(", ".join(f"{name} {percent(value)}" for name, value in numbers.items() if value is not None), "dim")
 
 
@@ -148,15 +148,15 @@ def show_history(runs: "Sequence[RunFacts]", champion: int, rollbacks: "Sequence
     screen.draw(table)
 
 
-def _when(told: "RunFacts | Rollback") -> datetime:
-    return told.at if isinstance(told, Rollback) else told.ended
+def _when(entry: "RunFacts | Rollback") -> datetime:
+    return entry.at if isinstance(entry, Rollback) else entry.ended
 
 
-def _rollback_row(told: Rollback) -> tuple[str | Text, ...]:
-    who = f"by {told.by}" if told.by else ""
-    why = ": ".join(filter(None, (who, told.note)))
-    moved = f"v{told.left} → v{told.to}" if told.to else f"v{told.left}"
-    return f"{told.at:%Y-%m-%d %H:%M}", coloured("rolled back"), moved, "", "", "", "", Text(screen.visible(why))
+def _rollback_row(rollback: Rollback) -> tuple[str | Text, ...]:
+    who = f"by {rollback.by}" if rollback.by else ""
+    why = ": ".join(filter(None, (who, rollback.note)))
+    moved = f"v{rollback.left} → v{rollback.to}" if rollback.to else f"v{rollback.left}"
+    return f"{rollback.at:%Y-%m-%d %H:%M}", coloured("rolled back"), moved, "", "", "", "", Text(screen.visible(why))
 
 
 def _learned(run: RunFacts) -> str:
@@ -167,28 +167,28 @@ def _learned(run: RunFacts) -> str:
     return shortened(run.batches[0]) if number == 1 else screen.count(number, "batch", "batches")
 
 
-def show_comparison(told: "Comparison") -> None:
+def show_comparison(comparison: "Comparison") -> None:
     """What the second version learned and lost against the first."""
-    first, second = f"v{told.first}", f"v{told.second}"
-    shared = screen.count(told.total.images if told.total else 0, "test image")
+    first, second = f"v{comparison.first}", f"v{comparison.second}"
+    shared = screen.count(comparison.total.images if comparison.total else 0, "test image")
     screen.say(f"{second} against {first}, on the {shared} that both were examined on", "bold")
-    total = [] if told.total is None else [told.total]
-    screen.draw(_change_table("experience", [*told.experiences, *total], first, second))
+    total = [] if comparison.total is None else [comparison.total]
+    screen.draw(_change_table("experience", [*comparison.experiences, *total], first, second))
     screen.say()
-    classes = told.classes
+    classes = comparison.classes
     if len(classes) > MOST:
         classes = tuple(sorted(classes, key=lambda c: (-c.lost, -c.gained))[:MOST])
     screen.draw(_change_table("class", classes, first, second))
-    if len(classes) < len(told.classes):
-        screen.say(f"The {MOST} of {len(told.classes)} classes that lost most; --json has all.", "dim")
-    for name, alone in ((first, [c for c in told.experiences if c.second is None]),
-                        (second, [c for c in told.experiences if c.first is None])):  # fmt: skip
+    if len(classes) < len(comparison.classes):
+        screen.say(f"The {MOST} of {len(comparison.classes)} classes that lost most; --json has all.", "dim")
+    for name, alone in ((first, [c for c in comparison.experiences if c.second is None]),
+                        (second, [c for c in comparison.experiences if c.first is None])):  # fmt: skip
         if alone:
             screen.say(f"Learned by {name} alone: {screen.count(len(alone), 'experience')}, marked {NONE}.", "dim")
-    if told.confused:
-        pairs = [f"{pair} ({number})" for pair, number in told.confused.items()]
+    if comparison.confused:
+        pairs = [f"{pair} ({number})" for pair, number in comparison.confused.items()]
         screen.say()
-        screen.tell("lost as", screen.listed(pairs, 10))
+        screen.print_field("lost as", screen.listed(pairs, 10))
 
 
 def show_checks(checks: "Sequence[Asked]") -> None:
@@ -203,13 +203,13 @@ def show_checks(checks: "Sequence[Asked]") -> None:
     screen.say(f"{len(checks)} checks; what each means is in docs/checks.md, or here with --json.", "dim")
 
 
-def show_slices(told: "Slices") -> None:
+def show_slices(slices: "Slices") -> None:
     """How the second version differs from the first, a row a value of a column."""
-    first, second = f"v{told.first}", f"v{told.second}"
-    shared = screen.count(sum(c.images for c in told.values), "test image")
-    screen.say(f"{second} against {first} by {told.by}, on the {shared} that both were examined on", "bold")
-    screen.draw(_change_table(screen.visible(told.by), told.values[:MOST_VALUES], first, second))
-    if (more := len(told.values) - MOST_VALUES) > 0:
+    first, second = f"v{slices.first}", f"v{slices.second}"
+    shared = screen.count(sum(c.images for c in slices.values), "test image")
+    screen.say(f"{second} against {first} by {slices.by}, on the {shared} that both were examined on", "bold")
+    screen.draw(_change_table(screen.visible(slices.by), slices.values[:MOST_VALUES], first, second))
+    if (more := len(slices.values) - MOST_VALUES) > 0:
         screen.say(f"and {more} more; --json has all.", "dim")
 
 

@@ -96,20 +96,22 @@ def show_night(night: Night, workspace: Path) -> None:
     for arrival in night.arrivals:
         known = " (known already: nothing was added)" if arrival.known else ""
         images = screen.count(arrival.batch.images, "image")
-        screen.tell("ingested", f"{arrival.batch.id}: {images} of {arrival.delivery or arrival.batch.source}{known}")
+        screen.print_field(
+            "ingested", f"{arrival.batch.id}: {images} of {arrival.delivery or arrival.batch.source}{known}"
+        )
         aside = workspace / "quarantine" / arrival.batch.id / "files"
         if aside.exists():
-            screen.tell("", f"Files that were sent with it and are in no batch: {screen.place(aside)}")
+            screen.print_field("", f"Files that were sent with it and are in no batch: {screen.place(aside)}")
     for name, reason in night.unreadable.items():
-        screen.tell("not taken", f"{name} stays in the inbox: {reason}", "yellow")
+        screen.print_field("not taken", f"{name} stays in the inbox: {reason}", "yellow")
     for name, sentence in night.waiting.items():
-        screen.tell("waits", f"{name} {sentence}", "yellow")
+        screen.print_field("waits", f"{name} {sentence}", "yellow")
     for report in night.quarantined:
-        _tell_quarantine("held" if report.held else "quarantined", report, workspace)
+        _show_quarantined("held" if report.held else "quarantined", report, workspace)
     for report in night.refusals:
-        _tell_quarantine("refused", report, workspace)
+        _show_quarantined("refused", report, workspace)
     for batch in night.learned:
-        screen.tell("learned", batch)
+        screen.print_field("learned", batch)
     if night.scores is not None:
         screen.say()
         version = night.registration.version if night.registration else None
@@ -121,24 +123,24 @@ def show_night(night: Night, workspace: Path) -> None:
     screen.say(f"{night.seconds:.1f} seconds", "dim")
 
 
-def _tell_quarantine(label: str, report: Report, workspace: Path) -> None:
+def _show_quarantined(label: str, report: Report, workspace: Path) -> None:
     part = f": {_images(report)} of {report.images:,}" if report.admitted else ""
     colour = "" if report.admitted else COLOURS["held" if report.held else "quarantined"]
-    screen.tell(label, f"{report.batch} ({report.source}){part}", colour)
-    screen.tell("", report.summary)
-    screen.tell("", screen.place(workspace / "quarantine" / report.batch / "report.html"))
+    screen.print_field(label, f"{report.batch} ({report.source}){part}", colour)
+    screen.print_field("", report.summary)
+    screen.print_field("", screen.place(workspace / "quarantine" / report.batch / "report.html"))
 
 
 def _images(report: Report) -> str:
     return screen.count(len(report.faulty_rows()), "image")
 
 
-def tell_reasons(label: str, night: Night) -> None:
+def show_reasons(label: str, night: Night) -> None:
     """Why a night made no version, as a line under `label`."""
     reasons = [report.summary for report in night.quarantined] + ([night.sentence()] if night.verdict else [])
     reasons += [f"{name}: {why}" for name, why in night.unreadable.items()]
     for reason in reasons + [f"{name} {sentence}" for name, sentence in night.waiting.items()]:
-        screen.tell(label, reason, COLOURS.get(outcome(night), ""))
+        screen.print_field(label, reason, COLOURS.get(outcome(night), ""))
 
 
 def say_approve(run: str, workspace: Path) -> None:
@@ -149,47 +151,47 @@ def say_approve(run: str, workspace: Path) -> None:
 # Between nights
 
 
-def show_status(told: "Status", workspace: Path) -> None:
+def show_status(status: "Status", workspace: Path) -> None:
     """Champion, what it learned, the last night, what waits, quarantine, and what to do next."""
-    if told.champion is None:
-        screen.say(f"{told.model} has no version yet.", "bold")
+    if status.champion is None:
+        screen.say(f"{status.model} has no version yet.", "bold")
     else:
-        average = percent(told.champion.run.metrics.get("average"))
+        champion, average = f"v{status.champion.number}", percent(status.champion.run.metrics.get("average"))
+        experiences = screen.count(len(status.learned), "experience")
+        classes = screen.count(len(status.classes), "class", "classes")
         screen.say(
-            f"{told.model} v{told.champion.number} is the champion: {average} on average over "
-            f"{screen.count(len(told.learned), 'experience')}, {screen.count(len(told.classes), 'class', 'classes')}.",
-            "bold",
+            f"{status.model} {champion} is the champion: {average} on average over {experiences}, {classes}.", "bold"
         )
     screen.say()
-    if told.champion is not None:
-        screen.tell("registered", f"{told.champion.created:%Y-%m-%d %H:%M} UTC")
-        if told.rollback is not None:
-            screen.tell("rollback", told.rollback.sentence(), COLOURS["rolled back"])
-        screen.tell("classes", screen.listed(told.classes))
-        last = f"{screen.count(len(told.learned), 'batch', 'batches')}, {told.learned[-1]} the last"
-        screen.tell("learned", last if len(told.learned) > 1 else screen.listed(told.learned))
-    if told.last is not None:
-        _tell_last(told.last)
-        if told.last.waits and not told.approvable:
-            screen.tell("", _built_on_another(told.last.parent))
-    screen.tell("inbox", screen.listed(told.inbox))
-    for name, sentence in told.waiting.items():
-        screen.tell("", f"{name} {sentence}", "yellow")
-    screen.tell("pending", screen.listed(told.pending))
-    if not told.quarantine:
-        screen.tell("quarantine", "nothing")
-    for number, report in enumerate(told.quarantine):
-        _tell_quarantine("" if number else "quarantine", report, workspace)
-    for number, report in enumerate(told.held):
-        _tell_quarantine("" if number else "held", report, workspace)
-    for number, report in enumerate(told.refused):
-        _tell_quarantine("" if number else "refused", report, workspace)
+    if status.champion is not None:
+        screen.print_field("registered", f"{status.champion.created:%Y-%m-%d %H:%M} UTC")
+        if status.rollback is not None:
+            screen.print_field("rollback", status.rollback.sentence(), COLOURS["rolled back"])
+        screen.print_field("classes", screen.listed(status.classes))
+        last = f"{screen.count(len(status.learned), 'batch', 'batches')}, {status.learned[-1]} the last"
+        screen.print_field("learned", last if len(status.learned) > 1 else screen.listed(status.learned))
+    if status.last is not None:
+        _show_last_night(status.last)
+        if status.last.waits and not status.approvable:
+            screen.print_field("", _built_on_another(status.last.parent))
+    screen.print_field("inbox", screen.listed(status.inbox))
+    for name, sentence in status.waiting.items():
+        screen.print_field("", f"{name} {sentence}", "yellow")
+    screen.print_field("pending", screen.listed(status.pending))
+    if not status.quarantine:
+        screen.print_field("quarantine", "nothing")
+    for number, report in enumerate(status.quarantine):
+        _show_quarantined("" if number else "quarantine", report, workspace)
+    for number, report in enumerate(status.held):
+        _show_quarantined("" if number else "held", report, workspace)
+    for number, report in enumerate(status.refused):
+        _show_quarantined("" if number else "refused", report, workspace)
     screen.say()
-    if told.quarantine or told.held or told.refused:
+    if status.quarantine or status.held or status.refused:
         screen.say(f"To look at what was refused, and decide: {screen.command('quarantine list', workspace)}")
-    if told.approvable and told.last is not None:
-        say_approve(told.last.run, workspace)
-    screen.say(_next(told, workspace))
+    if status.approvable and status.last is not None:
+        say_approve(status.last.run, workspace)
+    screen.say(_next(status, workspace))
 
 
 def _built_on_another(parent: int) -> str:
@@ -197,31 +199,31 @@ def _built_on_another(parent: int) -> str:
     return f"It was learned on top of {version} now; the next night learns its data again."
 
 
-def _tell_last(run: "RunFacts") -> None:
+def _show_last_night(run: "RunFacts") -> None:
     became = f" as v{run.version}" if run.version else ""
     line = Text(f"{run.ended:%Y-%m-%d %H:%M} UTC: ").append_text(coloured(word(run))).append(became)
     if run.left is not None:
         line.append(", ").append_text(coloured("rolled back")).append(" since")
-    screen.tell("last night", line)
-    screen.tell("", run.reason)
+    screen.print_field("last night", line)
+    screen.print_field("", run.reason)
     if run.approved_by:
         note = f": {run.approval_note}" if run.approval_note else ""
-        screen.tell("", f"Approved by {run.approved_by}{note}")
+        screen.print_field("", f"Approved by {run.approved_by}{note}")
 
 
-def _next(told: "Status", workspace: Path) -> str:
+def _next(status: "Status", workspace: Path) -> str:
     inbox = screen.place(workspace / "inbox")
-    if not told.inbox and not told.pending:
+    if not status.inbox and not status.pending:
         night = screen.command("night", workspace)
         return f"Nothing to learn. Put images below {inbox}/<delivery>/<class>/, then run `{night}`."
     parts = []
-    if told.inbox:
-        parts.append(f"take {screen.count(len(told.inbox), 'delivery', 'deliveries')}")
-    if told.beginning is not None and not told.inbox:
+    if status.inbox:
+        parts.append(f"take {screen.count(len(status.inbox), 'delivery', 'deliveries')}")
+    if status.beginning is not None and not status.inbox:
         inbox = screen.place(workspace / "inbox")
-        return f"No version yet: {told.beginning.sentence()} Put them below {inbox}/<delivery>/<class>/."
-    if told.pending:
-        parts.append(f"learn {screen.count(len(told.pending), 'pending batch', 'pending batches')}")
+        return f"No version yet: {status.beginning.sentence()} Put them below {inbox}/<delivery>/<class>/."
+    if status.pending:
+        parts.append(f"learn {screen.count(len(status.pending), 'pending batch', 'pending batches')}")
     return f"The next night will {' and '.join(parts)}: {screen.command('night', workspace)}"
 
 
@@ -248,15 +250,15 @@ def show_report(report: Report, workspace: Path, not_taken: int = 0) -> None:
         if check.violations and check.found > FIRST:
             screen.say(f"    and {check.found - FIRST:,} more", "dim")
     screen.say()
-    screen.tell("pictures", screen.place(workspace / "quarantine" / report.batch / "report.html"))
+    screen.print_field("pictures", screen.place(workspace / "quarantine" / report.batch / "report.html"))
     if not_taken:
-        screen.tell("", f"{files_not_taken(not_taken, workspace / 'quarantine' / report.batch)}.")
+        screen.print_field("", f"{files_not_taken(not_taken, workspace / 'quarantine' / report.batch)}.")
     if not report.admitted:
         choice = " --leave-out refused" if report.faulty_rows() else ""
-        screen.tell("release", screen.command(f"quarantine release {report.batch}{choice}", workspace))
+        screen.print_field("release", screen.command(f"quarantine release {report.batch}{choice}", workspace))
     else:
-        screen.tell("correct", screen.command(f"quarantine show {report.batch} --files DIR", workspace))
-    screen.tell("give up", screen.command(f"quarantine drop {report.batch}", workspace))
+        screen.print_field("correct", screen.command(f"quarantine show {report.batch} --files DIR", workspace))
+    screen.print_field("give up", screen.command(f"quarantine drop {report.batch}", workspace))
 
 
 SEVERITIES = {
@@ -280,28 +282,32 @@ def say_written(report: Report, workspace: Path, folder: Path, written: "Written
         screen.say("Delete lines, change labels, then: " + screen.command(words, workspace))
 
 
-def show_release(told: "Released", workspace: Path) -> None:
+def show_release(released: "Released", workspace: Path) -> None:
     """Whether what was released is pending now."""
-    corrected = told.batch != told.entry
-    if told.finished:
-        screen.say(f"An interrupted release had corrected {told.entry} already; it is finished, and nothing else done.")
-    if corrected:
-        screen.say(f"{told.entry} is corrected as {told.batch}: {screen.count(told.report.images, 'image')}.")
-    if told.waiting:
-        one = told.waiting == 1
+    corrected = released.batch != released.entry
+    if released.finished:
         screen.say(
-            f"{screen.count(told.waiting, 'refused image')} of {told.entry} {'is' if one else 'are'} not in it and "
-            f"{'stays' if one else 'stay'} in quarantine."
+            f"An interrupted release had corrected {released.entry} already; it is finished, and nothing else done."
         )
-    if told.report.admitted:
-        without = f", without {_images(told.report)} that stay here" if told.report.faulty_rows() else ""
-        screen.say(f"Released: the next night learns {told.batch}{without}.", "green")
-        screen.say(told.report.summary)
+    if corrected:
+        screen.say(
+            f"{released.entry} is corrected as {released.batch}: {screen.count(released.report.images, 'image')}."
+        )
+    if released.waiting:
+        one = released.waiting == 1
+        screen.say(
+            f"{screen.count(released.waiting, 'refused image')} of {released.entry} {'is' if one else 'are'} not in it "
+            f"and {'stays' if one else 'stay'} in quarantine."
+        )
+    if released.report.admitted:
+        without = f", without {_images(released.report)} that stay here" if released.report.faulty_rows() else ""
+        screen.say(f"Released: the next night learns {released.batch}{without}.", "green")
+        screen.say(released.report.summary)
         return
-    where = "held" if told.report.held else "in quarantine"
-    screen.say(f"{told.batch} {'is' if corrected else 'stays'} {where}.", COLOURS["quarantined"])
-    screen.say(told.report.summary)
-    screen.say(f"Why: {screen.command(f'quarantine show {told.batch}', workspace)}")
+    where = "held" if released.report.held else "in quarantine"
+    screen.say(f"{released.batch} {'is' if corrected else 'stays'} {where}.", COLOURS["quarantined"])
+    screen.say(released.report.summary)
+    screen.say(f"Why: {screen.command(f'quarantine show {released.batch}', workspace)}")
 
 
 def show_hold(report: Report, workspace: Path) -> None:
@@ -311,23 +317,23 @@ def show_hold(report: Report, workspace: Path) -> None:
     screen.say(f"To give it up: {screen.command(f'quarantine drop {report.batch}', workspace)}")
 
 
-def show_drop(told: "Dropped", workspace: Path) -> None:
+def show_drop(dropped: "Dropped", workspace: Path) -> None:
     """What is gone, and how to get it back."""
-    if not told.left:
-        screen.say(f"Dropped the entry of {told.batch}. Its refused images stay in the batch, unlearned.")
-        _tell_files(told, workspace)
+    if not dropped.left:
+        screen.say(f"Dropped the entry of {dropped.batch}. Its refused images stay in the batch, unlearned.")
+        _show_files(dropped, workspace)
         return
-    screen.say(f"Dropped {told.batch}.")
-    if told.back:
-        screen.say(f"What it corrected, {told.back}, is in quarantine again.")
-    batch = f"data/batches/{told.batch}"
+    screen.say(f"Dropped {dropped.batch}.")
+    if dropped.back:
+        screen.say(f"What it corrected, {dropped.back}, is in quarantine again.")
+    batch = f"data/batches/{dropped.batch}"
     where = "" if workspace == Path.cwd() else f"cd {shlex.quote(screen.place(workspace))} && "
-    source = f"dropped/{told.batch}" if told.kept else f"{batch} --rev {told.commit[:12]}"
+    source = f"dropped/{dropped.batch}" if dropped.kept else f"{batch} --rev {dropped.commit[:12]}"
     screen.say(f"To get it back: {where}dvc get . {source} --out {batch}")
-    _tell_files(told, workspace)
+    _show_files(dropped, workspace)
 
 
-def _tell_files(told: "Dropped", workspace: Path) -> None:
-    if told.not_taken:
-        lie = files_not_taken(told.not_taken, workspace / "quarantine" / told.batch)
-        screen.say(f"{lie}, and {'stays' if told.not_taken == 1 else 'stay'} there: Git does not keep such files.")
+def _show_files(dropped: "Dropped", workspace: Path) -> None:
+    if dropped.not_taken:
+        lie = files_not_taken(dropped.not_taken, workspace / "quarantine" / dropped.batch)
+        screen.say(f"{lie}, and {'stays' if dropped.not_taken == 1 else 'stay'} there: Git does not keep such files.")

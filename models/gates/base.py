@@ -199,17 +199,17 @@ class Gate(Record):
         families = self._families(outcomes)
         if not families:
             raise ValueError("There is nothing to judge: no outcomes of any experience.")
-        asked = _classes(outcomes)
+        by_class = _classes(outcomes)
         level = 1 - self.confidence
         error = Errors(
             accepting=level * share_of_error(attempt),
             next_time=level * share_of_error(attempt + 1),
-            refusing=level / (len(families) + bool(asked)),
+            refusing=level / (len(families) + bool(by_class)),
         )
         findings = tuple(f for family in families for f in self._answer(family, error))
         # The same at each attempt: a class that is lost is so far beyond this limit that chance does not bring it back.
         first = level * share_of_error(1)
-        classes = class_findings(asked, self.class_lost, self.class_images, first, error.refusing)
+        classes = class_findings(by_class, self.class_lost, self.class_images, first, error.refusing)
         decision = _overall(findings, classes)
         return Verdict(
             decision=decision,

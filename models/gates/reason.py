@@ -24,26 +24,25 @@ def reason(
     again = "" if attempt == 1 else f" at attempt {attempt}, which must be surer than a first"
     if decision == "inconclusive":
         parts = ([_open(decisive)] if decisive else []) + ([_open_classes(of_classes)] if of_classes else [])
-        said = "; ".join(parts or ["nothing was shown"])
-        return f"Inconclusive{again}: {said}{_unsaid(findings, classes)}."
+        open_questions = "; ".join(parts or ["nothing was shown"])
+        return f"Inconclusive{again}: {open_questions}{_unsaid(findings, classes)}."
     return f"Accepted{again}: {'; '.join(_accepted(decisive, findings))}{_unsaid(findings, classes)}."
 
 
-def _accepted(findings: Sequence[Finding], asked: Sequence[Finding]) -> list[str]:
+def _accepted(findings: Sequence[Finding], all_findings: Sequence[Finding]) -> list[str]:
     """What was lost on average and of which experience most, and the new experience that was learned least."""
     parts = []
     means = {f.question: f for f in findings if f.subject == "mean"}
     if "forgotten" in means:
         forgotten = means["forgotten"]
         at_most = f"at most {_percent(max(forgotten.upper, 0))}, limit {_percent(forgotten.limit)}"
-        said = f"forgot {_share(forgotten)} on average ({at_most}{_most(forgotten, asked)})"
+        sentence = f"forgot {_share(forgotten)} on average ({at_most}{_most(forgotten, all_findings)})"
         if "taken" in means:
             taken = means["taken"]
-            said += (
-                f", new classes took {_percent(taken.estimate)} (limit {_percent(taken.limit)}{_most(taken, asked)})"
-            )
-            said = f"{_balance(forgotten.estimate + taken.estimate)} of what was learned before: {said}"
-        parts.append(said)
+            limit = f"limit {_percent(taken.limit)}{_most(taken, all_findings)}"
+            sentence += f", new classes took {_percent(taken.estimate)} ({limit})"
+            sentence = f"{_balance(forgotten.estimate + taken.estimate)} of what was learned before: {sentence}"
+        parts.append(sentence)
     learned = [f for f in findings if f.question == "learned"]
     if learned:
         least = min(learned, key=lambda f: f.estimate)
@@ -52,11 +51,11 @@ def _accepted(findings: Sequence[Finding], asked: Sequence[Finding]) -> list[str
     return parts
 
 
-def _most(f: Finding, asked: Sequence[Finding]) -> str:
+def _most(f: Finding, all_findings: Sequence[Finding]) -> str:
     """The experience that lost most, and whether it was judged by itself."""
     if not f.worst or f.worst_estimate < 0.0005:
         return ""
-    alone = any(other.subject == f.worst for other in asked if other.question == f.question)
+    alone = any(other.subject == f.worst for other in all_findings if other.question == f.question)
     return f"; most of {f.worst}, {_percent(f.worst_estimate)}{'' if alone else ', too small to be judged alone'}"
 
 
@@ -84,9 +83,9 @@ def _refusals(refused: Sequence[Finding]) -> list[str]:
     """What is certain at the least for each question: the mean, and the experience furthest beyond its limit."""
     parts = []
     for question in QUESTIONS:
-        asked = [f for f in refused if f.question == question]
-        parts += [_refusal(f) for f in asked if f.subject == "mean"]
-        each = [f for f in asked if f.subject != "mean"]
+        of_question = [f for f in refused if f.question == question]
+        parts += [_refusal(f) for f in of_question if f.subject == "mean"]
+        each = [f for f in of_question if f.subject != "mean"]
         if each:
             more = "" if len(each) == 1 else f" and too {_amount(question)} of {len(each) - 1} more"
             parts.append(_refusal(max(each, key=_excess)) + more)

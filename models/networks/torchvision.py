@@ -233,12 +233,12 @@ def _read(path: Path) -> dict[str, Tensor]:
         raise Unavailable(
             f"The weights `update.network.weights` are not at {path} ({error.strerror}). Put the file there."
         ) from None
-    told = path.stem.rpartition("-")[2]
+    named_digest = path.stem.rpartition("-")[2]
     digest = hashlib.sha256(content).hexdigest()
-    if len(told) < 8 or not digest.startswith(told):
+    if len(named_digest) < 8 or not digest.startswith(named_digest):
         raise WrongParameters(
             f"{path} must end its name with the beginning of its SHA-256, so that the parameters say which weights are "
-            f"meant: rename it to {path.stem.removesuffix(f'-{told}')}-{digest[:8]}.safetensors, and "
+            f"meant: rename it to {path.stem.removesuffix(f'-{named_digest}')}-{digest[:8]}.safetensors, and "
             "`update.network.weights` too."
         )
     try:

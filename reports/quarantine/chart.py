@@ -14,21 +14,21 @@ UNITS = (0.01, 0.02, 0.05, 0.1, 0.25)
 """Shares between two lines of the scale."""
 
 
-def chart(told: Comparison) -> str:
+def chart(comparison: Comparison) -> str:
     """Two bars for each part: its share of what was learned before, and of the batch."""
-    drawn = _most_different(told)
-    unit, marks = _scale(max((max(told.before[at], told.now[at]) for at in drawn), default=0))
+    drawn = _most_different(comparison)
+    unit, marks = _scale(max((max(comparison.before[at], comparison.now[at]) for at in drawn), default=0))
     top = unit * marks
     step = WIDTH / max(len(drawn), 1)
-    names = [_short(told.bins[at]) for at in drawn]
+    names = [_short(comparison.bins[at]) for at in drawn]
     slanted = max(map(len, names), default=0) * 6.2 > step - 4
     below = 14 + (4.4 * max(map(len, names)) if slanted else 8)
-    bars = "".join(_pair(told, at, LEFT + place * step, step, top) for place, at in enumerate(drawn))
+    bars = "".join(_pair(comparison, at, LEFT + place * step, step, top) for place, at in enumerate(drawn))
     words = "".join(_name(name, LEFT + (place + 0.5) * step, slanted) for place, name in enumerate(names))
     lines = "".join(_line(unit * mark, top) for mark in range(marks + 1))
-    of = escape(told.of)
-    more = len(told.bins) - len(drawn)
-    rest = f" The {len(drawn)} of {len(told.bins)} parts that differ most." if more else ""
+    of = escape(comparison.of)
+    more = len(comparison.bins) - len(drawn)
+    rest = f" The {len(drawn)} of {len(comparison.bins)} parts that differ most." if more else ""
     return (
         f'<figure class="chart"><figcaption>Share of images by {of}: <span class="before">learned before</span> '
         f'<span class="now">this batch</span>{rest}</figcaption>\n<div class="wide">'
@@ -37,8 +37,8 @@ def chart(told: Comparison) -> str:
     )
 
 
-def _most_different(told: Comparison) -> list[int]:
-    parts = sorted(range(len(told.bins)), key=lambda at: -abs(told.before[at] - told.now[at]))
+def _most_different(comparison: Comparison) -> list[int]:
+    parts = sorted(range(len(comparison.bins)), key=lambda at: -abs(comparison.before[at] - comparison.now[at]))
     return sorted(parts[:MOST_PARTS])
 
 
@@ -48,16 +48,19 @@ def _scale(most: float) -> tuple[float, int]:
     return unit, max(1, math.ceil(most / unit - 1e-9))
 
 
-def _pair(told: Comparison, at: int, left: float, step: float, top: float) -> str:
+def _pair(comparison: Comparison, at: int, left: float, step: float, top: float) -> str:
     wide = min(0.4 * step, 36)
     middle = left + step / 2
-    said = escape(f"{told.bins[at]}: {told.before[at]:.1%} before, {told.now[at]:.1%} now")
+    title = escape(f"{comparison.bins[at]}: {comparison.before[at]:.1%} before, {comparison.now[at]:.1%} now")
     bars = "".join(
         f'<rect class="{kind}" x="{x:.1f}" y="{TOP + HEIGHT * (1 - share / top):.1f}" width="{wide:.1f}" '
         f'height="{HEIGHT * share / top:.1f}" rx="1.5"/>'
-        for kind, x, share in (("before", middle - wide - 0.5, told.before[at]), ("now", middle + 0.5, told.now[at]))
+        for kind, x, share in (
+            ("before", middle - wide - 0.5, comparison.before[at]),
+            ("now", middle + 0.5, comparison.now[at]),
+        )
     )
-    return f"<g><title>{said}</title>{bars}</g>"
+    return f"<g><title>{title}</title>{bars}</g>"
 
 
 def _name(name: str, x: float, slanted: bool) -> str:

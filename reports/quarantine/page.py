@@ -125,11 +125,11 @@ def _rank(check: Check) -> int:
 
 
 def _header(report: Report, verdict: str, data: ReportData) -> str:
-    told = report.summary.removeprefix(f"{verdict}: ")
+    summary = report.summary.removeprefix(f"{verdict}: ")
     return "\n".join(
         (
             f'<header class="{"admitted" if report.admitted else "stop"}"><p class="kind">Data gate</p>',
-            f'<h1>{verdict}</h1><p class="summary">{escape(told[:1].upper() + told[1:])}</p>',
+            f'<h1>{verdict}</h1><p class="summary">{escape(summary[:1].upper() + summary[1:])}</p>',
             _counts(report),
             _next(report),
             _facts(report, data),
@@ -277,11 +277,11 @@ def _classes(classes: Sequence[ClassCount]) -> str:
     )
 
 
-def _class_row(told: ClassCount) -> str:
-    marked = ' class="refused"' if told.refused else ""
+def _class_row(count: ClassCount) -> str:
+    marked = ' class="refused"' if count.refused else ""
     return (
-        f"<tr><td><bdi>{escape(plain(told.label, 80))}</bdi></td><td>{told.images:,}</td><td>{told.admitted:,}</td>"
-        f"<td{marked}>{told.refused:,}</td><td>{told.train:,}</td><td>{told.test:,}</td></tr>\n"
+        f"<tr><td><bdi>{escape(plain(count.label, 80))}</bdi></td><td>{count.images:,}</td><td>{count.admitted:,}</td>"
+        f"<td{marked}>{count.refused:,}</td><td>{count.train:,}</td><td>{count.test:,}</td></tr>\n"
     )
 
 
