@@ -71,7 +71,7 @@ def watch(workspace: Workspace, stream: "StreamName", root: Path | None) -> Iter
         plan = deliveries(stream, root, read_params(workspace.params).ingest.test_share)
         for number, delivery in enumerate(plan, start=1):
             log.info("night %d of %d, %s", number, len(plan), delivery.story, extra={"chapter": True})
-            delivery.write(workspace.inbox / delivery.name, _tell("deliver", delivery.name))
+            delivery.write(workspace.inbox / delivery.name, _progress("deliver", delivery.name))
             mark(workspace.inbox / delivery.name)
             request = Request.model_validate(delivery.request)
             yield Watched(number, delivery, night(request, str(workspace.root), delivery.day))
@@ -111,7 +111,7 @@ def _next(nights: Iterator[Watched]) -> Watched | None:
         return next(nights, None)
 
 
-def _tell(verb: str, name: str) -> Callable[[int, int], None]:
+def _progress(verb: str, name: str) -> Callable[[int, int], None]:
     def report(done: int, total: int) -> None:
         if done % 5000 == 0:
             log.info("%s %s: %d of %d", verb, name, done, total, extra={"fleeting": True})

@@ -40,7 +40,7 @@ def test_what_cannot_be_printed_is_shown_escaped(text, shown):
 
 def test_markup_and_control_characters_are_not_obeyed(capsys):
     screen.say("[bold]name[/bold] \x1b[2J")
-    screen.tell("label", ":smile: [red]")
+    screen.print_field("label", ":smile: [red]")
     screen.fail("[link=x]y\n")
     told = capsys.readouterr()
     assert told.out == "[bold]name[/bold] \\x1b[2J\nlabel        :smile: [red]\n"
@@ -49,7 +49,7 @@ def test_markup_and_control_characters_are_not_obeyed(capsys):
 
 def test_on_a_pipe_a_sentence_is_one_line(capsys):
     screen.say("word " * 100)
-    screen.tell("label", "word " * 100)
+    screen.print_field("label", "word " * 100)
     screen.fail("word " * 100)
     told = capsys.readouterr()
     assert (told.out.count("\n"), told.err.count("\n")) == (2, 1)
@@ -57,7 +57,7 @@ def test_on_a_pipe_a_sentence_is_one_line(capsys):
 
 def test_in_a_terminal_a_value_stays_in_its_column(capsys, terminal):
     terminal(40)
-    screen.tell("label", "some words that need more than one line")
+    screen.print_field("label", "some words that need more than one line")
     first, second = capsys.readouterr().out.splitlines()
     assert Text.from_ansi(first).plain.rstrip() == "label        some words that need more"
     assert Text.from_ansi(second).plain.rstrip() == "             than one line"
@@ -105,11 +105,11 @@ def test_on_a_pipe_progress_is_told_if_nothing_else_was_for_a_while(capsys, monk
 
 def test_in_a_terminal_the_status_line_shows_chapter_and_step():
     status = Console(width=30).status("beginning")
-    telling = screen.Telling(status)
+    handler = screen.StatusLine(status)
 
     def shown(message: str, **extra: bool) -> str:
         record = log.makeRecord("retain", logging.INFO, "", 0, message, (), None, extra=extra)
-        telling.emit(record)
+        handler.emit(record)
         return str(status.status)
 
     assert shown("importing") == "importing"

@@ -76,7 +76,7 @@ def test_a_night_on_one_line_stands_under_its_header(capsys, wide):
 def test_a_night_without_a_verdict_is_one_of_quarantine(capsys, wide):
     night = Night(outcome="nothing to learn", quarantined=(REPORT,), seconds=2)
     views.show_night_line(3, "a-scanner-with-a-long-name", night)
-    views.tell_reasons("night 3", night)
+    views.show_reasons("night 3", night)
     assert lines(capsys) == [
         "3      a-scanner-with-a-lon…        –  –                        –  quarantined   –          2.0 s",
         "night 3      Quarantined: why.",
