@@ -98,7 +98,7 @@ def checks(workspace: Where = Path(), as_json: AsJson = False) -> None:
     each check means is in docs/checks.md and in every report.
     """
     from tasks.params import read_params
-    from tasks.validate.handbook import asked_of
+    from tasks.validate.handbook import configured_checks
 
-    configured = asked_of(read_params(open_workspace(workspace).params).validation)
+    configured = configured_checks(read_params(open_workspace(workspace).params).validation)
     screen.print_json(configured) if as_json else tables.show_checks(configured)

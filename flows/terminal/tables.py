@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tasks.overview import Change, Comparison
     from tasks.quarantine.holding import Entry
     from tasks.slices import Slices
-    from tasks.validate.handbook import Asked
+    from tasks.validate.handbook import ConfiguredCheck
 
 COLOURS = {
     "accept": "green", "approved": "green", "refuse": "red", "inconclusive": "yellow", "held": "yellow",
@@ -191,7 +191,7 @@ def show_comparison(comparison: "Comparison") -> None:
         screen.print_field("lost as", screen.listed(pairs, 10))
 
 
-def show_checks(checks: "Sequence[Asked]") -> None:
+def show_checks(checks: "Sequence[ConfiguredCheck]") -> None:
     """A row a check of the data gate; severities that params.yaml changes stand out."""
     table = _table(("check", "if not", "limits"), left=("check", "if not", "limits"))
     table.columns[-1].no_wrap = False

@@ -29,15 +29,15 @@ class DriftSample:
     """Whether the champion's answer is the label."""
 
 
-def drift_sample(left: FilteredBatch) -> DriftSample | None:
+def drift_sample(filtered: FilteredBatch) -> DriftSample | None:
     """None if there is no champion that sees, or no class that both sides have enough images of."""
-    champion, batch = left.arriving.champion, left.arriving.batch.id
-    learned = left.learned
+    champion, batch = filtered.arriving.champion, filtered.arriving.batch.id
+    learned = filtered.learned
     counts = learned["label"][learned["label"].isin(champion.classes)].value_counts()
     classes = sorted(counts.index[:MOST_CLASSES])
     if not classes:
         return None
-    before = left.arriving.earlier.tests(classes, PER_CLASS, left.arriving.params.drift_batches)
+    before = filtered.arriving.earlier.tests(classes, PER_CLASS, filtered.arriving.params.drift_batches)
     have = before["label"].value_counts()
     each = {c: min(int(counts[c]), int(have.get(c, 0)), PER_CLASS) for c in classes}
     each = {c: number for c, number in each.items() if number >= LEAST_PER_CLASS}

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from records.experience import Experience
 from tasks.validate.histograms import BINS, FACTS, Counts, spread_of
 from tasks.validate.histograms import COLUMNS as SPREAD
-from tasks.validate.near_duplicates import CROWD, bands_of, bits_between, numbers_of, tells
+from tasks.validate.near_duplicates import CROWD, are_informative, bands_of, bits_between, numbers_of
 
 LOOKED_UP = tuple(dict.fromkeys(("image", "label", "split", "phash", *SPREAD)))
 """Columns of a shard that are indexed."""
@@ -213,15 +213,15 @@ class EarlierImages:
 
     def _insert_looks(self, number: int, admitted: pd.DataFrame, label: list[int], test: list[int]) -> None:
         side = admitted[["width", "height"]].min(axis=1)
-        telling = (side.to_numpy() >= LEAST_SIDE) & tells(admitted["phash"])
-        looks = numbers_of(admitted["phash"][telling])
+        informative = (side.to_numpy() >= LEAST_SIDE) & are_informative(admitted["phash"])
+        looks = numbers_of(admitted["phash"][informative])
         facts = np.stack(
             [
-                admitted.index.to_numpy()[telling],
+                admitted.index.to_numpy()[informative],
                 _signed(looks),
-                side.to_numpy()[telling],
-                np.array(label, dtype=np.int64)[telling],
-                np.array(test, dtype=np.int64)[telling],
+                side.to_numpy()[informative],
+                np.array(label, dtype=np.int64)[informative],
+                np.array(test, dtype=np.int64)[informative],
             ],
             axis=1,
         ).tolist()

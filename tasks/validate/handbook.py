@@ -21,9 +21,9 @@ Every image of a batch is asked every question below, then the batch as a whole.
 severity of the check:
 
 - `refuse image`: the image is left out and counts against its batch (`refused-share`);
-- `drop`: the image is left out without blame;
+- `drop`: the image is left out and does not count against its batch;
 - `refuse batch`: the whole batch waits in quarantine;
-- `warn`: it is told in the report and nothing follows.
+- `warn`: the report names it and nothing follows.
 
 `params.validate.severity` changes it, for example `severity: {blurry: refuse image, dark: "off"}`; checks of the
 batch can be `refuse batch`, `warn` or `off`. A limit is a value in `params.validate` unless it says `ingest.`. `retain
@@ -35,14 +35,16 @@ This page is made from the code: `make reference`.
 
 def handbook() -> str:
     """The page, in Markdown, with the default limits."""
-    parts, default = [HEAD], asked_of(ValidateParams())
+    parts, default = [HEAD], configured_checks(ValidateParams())
     for topic, title in TOPICS.items():
         parts.append(f"\n## {title}\n")
-        parts.extend(_entry(asked) for check, asked in zip(CHECKS, default, strict=True) if check.topic == topic)
+        parts.extend(
+            _entry(configured) for check, configured in zip(CHECKS, default, strict=True) if check.topic == topic
+        )
     return "".join(parts)
 
 
-class Asked(Record):
+class ConfiguredCheck(Record):
     """A check, as a workspace has it."""
 
     name: str
@@ -57,11 +59,11 @@ class Asked(Record):
     remedy: str
 
 
-def asked_of(params: ValidateParams) -> tuple[Asked, ...]:
+def configured_checks(params: ValidateParams) -> tuple[ConfiguredCheck, ...]:
     """Every check of the catalogue, with these parameters."""
     values = params.model_dump(mode="json")
     return tuple(
-        Asked(
+        ConfiguredCheck(
             name=check.name,
             of="every image" if isinstance(check, ImageCheck) else "the batch",
             severity=params.severity.get(check.name, check.severity),
@@ -80,10 +82,10 @@ def _text(value: object) -> str:
     return "not set" if value is None else str(value)
 
 
-def _entry(asked: Asked) -> str:
-    limits = ", ".join(f"`{name}`" + (f" ({value})" if value else "") for name, value in asked.limits.items())
-    told = f"`{asked.severity}`, asked of {asked.of}" + (f"; limit: {limits}" if limits else "")
-    return f"\n### {asked.name}\n\n{told}\n\n{asked.meaning}\n*What to do:* {asked.remedy}\n"
+def _entry(check: ConfiguredCheck) -> str:
+    limits = ", ".join(f"`{name}`" + (f" ({value})" if value else "") for name, value in check.limits.items())
+    facts = f"`{check.severity}`, asked of {check.of}" + (f"; limit: {limits}" if limits else "")
+    return f"\n### {check.name}\n\n{facts}\n\n{check.meaning}\n*What to do:* {check.remedy}\n"
 
 
 if __name__ == "__main__":

@@ -3,8 +3,8 @@
 Every image is judged by a classifier that was trained on other images of the batch (five folds), so no label vouches
 for itself, though near copies of an image may; cleanlab then finds those that contradict it (Northcutt, Jiang and
 Chuang, "Confident Learning", 2021). The classifier is linear discriminant analysis: closed form, so it costs next to
-nothing. Where it is poor, its doubts about single labels are worth nothing, and none are told: either the pictures are
-beyond it, or the labels are mixed up as a whole, and that is told.
+nothing. Where its accuracy is poor, its doubts about single labels are worth nothing, and none are reported: either the
+pictures are too hard for it, or the labels are mixed up as a whole, and that is reported.
 """
 
 import warnings
@@ -20,7 +20,7 @@ FOLDS = 5
 LEAST_PER_CLASS = 2 * FOLDS
 """Classes with fewer images are not judged: each fold should hold two of them."""
 LEAST_RIGHT = 0.7
-"""Cross-validated accuracy that the classifier must reach for its doubts to be told."""
+"""Cross-validated accuracy that the classifier must reach before single labels are reported."""
 WIDEST, IMAGES_PER_FEATURE = 128, 10
 """Features are brought down to their principal components: at most so many, and with so many images for each, or the
 classifier would be sure of what it only learned by heart."""
@@ -33,8 +33,8 @@ class LabelIssues:
     looked_at: int
     right: float
     """Its cross-validated accuracy on the labels, 0..1."""
-    told: dict[int, str]
-    """Row to what is told, worst first; nothing if it is too inaccurate to be believed."""
+    details: dict[int, str]
+    """Row to a sentence about its label, worst first; empty if the classifier is too inaccurate to be believed."""
 
     @property
     def able(self) -> bool:
@@ -44,17 +44,17 @@ class LabelIssues:
     @property
     def share(self) -> float:
         """Of the labels looked at, those in doubt: one by one, or as a whole if it cannot tell them apart."""
-        return len(self.told) / self.looked_at if self.able else 1 - self.right
+        return len(self.details) / self.looked_at if self.able else 1 - self.right
 
 
-def label_issues(left: FilteredBatch) -> LabelIssues | None:
+def label_issues(filtered: FilteredBatch) -> LabelIssues | None:
     """Labels of a batch that look wrong; None if there is too little to judge by."""
     # By content, so that the same images are looked at wherever it is done.
-    judged = _common(left.learned).sort_values("image").head(left.arriving.params.label_images)
+    judged = _common(filtered.learned).sort_values("image").head(filtered.arriving.params.label_images)
     judged = _common(judged).sort_index()
     if judged["label"].nunique() < 2:
         return None
-    seen = left.arriving.champion.see(left.arriving.batch.id, judged.index.tolist())
+    seen = filtered.arriving.champion.see(filtered.arriving.batch.id, judged.index.tolist())
     if seen.features.shape[1] == 0 or not np.isfinite(seen.features).all():
         return None
     names, code = np.unique(judged["label"].to_numpy(dtype=str), return_inverse=True)
@@ -64,11 +64,11 @@ def label_issues(left: FilteredBatch) -> LabelIssues | None:
         return LabelIssues(len(judged), right, {})
     rows = judged.index.to_numpy()
     likely, sure = names[chances.argmax(axis=1)], chances.max(axis=1)
-    told = {
+    details = {
         int(rows[i]): f"labelled {names[code[i]]}, looks like {likely[i]} ({sure[i]:.0%} sure)"
         for i in _issues(code, chances)
     }
-    return LabelIssues(len(rows), right, told)
+    return LabelIssues(len(rows), right, details)
 
 
 def cross_val_proba(features: NDArray[np.float32], code: NDArray[np.int64]) -> NDArray[np.float64]:

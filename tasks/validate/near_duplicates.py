@@ -24,11 +24,11 @@ def numbers_of(looks: Iterable[str]) -> NDArray[np.uint64]:
     return np.frombuffer(bytes.fromhex("".join(looks)), dtype=">u8").astype(np.uint64)
 
 
-def tells(looks: Iterable[str]) -> NDArray[np.bool_]:
+def are_informative(looks: Iterable[str]) -> NDArray[np.bool_]:
     """Which hashes say something about their image."""
     bits = np.bitwise_count(numbers_of(looks))
-    said: NDArray[np.bool_] = (bits >= LEAST_BITS) & (bits <= 64 - LEAST_BITS)
-    return said
+    informative: NDArray[np.bool_] = (bits >= LEAST_BITS) & (bits <= 64 - LEAST_BITS)
+    return informative
 
 
 def bands_of(numbers: NDArray[np.uint64]) -> NDArray[np.int64]:

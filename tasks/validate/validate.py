@@ -1,8 +1,8 @@
 """The step `validate`: which images of a batch may be learned, and whether the batch may be learned at all.
 
-Every image is asked every question. All that is wrong with it is told, and it is counted once, by its main reason: the
-first check that refuses it. Bad images are left out; with too many of them, or too few good ones, the whole batch is.
-What is asked is in `catalogue.py`, a check at a time.
+Every image goes through every check. All that is wrong with it is reported, and it is counted once, by its main reason:
+the first check that refuses it. Bad images are left out; with too many of them, or too few good ones, the whole batch
+is rejected. The checks are listed in `catalogue.py`.
 """
 
 from collections import Counter
@@ -17,7 +17,7 @@ from records.experience import Check, Experience, RejectedBatch, Report, Severit
 from records.formatting import plain, summary
 from records.rows import packed
 from tasks.validate import catalogue
-from tasks.validate.checks.base import BatchCheck, FilteredBatch, ImageCheck, Measured, ValidationInput, severity_of
+from tasks.validate.checks.base import BatchCheck, FilteredBatch, ImageCheck, Measurement, ValidationInput, severity_of
 from tasks.validate.earlier import EarlierImages
 from tasks.validate.embeddings import Champion, NullModel
 from tasks.validate.settings import ValidateParams
@@ -28,10 +28,10 @@ NEEDED = (
 )  # fmt: skip
 """Columns of the facts that are looked at; none may have missing values."""
 
-TOLD, TOLD_OF_THOSE_LEFT_OUT = 20, 100
-"""Images that a check tells of in words: if it leaves none out, and if it does."""
-TOLD_BYTES = 16 * 2**10
-"""Fewer, if their paths and what is told of them are longer than that."""
+SHOWN, SHOWN_IF_LEFT_OUT = 20, 100
+"""Images that the report names for a check: if it leaves none out, and if it does."""
+SHOWN_BYTES = 16 * 2**10
+"""Bytes of their paths and details: fewer images are named if these are longer."""
 
 NO_CHAMPION = NullModel()
 
@@ -58,12 +58,13 @@ def validate(
     arriving = ValidationInput(batch, params, named if known_classes else (), earlier, champion, named)
     table, found = _ask_the_images(arriving, facts.loc[:, list(NEEDED)])
     reasons = _main_reasons(found)
-    left = FilteredBatch(arriving, _with_outcome(table, reasons, _refused(found)))
-    whole = _ask_the_batch(left)
-    told = [
-        _told(check, severity, _rows(check, severity, finding, reasons), left) for check, severity, finding in found
+    filtered = FilteredBatch(arriving, _with_outcome(table, reasons, _refused(found)))
+    batch_checks = _ask_the_batch(filtered)
+    image_checks = [
+        _image_check(check, severity, _rows(check, severity, finding, reasons), filtered)
+        for check, severity, finding in found
     ]
-    checks = (*whole, *told)
+    checks = (*batch_checks, *image_checks)
     failed = [check for check in checks if not check.passed and check.severity == "refuse batch"]
     report = Report(
         batch=batch.id,
@@ -75,7 +76,7 @@ def validate(
     )
     if failed:
         raise RejectedBatch(report)
-    return _experience(left.learned, batch, report), report
+    return _experience(filtered.learned, batch, report), report
 
 
 def _refuse_foreign_facts(facts: pd.DataFrame, batch: Batch) -> None:
@@ -92,25 +93,25 @@ def _ask_the_images(
 ) -> tuple[pd.DataFrame, list[tuple[ImageCheck, Severity, Finding]]]:
     """The table with every column, and what each check of images found."""
     found: list[tuple[ImageCheck, Severity, Finding]] = []
-    asked: list[tuple[ImageCheck, Expectation, Severity]] = []
+    waiting: list[tuple[ImageCheck, Expectation, Severity]] = []
     for group in catalogue.GROUPS:
         if group.of_the_standing:
-            found += _answers(table, asked)
-            table, asked = table.assign(standing=table["readable"] & ~table.index.isin(_refused(found))), []
+            found += _answers(table, waiting)
+            table, waiting = table.assign(standing=table["readable"] & ~table.index.isin(_refused(found))), []
         table = table.assign(**group.columns(arriving, table))
         for check in group.checks:
             severity = severity_of(check, arriving)
             if isinstance(check, ImageCheck) and severity != "off":
                 expectation = check.expectation(arriving)
-                asked += [(check, expectation, severity)] if expectation is not None else []
-    return table, [*found, *_answers(table, asked)]
+                waiting += [(check, expectation, severity)] if expectation is not None else []
+    return table, [*found, *_answers(table, waiting)]
 
 
 def _answers(
-    table: pd.DataFrame, asked: Sequence[tuple[ImageCheck, Expectation, Severity]]
+    table: pd.DataFrame, expected: Sequence[tuple[ImageCheck, Expectation, Severity]]
 ) -> list[tuple[ImageCheck, Severity, Finding]]:
-    findings = run(table, [Rule(name=check.name, expectation=expectation) for check, expectation, _ in asked])
-    return [(check, severity, finding) for (check, _, severity), finding in zip(asked, findings, strict=True)]
+    findings = run(table, [Rule(name=check.name, expectation=expectation) for check, expectation, _ in expected])
+    return [(check, severity, finding) for (check, _, severity), finding in zip(expected, findings, strict=True)]
 
 
 def _refused(found: Sequence[tuple[ImageCheck, Severity, Finding]]) -> list[int]:
@@ -130,19 +131,19 @@ def _main_reasons(found: Sequence[tuple[ImageCheck, Severity, Finding]]) -> dict
 def _rows(
     check: ImageCheck, severity: Severity, finding: Finding, reasons: Mapping[int, ImageCheck]
 ) -> tuple[int, ...]:
-    """The rows to tell of: an image that is refused anyway is not told of as dropped too."""
+    """The rows to report: an image that is refused anyway is not reported as dropped too."""
     return tuple(row for row in finding.rows if severity != "drop" or reasons[row] is check)
 
 
-def _told(check: ImageCheck, severity: Severity, rows: tuple[int, ...], left: FilteredBatch) -> Check:
-    told = list(rows[: TOLD_OF_THOSE_LEFT_OUT if severity in ("refuse image", "drop") else TOLD])
-    table, params = left.table, left.arriving.params
+def _image_check(check: ImageCheck, severity: Severity, rows: tuple[int, ...], filtered: FilteredBatch) -> Check:
+    shown_rows = list(rows[: SHOWN_IF_LEFT_OUT if severity in ("refuse image", "drop") else SHOWN])
+    table, params = filtered.table, filtered.arriving.params
     shown = ["path", *(column for column in table.columns if f"{{{column}}}" in check.detail)]
-    values = table.loc[told, shown].map(_shown).to_dict("records")
-    like = table.loc[told, check.like].tolist() if check.like else [""] * len(told)
+    values = table.loc[shown_rows, shown].map(_shown).to_dict("records")
+    like = table.loc[shown_rows, check.like].tolist() if check.like else [""] * len(shown_rows)
     violations = _first_of(
         Violation(row=row, path=of["path"], detail=check.detail.format_map(of), like=other)
-        for row, of, other in zip(told, values, like, strict=True)
+        for row, of, other in zip(shown_rows, values, like, strict=True)
     )
     return Check(
         name=check.name,
@@ -157,9 +158,9 @@ def _told(check: ImageCheck, severity: Severity, rows: tuple[int, ...], left: Fi
 
 
 def _first_of(violations: Iterable[Violation]) -> tuple[Violation, ...]:
-    """As many as `TOLD_BYTES` allows, one at the least."""
+    """As many as `SHOWN_BYTES` allows, one at the least."""
     first: list[Violation] = []
-    room = TOLD_BYTES
+    room = SHOWN_BYTES
     for violation in violations:
         room -= len(violation.path.encode()) + len(violation.detail.encode())
         if first and room < 0:
@@ -189,36 +190,38 @@ def _with_outcome(table: pd.DataFrame, reasons: Mapping[int, ImageCheck], refusi
     return table.assign(learned=~table.index.isin(list(reasons)), refused=table.index.isin(refusing))
 
 
-def _ask_the_batch(left: FilteredBatch) -> tuple[Check, ...]:
+def _ask_the_batch(filtered: FilteredBatch) -> tuple[Check, ...]:
     """What is asked of the batch as a whole, over a table with a row and a column for each check."""
-    params = left.arriving.params
-    measured: list[tuple[BatchCheck, Severity, Measured]] = []
+    params = filtered.arriving.params
+    measured: list[tuple[BatchCheck, Severity, Measurement]] = []
     for check in catalogue.BATCH_CHECKS:
-        severity = severity_of(check, left.arriving)
-        answer = check.measure(left) if severity != "off" else None
+        severity = severity_of(check, filtered.arriving)
+        answer = check.measure(filtered) if severity != "off" else None
         if answer is not None and severity != "off":
             measured.append((check, "refuse batch" if answer.final else severity, answer))
     table = pd.DataFrame({check.name: [answer.value] for check, _, answer in measured}, dtype=float)
     findings = run(table, [Rule(name=check.name, expectation=check.expectation(params)) for check, _, _ in measured])
     return tuple(
-        _measured(check, severity, answer, finding, left)
+        _batch_check(check, severity, answer, finding, filtered)
         for (check, severity, answer), finding in zip(measured, findings, strict=True)
     )
 
 
-def _measured(check: BatchCheck, severity: Severity, answer: Measured, finding: Finding, left: FilteredBatch) -> Check:
-    paths = left.table["path"]
+def _batch_check(
+    check: BatchCheck, severity: Severity, answer: Measurement, finding: Finding, filtered: FilteredBatch
+) -> Check:
+    paths = filtered.table["path"]
     return Check(
         name=check.name,
         severity=severity,
-        meaning=with_limits(check.meaning, left.arriving.params),
+        meaning=with_limits(check.meaning, filtered.arriving.params),
         remedy=check.remedy,
         passed=finding.passed,
         found=0 if finding.passed else answer.found,
         note=plain(answer.note),
         violations=tuple(
             Violation(row=row, path=plain(paths[row]), detail=plain(text))
-            for row, text in list(answer.told.items())[:TOLD]
+            for row, text in list(answer.details.items())[:SHOWN]
         ),
         comparison=answer.comparison,
     )

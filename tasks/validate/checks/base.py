@@ -43,12 +43,12 @@ class ValidationInput:
 
 @dataclass(frozen=True, eq=False)
 class FilteredBatch:
-    """A batch once every image has been asked."""
+    """A batch of which every image has been checked, and which of them may be learned."""
 
     arriving: ValidationInput
     table: pd.DataFrame
     """One row an image with all columns, `learned` and `refused` (both bool) included; neither means dropped."""
-    _made: dict[str, object] = field(default_factory=dict)
+    _made: dict[Callable[..., object], object] = field(default_factory=dict)
 
     @property
     def learned(self) -> pd.DataFrame:
@@ -56,14 +56,14 @@ class FilteredBatch:
         return self.table[self.table["learned"]]
 
     def once(self, make: "Callable[[FilteredBatch], Made]") -> "Made":
-        """What `make` gives of this; several checks may ask for it, and it is made once."""
-        if make.__name__ not in self._made:
-            self._made[make.__name__] = make(self)
-        return cast("Made", self._made[make.__name__])
+        """The result of the function `make` for this batch, computed once however many checks ask for it."""
+        if make not in self._made:
+            self._made[make] = make(self)
+        return cast("Made", self._made[make])
 
 
 @dataclass(frozen=True)
-class Measured:
+class Measurement:
     """What a check of the batch found."""
 
     value: float
@@ -72,15 +72,15 @@ class Measured:
     """What was found, in words: how much, and in which direction."""
     found: int = 0
     """How many images or classes that concerns, if the check does not pass."""
-    told: Mapping[int, str] = field(default_factory=dict)
-    """Row to what is told of that image."""
+    details: Mapping[int, str] = field(default_factory=dict)
+    """Row to a sentence about that image."""
     comparison: Comparison | None = None
     final: bool = False
     """True if nobody can accept it: there is nothing to learn with, or nothing to judge by."""
 
 
 @dataclass(frozen=True)
-class _Asked:
+class _CheckBase:
     name: str
     topic: Topic
     severity: Severity
@@ -93,15 +93,15 @@ class _Asked:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ImageCheck(_Asked):
-    """A question that is asked of every image."""
+class ImageCheck(_CheckBase):
+    """A check of every image by itself."""
 
     words: str
     """What stands after a number of such images: `truncated`, or `not an image|not images`."""
     expectation: Callable[[ValidationInput], Expectation | None]
-    """None: it is not asked."""
+    """None: this check does not apply."""
     detail: str = "{detail}"
-    """What is told of one image, with names of columns in braces."""
+    """The sentence about one image, with names of columns in braces."""
     like: str = ""
     """Column that names another image, `<batch>#<row>`, to be shown beside this one."""
     final: bool = False
@@ -114,11 +114,11 @@ class ImageCheck(_Asked):
 
 
 @dataclass(frozen=True, kw_only=True)
-class BatchCheck(_Asked):
-    """A question that is asked of what is left of a batch."""
+class BatchCheck(_CheckBase):
+    """A check of the batch as a whole, once images were left out."""
 
-    measure: Callable[[FilteredBatch], Measured | None]
-    """None: it is not asked."""
+    measure: Callable[[FilteredBatch], Measurement | None]
+    """None: this check does not apply."""
     least: Callable[[ValidateParams], float] | None = None
     most: Callable[[ValidateParams], float] | None = None
 

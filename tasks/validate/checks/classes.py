@@ -16,7 +16,7 @@ from tasks.validate.checks.base import (
     Columns,
     FilteredBatch,
     ImageCheck,
-    Measured,
+    Measurement,
     ValidationInput,
     always,
 )
@@ -31,15 +31,17 @@ def columns(arriving: ValidationInput, table: pd.DataFrame) -> Columns:
     new = [label for label in labels.unique() if label not in known]
     counts = Counter(labels[labels.isin(new)])
     return {
-        "disguised": _told(table, {label: why for label in new if (why := disguise(label))}),
-        "lookalike": _told(table, lookalikes(counts, known)),
-        "scarce": _told(table, _scarce(standing[labels.isin(new)], arriving.params.min_train_new_class)),
+        "disguised": _column(table, {label: why for label in new if (why := disguise(label))}),
+        "lookalike": _column(table, lookalikes(counts, known)),
+        "scarce": _column(table, _scarce(standing[labels.isin(new)], arriving.params.min_train_new_class)),
     }
 
 
-def _told(table: pd.DataFrame, of: Mapping[str, str]) -> "pd.Series[str]":
+def _column(table: pd.DataFrame, details: Mapping[str, str]) -> "pd.Series[str]":
     rows = zip(table["label"], table["standing"], strict=True)
-    return pd.Series([of.get(label, "") if here else "" for label, here in rows], index=table.index, dtype=str)
+    return pd.Series(
+        [details.get(label, "") if standing else "" for label, standing in rows], index=table.index, dtype=str
+    )
 
 
 def disguise(label: str) -> str:
@@ -51,14 +53,14 @@ def disguise(label: str) -> str:
 
 def lookalikes(counts: Counter[str], known: tuple[str, ...]) -> dict[str, str]:
     """New labels that look the same as another, known or of more images of the batch, and are no respelling of it."""
-    told: dict[str, str] = {}
+    details: dict[str, str] = {}
     standing = {shape_key(label): label for label in reversed(known)}
     for label in sorted(counts, key=lambda label: (bool(disguise(label)), -counts[label], label)):
         twin = standing.setdefault(shape_key(label), label)
         if twin != label and spelling(label) != spelling(twin):
             odd = described(unseen(label) + foreign(label)) or "letters of another alphabet"
-            told[label] = f"labelled {label} with {odd}, which looks like the class {twin}"
-    return told
+            details[label] = f"labelled {label} with {odd}, which looks like the class {twin}"
+    return details
 
 
 def shape_key(label: str) -> tuple[object, ...]:
@@ -77,14 +79,14 @@ def _scarce(images: pd.DataFrame, least: int) -> dict[str, str]:
     }
 
 
-def _many_scarce(left: FilteredBatch) -> Measured | None:
+def _many_scarce(filtered: FilteredBatch) -> Measurement | None:
     """How many new classes have hardly anything to learn from."""
-    params, named = left.arriving.params, left.arriving.named
-    different = left.learned.drop_duplicates("image")
+    params, named = filtered.arriving.params, filtered.arriving.named
+    different = filtered.learned.drop_duplicates("image")
     train = different["split"].eq("train").groupby(different["label"]).sum()
     few = train[(train < params.min_train_per_class) & ~train.index.isin(named)]
     note = f"{len(few):,} new classes with fewer than {params.min_train_per_class} training images each"
-    return Measured(len(few), f"{note}, at most {params.max_scarce_classes} allowed", len(few))
+    return Measurement(len(few), f"{note}, at most {params.max_scarce_classes} allowed", len(few))
 
 
 CLASSES = CheckGroup(

@@ -1,8 +1,8 @@
 """Checks of drift: is the new batch like what was learned before? They warn, since new data are the point.
 
-Only classes that were learned before are asked, each compared with its own past in the proportions that it has now: a
-new class, or more of a bright one, is no drift of what the pictures look like. Everything is told with its confidence:
-what could be chance in so few images is not told.
+Only classes that were learned before are checked, each compared with its own past in the proportions that it has now: a
+new class, or more of a bright one, is no drift of what the pictures look like. Every difference is given with its
+confidence: what could be chance in so few images is not reported.
 """
 
 from collections.abc import Callable, Mapping
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from records.experience import Comparison
-from tasks.validate.checks.base import BatchCheck, CheckGroup, FilteredBatch, Measured
+from tasks.validate.checks.base import BatchCheck, CheckGroup, FilteredBatch, Measurement
 from tasks.validate.drift_sample import DriftSample, drift_sample
 from tasks.validate.histograms import BINS, FACTS, Counts, Fact, spread_of
 from tasks.validate.label_issues import cross_val_proba
@@ -32,12 +32,12 @@ LEAST = 20
 """With fewer images on either side nothing is compared."""
 
 
-def _fact(fact: Fact, left: FilteredBatch) -> Measured | None:
+def _fact(fact: Fact, filtered: FilteredBatch) -> Measurement | None:
     """The Kolmogorov-Smirnov distance, over bins, of the facts of known classes from their past."""
     number = FACTS.index(fact)
     # A class of which there were hardly any says nothing about the others.
-    past = {label: counts for label, counts in left.once(_past).items() if counts[number].sum() >= LEAST}
-    new = {label: counts[number] for label, counts in left.once(_present).items() if label in past}
+    past = {label: counts for label, counts in filtered.once(_past).items() if counts[number].sum() >= LEAST}
+    new = {label: counts[number] for label, counts in filtered.once(_present).items() if label in past}
     images = sum(int(counts.sum()) for counts in new.values())
     if images < LEAST:
         return None
@@ -58,15 +58,15 @@ def _fact(fact: Fact, left: FilteredBatch) -> Measured | None:
         f"{direction}: median {fact.shown(median_before)} before, {fact.shown(median_now)} now ({fact.unit}); "
         f"distance {distance:.2f}, with 99% confidence at least {surely:.2f}"
     )
-    return Measured(surely, note, images, comparison=_shown(fact, before, now))
+    return Measurement(surely, note, images, comparison=_shown(fact, before, now))
 
 
-def _past(left: FilteredBatch) -> Mapping[str, Counts]:
-    return left.arriving.earlier.spread(left.arriving.params.drift_batches)
+def _past(filtered: FilteredBatch) -> Mapping[str, Counts]:
+    return filtered.arriving.earlier.spread(filtered.arriving.params.drift_batches)
 
 
-def _present(left: FilteredBatch) -> Mapping[str, Counts]:
-    return spread_of(left.learned)
+def _present(filtered: FilteredBatch) -> Mapping[str, Counts]:
+    return spread_of(filtered.learned)
 
 
 def _median(fact: Fact, shares: NDArray[np.float64]) -> float:
@@ -92,10 +92,10 @@ def _shown(fact: Fact, before: NDArray[np.float64], now: NDArray[np.float64]) ->
     )
 
 
-def _classes(left: FilteredBatch) -> Measured | None:
+def _classes(filtered: FilteredBatch) -> Measurement | None:
     """Total variation distance between the shares of the known classes, before and now."""
-    past = {label: int(counts[0].sum()) for label, counts in left.once(_past).items()}
-    counts = left.learned["label"].value_counts()
+    past = {label: int(counts[0].sum()) for label, counts in filtered.once(_past).items()}
+    counts = filtered.learned["label"].value_counts()
     known = sorted(past)
     now = np.array([int(counts.get(label, 0)) for label in known], dtype=np.float64)
     before = np.array([past[label] for label in known], dtype=np.float64)
@@ -115,7 +115,7 @@ def _classes(left: FilteredBatch) -> Measured | None:
         if abs(change[i]) > 0.005
     )
     shown = np.argsort(-(now_share + before_share), kind="stable")[:SHOWN]
-    return Measured(
+    return Measurement(
         surely,
         f"{moved or 'the same shares'}; distance {distance:.2f}, surely {surely:.2f}",
         int(now.sum()),
@@ -128,11 +128,11 @@ def _classes(left: FilteredBatch) -> Measured | None:
     )
 
 
-def _features(left: FilteredBatch) -> Measured | None:
+def _features(filtered: FilteredBatch) -> Measurement | None:
     """How well a classifier tells new from earlier images of the same classes by the champion's features."""
     from sklearn.metrics import roc_auc_score
 
-    met = left.once(drift_sample)
+    met = filtered.once(drift_sample)
     if met is None or len(met.new) < 2 * LEAST:
         return None
     chance = cross_val_proba(met.features, met.new.astype(np.int64))[:, 1]
@@ -144,7 +144,7 @@ def _features(left: FilteredBatch) -> Measured | None:
         f"new and earlier images of the same classes are told apart with AUC {auc:.2f}, surely {surely:.2f} if they "
         f"are independent of each other (0.5 is chance); most in class {max(apart, key=lambda c: apart[c])}"
     )
-    return Measured(surely, note, half)
+    return Measurement(surely, note, half)
 
 
 def _mean(chance: NDArray[np.float64], met: DriftSample, label: str, new: bool) -> float:
@@ -158,9 +158,9 @@ def _error_of_auc(auc: float, each: int) -> float:
     return float(np.sqrt(variance) / each)
 
 
-def _champion(left: FilteredBatch) -> Measured | None:
+def _champion(filtered: FilteredBatch) -> Measurement | None:
     """How many more of the new images of known classes the champion answers wrongly than of earlier test images."""
-    met = left.once(drift_sample)
+    met = filtered.once(drift_sample)
     if met is None or len(met.new) < 2 * LEAST:
         return None
     each = len(met.new) // 2
@@ -174,15 +174,17 @@ def _champion(left: FilteredBatch) -> Measured | None:
         f"the champion does {words} the new images of classes that it knows: {now / each:.0%} right, "
         f"{before / each:.0%} of as many earlier test images; with 99% confidence the loss is at least {surely:.2f}"
     )
-    return Measured(surely, note, each)
+    return Measurement(surely, note, each)
 
 
 def _check(
-    name: str, meaning: str, remedy: str, limit: str, measure: Callable[[FilteredBatch], Measured | None]
+    name: str,
+    meaning: str,
+    remedy: str,
+    limit: str,
+    most: Callable[[ValidateParams], float],
+    measure: Callable[[FilteredBatch], Measurement | None],
 ) -> BatchCheck:
-    def most(params: ValidateParams) -> float:
-        return float(getattr(params, limit))
-
     return BatchCheck(name, "drift", "warn", meaning, remedy, (limit,), measure=measure, most=most)
 
 
@@ -197,6 +199,7 @@ DRIFT = CheckGroup(
                 "Kolmogorov-Smirnov distance of at most {drift_distance}.",
                 LOOK,
                 "drift_distance",
+                lambda params: params.drift_distance,
                 partial(_fact, fact),
             )
             for fact in FACTS
@@ -207,6 +210,7 @@ DRIFT = CheckGroup(
             "{drift_classes}.",
             "Nothing needs to be done if that is meant; rare classes are kept by the memory.",
             "drift_classes",
+            lambda params: params.drift_classes,
             _classes,
         ),
         _check(
@@ -215,6 +219,7 @@ DRIFT = CheckGroup(
             "under the curve of at most {drift_auc} (a classifier two-sample test: Lopez-Paz and Oquab, 2017).",
             LOOK,
             "drift_auc",
+            lambda params: params.drift_auc,
             _features,
         ),
         _check(
@@ -222,6 +227,7 @@ DRIFT = CheckGroup(
             "The champion answers new images of the classes that it knows about as well as earlier test images.",
             "Look at the labels first, then whether the pictures have changed.",
             "drift_champion",
+            lambda params: params.drift_champion,
             _champion,
         ),
     )

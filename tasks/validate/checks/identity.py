@@ -13,7 +13,7 @@ from adapters.expectations import OneOf
 from records.experience import Severity
 from tasks.validate.checks.base import FINE, CheckGroup, Columns, ImageCheck, ValidationInput, always
 from tasks.validate.earlier import EarlierImages
-from tasks.validate.near_duplicates import looks_within, tells
+from tasks.validate.near_duplicates import are_informative, looks_within
 
 
 def columns(arriving: ValidationInput, table: pd.DataFrame) -> Columns:
@@ -24,8 +24,8 @@ def columns(arriving: ValidationInput, table: pd.DataFrame) -> Columns:
     identified = table[table["standing"]]
     _compare_within(found, identified, arriving.batch.id)
     _compare_with_earlier(found, identified, arriving.earlier)
-    telling = identified[tells(identified["phash"])]
-    _compare_looks(found, telling[telling["shorter"] >= arriving.params.near_side], arriving)
+    informative = identified[are_informative(identified["phash"])]
+    _compare_looks(found, informative[informative["shorter"] >= arriving.params.near_side], arriving)
     return found
 
 
@@ -62,16 +62,16 @@ def _compare_with_earlier(found: dict[str, Any], identified: pd.DataFrame, earli
         found[f"{column}_like"].update((met["batch"] + "#" + met["row"].astype(str))[concerned])
 
 
-def _compare_looks(found: dict[str, Any], telling: pd.DataFrame, arriving: ValidationInput) -> None:
+def _compare_looks(found: dict[str, Any], informative_images: pd.DataFrame, arriving: ValidationInput) -> None:
     """Near copies. Exact ones are told of by other checks, so they are no near ones."""
     distance = arriving.params.near_distance
     exact = found["known"].ne("") | found["leak"].ne("") | found["correction"].ne("")
-    fresh = telling[~exact.loc[telling.index]]
+    fresh = informative_images[~exact.loc[informative_images.index]]
     test = fresh["split"].eq("test")
     before = arriving.earlier.like(fresh["phash"], distance, arriving.params.near_side)
     if not before.empty:
         before["own_test"], before["own_label"] = test.loc[before.index], fresh["label"].loc[before.index]
-        told = before["batch"] + " (labelled " + before["label"] + ")"
+        origin = before["batch"] + " (labelled " + before["label"] + ")"
         like = before["batch"] + "#" + before["row"].astype(str)
         for column, concerned, text in (
             ("near_leak", before["test"] & ~before["own_test"], "looks like a test image of "),
@@ -79,7 +79,7 @@ def _compare_looks(found: dict[str, Any], telling: pd.DataFrame, arriving: Valid
             ("near", before["test"] == before["own_test"], "looks like an image of "),
             ("near_conflict", before["label"] != before["own_label"], "looks like an image of "),
         ):
-            found[column].update(text + told[concerned])
+            found[column].update(text + origin[concerned])
             found[f"{column}_like"].update(like[concerned])
     # What has been left out for its own looks is no reason to leave out another.
     stays = found["near_leak"].eq("") & found["near_trained"].eq("")
@@ -108,11 +108,11 @@ def _compare_looks_within(found: dict[str, Any], fresh: pd.DataFrame, batch: str
         ("near", later & (near["test"] == near["test_o"])),
         ("near_conflict", differ & (later | crosses)),
     ):
-        told = pd.DataFrame({"row": near["row"], "text": text, "other": near["row_o"]})[concerned]
-        told = told.drop_duplicates("row").set_index("row")
-        told = told[found[column][told.index] == ""]
-        found[column].update(told["text"])
-        found[f"{column}_like"].update(batch + "#" + told["other"].astype(str))
+        details = pd.DataFrame({"row": near["row"], "text": text, "other": near["row_o"]})[concerned]
+        details = details.drop_duplicates("row").set_index("row")
+        details = details[found[column][details.index] == ""]
+        found[column].update(details["text"])
+        found[f"{column}_like"].update(batch + "#" + details["other"].astype(str))
 
 
 def _listed(labels: "pd.Series[str]") -> str:

@@ -16,7 +16,7 @@ from tasks.validate.checks.base import (
     Columns,
     FilteredBatch,
     ImageCheck,
-    Measured,
+    Measurement,
     ValidationInput,
 )
 from tasks.validate.label_issues import label_issues
@@ -28,14 +28,14 @@ def columns(arriving: ValidationInput, table: pd.DataFrame) -> Columns:
     respelled, similar = slips(counts, arriving.named)
     return {
         "new": table["readable"] & ~table["label"].isin(arriving.known),
-        "respelled": _told(table, respelled),
-        "similar": _told(table, similar),
+        "respelled": _column(table, respelled),
+        "similar": _column(table, similar),
     }
 
 
-def _told(table: pd.DataFrame, of: Mapping[str, str]) -> "pd.Series[str]":
+def _column(table: pd.DataFrame, details: Mapping[str, str]) -> "pd.Series[str]":
     rows = zip(table["label"], table["readable"], strict=True)
-    text = [of.get(label, "") if readable else "" for label, readable in rows]
+    text = [details.get(label, "") if readable else "" for label, readable in rows]
     return pd.Series(text, index=table.index, dtype=str)
 
 
@@ -133,20 +133,20 @@ def edit_distance(one: str, other: str, most: int) -> int:
     return min(last[-1], most + 1)
 
 
-def _few(split: str, purpose: str, left: FilteredBatch) -> Measured:
-    params = left.arriving.params
+def _few(split: str, purpose: str, filtered: FilteredBatch) -> Measurement:
+    params = filtered.arriving.params
     wanted = params.min_train_per_class if split == "train" else params.min_test_per_class
-    learned = left.learned
+    learned = filtered.learned
     have = learned["split"].eq(split).groupby(learned["label"]).sum()
     few = have[have < wanted]
     first = learned["label"].drop_duplicates()
     text = " of the " + str(wanted) + f" {purpose} images wanted for "
-    told = {
+    details = {
         row: f"{few[label]}{text}{label}"
         for row, label in zip(first.index.tolist(), first, strict=True)
         if label in few.index
     }
-    return Measured(len(few), _few_note(few, split, wanted), len(few), told)
+    return Measurement(len(few), _few_note(few, split, wanted), len(few), details)
 
 
 def _few_note(few: "pd.Series[Any]", split: str, wanted: int) -> str:
@@ -157,36 +157,36 @@ def _few_note(few: "pd.Series[Any]", split: str, wanted: int) -> str:
     return f"fewer than {wanted} {split} images: {named}{more}"
 
 
-def _missing(left: FilteredBatch) -> Measured | None:
-    required = left.arriving.params.required_classes
+def _missing(filtered: FilteredBatch) -> Measurement | None:
+    required = filtered.arriving.params.required_classes
     if not required:
         return None
-    missing = sorted(set(required) - set(left.learned["label"]))
-    return Measured(len(missing), f"missing: {', '.join(missing)}" if missing else "all are there", len(missing))
+    missing = sorted(set(required) - set(filtered.learned["label"]))
+    return Measurement(len(missing), f"missing: {', '.join(missing)}" if missing else "all are there", len(missing))
 
 
-def _imbalance(left: FilteredBatch) -> Measured | None:
-    learned = left.learned
+def _imbalance(filtered: FilteredBatch) -> Measurement | None:
+    learned = filtered.learned
     train = learned["split"].eq("train").groupby(learned["label"]).sum().sort_values(ascending=False, kind="stable")
     if len(train) < 2:
         return None
     ratio = float(train.iloc[0] / max(train.iloc[-1], 0.5))
     most, least = f"{train.index[0]} has {train.iloc[0]:,}", f"{train.index[-1]} {train.iloc[-1]:,}"
     note = f"{most} training images, {least}: {ratio:.3g} to 1"
-    return Measured(ratio, note, 1)
+    return Measurement(ratio, note, 1)
 
 
-def _issues(left: FilteredBatch) -> Measured | None:
-    found = left.once(label_issues)
+def _issues(filtered: FilteredBatch) -> Measurement | None:
+    found = filtered.once(label_issues)
     if found is None or not found.able:
         return None
     cross_val_proba = f"cross-validated accuracy: {found.right:.0%}"
-    note = f"{len(found.told)} of {found.looked_at:,} labels looked at; {cross_val_proba}"
-    return Measured(float(len(found.told)), note, len(found.told), found.told)
+    note = f"{len(found.details)} of {found.looked_at:,} labels looked at; {cross_val_proba}"
+    return Measurement(float(len(found.details)), note, len(found.details), found.details)
 
 
-def _issue_share(left: FilteredBatch) -> Measured | None:
-    found = left.once(label_issues)
+def _issue_share(filtered: FilteredBatch) -> Measurement | None:
+    found = filtered.once(label_issues)
     if found is None:
         return None
     note = f"{100 * found.share:.1f}% of {found.looked_at:,} labels"
@@ -195,7 +195,7 @@ def _issue_share(left: FilteredBatch) -> Measured | None:
             f"a classifier is right on only {found.right:.0%} of {found.looked_at:,} labels: they may be mixed up, or "
             "the pictures are beyond it"
         )
-    return Measured(found.share, note, 1)
+    return Measurement(found.share, note, 1)
 
 
 LABELS = CheckGroup(
@@ -282,7 +282,7 @@ LABELS = CheckGroup(
             "A class of which there are hardly any training images is hardly learned.",
             "Send more images of the class.",
             ("min_train_per_class",),
-            measure=lambda left: _few("train", "training", left),
+            measure=lambda filtered: _few("train", "training", filtered),
             most=lambda params: 0,
         ),
         BatchCheck(
@@ -292,7 +292,7 @@ LABELS = CheckGroup(
             "A class with few test images can be forgotten without anyone noticing.",
             "Send more images of the class.",
             ("min_test_per_class",),
-            measure=lambda left: _few("test", "test", left),
+            measure=lambda filtered: _few("test", "test", filtered),
             most=lambda params: 0,
         ),
         BatchCheck(

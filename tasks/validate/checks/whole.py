@@ -1,22 +1,22 @@
 """Checks of the batch as a whole: is enough left, and was little refused?"""
 
 from records.formatting import count_of, percent
-from tasks.validate.checks.base import BatchCheck, CheckGroup, FilteredBatch, Measured
+from tasks.validate.checks.base import BatchCheck, CheckGroup, FilteredBatch, Measurement
 
 
-def _refused(left: FilteredBatch) -> Measured:
-    refused, images = int(left.table["refused"].sum()), len(left.table)
-    limit = left.arriving.params.refused_share
+def _refused(filtered: FilteredBatch) -> Measurement:
+    refused, images = int(filtered.table["refused"].sum()), len(filtered.table)
+    limit = filtered.arriving.params.refused_share
     note = f"{refused} of {count_of(images)} ({percent(refused / images, limit)}), at most {100 * limit:.4g}% allowed"
-    return Measured(refused / images, note, refused)
+    return Measurement(refused / images, note, refused)
 
 
-def _left_for(split: str, purpose: str, left: FilteredBatch) -> Measured:
-    params = left.arriving.params
+def _left_for(split: str, purpose: str, filtered: FilteredBatch) -> Measurement:
+    params = filtered.arriving.params
     least = params.min_train if split == "train" else params.min_test
-    number = int((left.learned["split"] == split).sum())
+    number = int((filtered.learned["split"] == split).sum())
     note = f"{count_of(number)} left for {purpose}, at least {least} needed"
-    return Measured(number, note, max(0, least - number), final=number == 0)
+    return Measurement(number, note, max(0, least - number), final=number == 0)
 
 
 WHOLE = CheckGroup(
@@ -38,7 +38,7 @@ WHOLE = CheckGroup(
             "Enough images must be left for training once others are left out.",
             "Send a larger batch, or lower params.validate.min_train.",
             ("min_train",),
-            measure=lambda left: _left_for("train", "training", left),
+            measure=lambda filtered: _left_for("train", "training", filtered),
             least=lambda params: params.min_train,
         ),
         BatchCheck(
@@ -48,7 +48,7 @@ WHOLE = CheckGroup(
             "Enough images must be left for testing once others are left out.",
             "Send a larger batch, or lower params.validate.min_test.",
             ("min_test",),
-            measure=lambda left: _left_for("test", "testing", left),
+            measure=lambda filtered: _left_for("test", "testing", filtered),
             least=lambda params: params.min_test,
         ),
     )

@@ -8,7 +8,7 @@ import pytest
 
 from records.experience import Experience
 from tasks.validate.earlier import LOOKED_UP, EarlierImages, earlier_images, is_damaged, remove_index
-from tasks.validate.near_duplicates import bits_between, looks_within, numbers_of, tells
+from tasks.validate.near_duplicates import are_informative, bits_between, looks_within, numbers_of
 
 
 def facts_of(numbers, seed=0, side=40):
@@ -188,7 +188,7 @@ def test_batches_of_the_same_night_are_known_but_are_no_past(tmp_path):
 
 
 def test_hashes_of_few_waves_say_nothing():
-    assert tells(["0" * 16, "f" * 16, "0" * 12 + "0fff", "0" * 12 + "07ff", "12a5f00fc3a55a34"]).tolist() == [
+    assert are_informative(["0" * 16, "f" * 16, "0" * 12 + "0fff", "0" * 12 + "07ff", "12a5f00fc3a55a34"]).tolist() == [
         False, False, True, False, True,
     ]  # fmt: skip
 

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import tasks.validate.handbook
 from tasks.validate.catalogue import CHECKS, allowed_for, problem_with
-from tasks.validate.handbook import TOPICS, asked_of, handbook
+from tasks.validate.handbook import TOPICS, configured_checks, handbook
 from tasks.validate.settings import ValidateParams
 
 PAGE = Path(tasks.validate.handbook.__file__).parents[2] / "docs" / "checks.md"
@@ -17,7 +17,7 @@ def test_every_check_is_on_it_once_with_a_meaning_and_a_remedy():
         check.name for topic in TOPICS for check in CHECKS if check.topic == topic
     ]
     assert len({check.name for check in CHECKS}) == len(CHECKS)
-    for asked in asked_of(ValidateParams()):
+    for asked in configured_checks(ValidateParams()):
         assert asked.meaning.endswith(".")
         assert asked.remedy.endswith(".")
         assert "{" not in asked.meaning

@@ -96,7 +96,7 @@ def test_classes_with_few_images():
     train, test = (CHECKS[f"least-{split}-per-class"].measure(left) for split in ("train", "test"))
     assert (train.value, train.note) == (2, "fewer than 5 train images: dog (2), emu (1)")
     assert (test.value, test.note) == (2, "fewer than 5 test images: dog (1), emu (0)")
-    assert train.told == {
+    assert train.details == {
         20: "2 of the 5 training images wanted for dog", 23: "1 of the 5 training images wanted for emu",
     }  # fmt: skip
 
@@ -136,8 +136,8 @@ def test_wrong_labels_are_found_and_right_ones_are_not():
         labels[row] = label
     left = left_of(labels, Eyes(truth))
     found = CHECKS["label-issue"].measure(left)
-    assert set(found.told) == set(wrong)
-    assert found.told[7].startswith("labelled emu, looks like dog (")
+    assert set(found.details) == set(wrong)
+    assert found.details[7].startswith("labelled emu, looks like dog (")
     assert found.note == "4 of 300 labels looked at; cross-validated accuracy: 98%"
     share = CHECKS["label-issue-share"].measure(left)
     assert (share.value, share.note) == (pytest.approx(4 / 300), "1.3% of 300 labels")
