@@ -380,7 +380,7 @@ def learned_as(workspace, version: int) -> tuple[str, str]:
     return snapshot.identity, snapshot.files["weights.safetensors"]
 
 
-def assert_nothing_claims_to_be_at_work(workspace) -> None:
+def assert_nothing_claims_to_be_at_work(workspace, until) -> None:
     """Neither a night, nor a step, nor a run of MLflow."""
     from mlflow import MlflowClient
     from prefect.client.orchestration import get_client
@@ -391,9 +391,14 @@ def assert_nothing_claims_to_be_at_work(workspace) -> None:
         nights = client.read_flow_runs(flow_run_filter=FlowRunFilter.model_validate(since))
         ours = [run for run in nights if run.parameters.get("workspace") == str(workspace.root)]
         which = FlowRunFilter.model_validate({"id": {"any_": [run.id for run in ours]}})
-        steps = client.read_task_runs(flow_run_filter=which)
+
+        def ended() -> bool:
+            steps = [step for step in client.read_task_runs(flow_run_filter=which) if step.state]
+            return {step.state.type.value for step in steps} <= {"CRASHED", "COMPLETED"}
+
+        # What Prefect keeps of a step comes to it a little later.
+        until(30, ended)
     assert {run.state.name for run in ours} == {"Crashed", "Completed"}
-    assert {step.state.type.value for step in steps if step.state} <= {"CRASHED", "COMPLETED"}
     client = MlflowClient(workspace.mlflow_address, workspace.mlflow_address)
     experiments = [found.experiment_id for found in client.search_experiments()]
     assert not client.search_runs(experiments, "attributes.status = 'RUNNING'")
@@ -401,7 +406,7 @@ def assert_nothing_claims_to_be_at_work(workspace) -> None:
 
 @pytest.mark.slow
 def test_a_night_that_is_killed_anywhere_ends_as_if_it_never_was(
-    tmp_path, week, deliver, new_workspace, run_night, kill, assert_all_is_recorded
+    tmp_path, week, deliver, new_workspace, run_night, kill, assert_all_is_recorded, until
 ):
     workspace = new_workspace(tmp_path / "workspace")
     registry, store = registry_of(workspace), DataStore(workspace.root)
@@ -434,4 +439,4 @@ def test_a_night_that_is_killed_anywhere_ends_as_if_it_never_was(
     status = status_of(workspace)
     assert (status.inbox, status.pending) == ((), ())
     assert status.learned == week.second.status.learned
-    assert_nothing_claims_to_be_at_work(workspace)
+    assert_nothing_claims_to_be_at_work(workspace, until)
