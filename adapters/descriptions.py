@@ -125,20 +125,20 @@ def _measured(f: Finding) -> str:
 
 
 def _scored(version: VersionFacts | None) -> str:
-    if version is None or "average" not in version.run.metrics:
+    if version is None or "average_accuracy" not in version.run.metrics:
         return ""
     number = version.run.metrics.get("experiences")
     over = f" over {number:.0f} {'delivery' if number == 1 else 'deliveries'}" if number else ""
-    return f", {_percent(version.run.metrics['average'])} right on average{over}"
+    return f", {_percent(version.run.metrics['average_accuracy'])} right on average{over}"
 
 
 def _row(version: VersionFacts) -> str:
-    average = _percent(version.run.metrics.get("average"))
+    average = _percent(version.run.metrics.get("average_accuracy"))
     return f"| v{version.number} | {_day(version.run)} | {_learned(version.run)} | {average} | {_word(version.run)} |"
 
 
 def _left(version: VersionFacts, champion: VersionFacts | None) -> str:
-    mine, its = (v.run.metrics.get("average", 0.0) if v else 0.0 for v in (version, champion))
+    mine, its = (v.run.metrics.get("average_accuracy", 0.0) if v else 0.0 for v in (version, champion))
     higher = f", a higher score than v{champion.number}'s" if champion and mine > its else ""
     why = f": {plain(version.run.left.sentence())}" if version.run.left else ""
     return f"- v{version.number}{_scored(version)}{higher}{why}"

@@ -8,6 +8,7 @@ this one builds on: MLflow draws a curve of several points of one run, and of no
 
 import hashlib
 import json
+import math
 import re
 import tempfile
 import time
@@ -19,7 +20,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
-from adapters import descriptions
+from adapters import descriptions, metric_names
 from adapters.packaging import Packaging, log_model
 from records.batch import shortened, titles
 from records.runs import NightFacts, Rollback, RunFacts, VersionFacts
@@ -28,6 +29,7 @@ from records.verdict import Finding, Question, Verdict
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import Metric
     from mlflow.entities.model_registry import ModelVersion
 
 T = TypeVar("T")
@@ -41,9 +43,9 @@ LABEL_LENGTH = 200
 DIGEST_LENGTH = 36
 """Characters of a data set's digest that MLflow keeps."""
 CURVES = (
-    "average", "forgotten/mean", "taken/mean", "learning_accuracy", "forgetting_from_best", "forgetting_from_parent",
-    "backward_transfer", "forward_transfer", "macro_f1", "calibration_error", "negative_flips", "positive_flips",
-    "images/new", "seconds/update",
+    "average_accuracy", "forgotten/mean", "taken/mean", "learning_accuracy", "average_forgetting",
+    "forgetting_from_parent", "backward_transfer", "forward_transfer", "macro_f1", "expected_calibration_error",
+    "negative_flips", "positive_flips", "images/new", "seconds/update",
 )  # fmt: skip
 """Metrics that bring their course along; so do the first and last scores and classes."""
 CURVES_OF_EACH = 10
@@ -149,8 +151,8 @@ def metrics(night: JudgedNight) -> dict[str, float]:
     """Every number that versions may be compared by. Names hold only what MLflow allows in them; `/` makes groups."""
     matrix = night.matrix
     measures = {
-        "average": matrix.average(),
-        "forgetting_from_best": matrix.forgetting_from_best(),
+        "average_accuracy": matrix.average(),
+        "average_forgetting": matrix.forgetting_from_best(),
         "forgetting_from_first": matrix.forgetting_from_first(),
         "forgetting_from_parent": matrix.forgetting_from_parent(),
         "backward_transfer": matrix.backward_transfer(),
@@ -160,12 +162,13 @@ def metrics(night: JudgedNight) -> dict[str, float]:
         "images/new": float(night.facts.images),
     }
     if matrix.measures is not None:
-        measures |= matrix.measures.model_dump(exclude={"per_class"})
+        further = matrix.measures.model_dump(exclude={"per_class"})
+        measures |= {metric_names.current(name): value for name, value in further.items()}
         shares = matrix.measures.per_class
-        measures |= {f"class/{name}": shares[label] for label, name in label_names(shares).items()}
+        measures |= {f"class_accuracy/{name}": shares[label] for label, name in label_names(shares).items()}
     scores, shown = matrix.candidate.scores, _ends(matrix.experiences)
-    measures |= {f"score/{name}": scores[name].overall for name in shown}
-    measures |= {f"score_among_known/{name}": scores[name].among_known for name in shown}
+    measures |= {f"accuracy/{name}": scores[name].overall for name in shown}
+    measures |= {f"accuracy_among_known/{name}": scores[name].among_known for name in shown}
     measures |= {f"seconds/{step}": seconds for step, seconds in night.facts.seconds.items()}
     measures |= {f"cost/{name}": cost for name, cost in night.facts.costs.items()}
     for f in _findings_to_log(night.verdict):
@@ -220,7 +223,7 @@ def read_tags(
         approval_note=tags.get("approval_note", ""),
         version=None if version is None else int(version.version),
         left=None if version is None else read_rollback(version),
-        metrics={name: value for name, value in numbers.items() if value == value and abs(value) != float("inf")},
+        metrics={metric_names.current(name): value for name, value in numbers.items() if math.isfinite(value)},
     )
 
 
@@ -276,7 +279,7 @@ def _log_values(
     now, numbers = int(time.time() * 1000), metrics(night)
     values = [Metric(name, value, now, number, model_id=model) for name, value in numbers.items()]
     for name in _curves(numbers):
-        history = client.get_metric_history(parent, name) if parent else []
+        history = _history(client, parent, name) if parent else []
         before = [metric for metric in history if metric.step < number]
         for metric in sorted(before, key=lambda metric: metric.step)[-CURVE:]:
             values.append(Metric(name, metric.value, metric.timestamp, metric.step))
@@ -288,9 +291,16 @@ def _log_values(
         client.log_batch(run, params=more)
 
 
+def _history(client: "MlflowClient", run: str, name: str) -> "list[Metric]":
+    """A metric's points in a run, which an earlier release may have logged under another name."""
+    points: list[Metric] = client.get_metric_history(run, name)
+    before = metric_names.earlier(name)
+    return points or (client.get_metric_history(run, before) if before else [])
+
+
 def _curves(numbers: Mapping[str, float]) -> list[str]:
     """Of the metrics that this night has: what it does not have must not be read from an earlier one."""
-    groups = ([name for name in numbers if name.startswith(f"{group}/")] for group in ("score", "class"))
+    groups = ([name for name in numbers if name.startswith(f"{group}/")] for group in ("accuracy", "class_accuracy"))
     some = [name for group in groups for name in _ends(group, CURVES_OF_EACH)]
     return [name for name in CURVES if name in numbers] + some
 

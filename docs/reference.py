@@ -15,6 +15,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from adapters import metric_names
 from flows.cli.main import app
 from records.measures import Measures
 from records.scores import ScoreMatrix
@@ -161,14 +162,20 @@ def _allowed(field: FieldInfo) -> str:
     return f"({' or '.join(dict.fromkeys(kinds))}{''.join(f', {bound}' for bound in bounds)})"
 
 
-OF_THE_MATRIX = (
-    "average", "learning_accuracy", "forgetting_from_best", "forgetting_from_first", "forgetting_from_parent",
-    "backward_transfer", "forward_transfer", "taken_by_new_classes",
-)  # fmt: skip
+OF_THE_MATRIX = {
+    "average_accuracy": ScoreMatrix.average,
+    "average_forgetting": ScoreMatrix.forgetting_from_best,
+    "forgetting_from_first": ScoreMatrix.forgetting_from_first,
+    "forgetting_from_parent": ScoreMatrix.forgetting_from_parent,
+    "backward_transfer": ScoreMatrix.backward_transfer,
+    "forward_transfer": ScoreMatrix.forward_transfer,
+    "learning_accuracy": ScoreMatrix.learning_accuracy,
+    "taken_by_new_classes": ScoreMatrix.taken_by_new_classes,
+}
 OTHER_METRICS = {
-    "class/<class>": "Share of a class's test images that are answered rightly, over all experiences.",
-    "score/<batch>": "Score on the test images of one experience, all classes competing.",
-    "score_among_known/<batch>": "The same when only the classes that were known when it was learned are considered.",
+    "class_accuracy/<class>": "Accuracy on the test images of one class, over all experiences (its recall).",
+    "accuracy/<batch>": "Accuracy on the test images of one experience, with all classes to choose from.",
+    "accuracy_among_known/<batch>": "The same with only the classes to choose from that were known then.",
     "forgotten/<subject>": "What the verdict says of forgetting: of an experience, of a group of them, or the `mean`. "
     "Beside it `/lower` and `/upper`, the confidence bounds, and `/limit`.",
     "taken/<subject>": "The same for what new classes took.",
@@ -184,18 +191,18 @@ OTHER_METRICS = {
 
 def metrics() -> str:
     """The page of everything that a run in MLflow has as a number."""
-    rows = [(f"`{name}`", _documented(getattr(ScoreMatrix, name))) for name in OF_THE_MATRIX]
+    rows = [(f"`{name}`", _documented(method)) for name, method in OF_THE_MATRIX.items()]
     rows += [
-        (f"`{name}`", " ".join((field.description or "").split()))
+        (f"`{metric_names.current(name)}`", " ".join((field.description or "").split()))
         for name, field in Measures.model_fields.items()
         if name != "per_class"
     ]
     rows += [(f"`{name}`", meaning) for name, meaning in OTHER_METRICS.items()]
     return (
-        "# Metrics\n\nEvery judged night is a run in MLflow, whatever its verdict, with these metrics. Scores are "
-        "shares of images, 0 to 1. Of many experiences the first and the last have metrics of their own; all are in "
-        "the run's `evaluation/scores.json`. `dvc metrics` compares a few of them, from `night/metrics.json`.\n\n"
-        + _table(("metric", "meaning"), rows)
+        "# Metrics\n\nEvery judged night is a run in MLflow, whatever its verdict, with these metrics. Accuracies "
+        "and forgetting are shares of images, 0 to 1. Of many experiences the first and the last have metrics of their "
+        "own; all are in the run's `evaluation/scores.json`. `dvc metrics` compares a few of them, from "
+        "`night/metrics.json`.\n\n" + _table(("metric", "meaning"), rows)
     )
 
 

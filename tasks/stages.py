@@ -13,6 +13,7 @@ from pathlib import Path
 
 import yaml
 
+from adapters import metric_names
 from adapters.datastore import DataStore
 from models.bundle import ModelBundle
 from models.training import Progress
@@ -201,14 +202,15 @@ def run_register(
 def plain_metrics(matrix: ScoreMatrix, verdict: Verdict) -> dict[str, float | str]:
     """The few numbers that `dvc metrics` compares; shares of images, 0..1."""
     measures = {
-        "average": matrix.average(),
-        "forgetting_from_best": matrix.forgetting_from_best(),
+        "average_accuracy": matrix.average(),
+        "average_forgetting": matrix.forgetting_from_best(),
         "learning_accuracy": matrix.learning_accuracy(),
         "forward_transfer": matrix.forward_transfer(),
         "taken_by_new_classes": matrix.taken_by_new_classes(),
     }
     if matrix.measures is not None:
-        measures |= matrix.measures.model_dump(exclude={"per_class"})
+        further = matrix.measures.model_dump(exclude={"per_class"})
+        measures |= {metric_names.current(name): value for name, value in further.items()}
     numbers: dict[str, float | str] = {k: round(v, 6) for k, v in measures.items() if v is not None}
     for finding in verdict.findings:
         if finding.subject == "mean" or finding.question == "learned":

@@ -137,7 +137,7 @@ def test_a_version_names_its_lineage(week, shell):
 
 def test_a_version_keeps_what_it_was_judged_by(week):
     run = registry_of(week.workspace).versions()[1].run
-    assert run.metrics["average"] == pytest.approx(week.second.night.scores.average())
+    assert run.metrics["average_accuracy"] == pytest.approx(week.second.night.scores.average())
     assert {f"seconds/{step}" for step in ("ingest", "validate", "update", "evaluate", "judge")} <= set(run.metrics)
     folder = version_folder(week.workspace, 2)
     assert (folder / "evaluation" / "outcomes.parquet").exists()

@@ -140,7 +140,7 @@ def show_history(runs: "Sequence[RunFacts]", champion: int, rollbacks: "Sequence
             coloured(word(run)),
             version,
             f"v{run.parent}" if run.parent else NONE,
-            percent(run.metrics.get("average")),
+            percent(run.metrics.get("average_accuracy")),
             percent(None if forgotten is None else max(forgotten, 0)),
             run.run[:SHORT],
             Text(screen.visible(_learned(run))),

@@ -156,7 +156,7 @@ def show_status(status: "Status", workspace: Path) -> None:
     if status.champion is None:
         screen.say(f"{status.model} has no version yet.", "bold")
     else:
-        champion, average = f"v{status.champion.number}", percent(status.champion.run.metrics.get("average"))
+        champion, average = f"v{status.champion.number}", percent(status.champion.run.metrics.get("average_accuracy"))
         experiences = screen.count(len(status.learned), "experience")
         classes = screen.count(len(status.classes), "class", "classes")
         screen.say(

@@ -125,11 +125,11 @@ def test_a_night_is_logged_with_everything(registry, packaging, night):
     assert logged.info.run_name == "night 1 · 2026-01-05 · accepted"
     assert 1.5 <= (logged.info.end_time - logged.info.start_time) / 1000 < 60
     assert logged.data.metrics["learned/2026-01-05-aaaaaaaa/lower"] == 0.8
-    assert logged.data.metrics["score/2026-01-05-aaaaaaaa"] == 0.9
+    assert logged.data.metrics["accuracy/2026-01-05-aaaaaaaa"] == 0.9
     assert logged.data.metrics["seconds/update"] == 1.5
-    measures = {"macro_f1": 0.7, "calibration_error": 0.05, "negative_flips": 0.02, "class/a": 0.9}
+    measures = {"macro_f1": 0.7, "expected_calibration_error": 0.05, "negative_flips": 0.02, "class_accuracy/a": 0.9}
     assert measures.items() <= logged.data.metrics.items()
-    assert logged.data.metrics[f"class/{label_names(['..'])['..']}"] == 0.5
+    assert logged.data.metrics[f"class_accuracy/{label_names(['..'])['..']}"] == 0.5
     assert logged.data.metrics["learning_accuracy"] == 0.9
     assert not {"positive_flips", "forward_transfer"} & set(logged.data.metrics)  # there was no past
     assert logged.data.tags["git_commit"] == "c0ffee"
@@ -156,8 +156,8 @@ def test_the_metrics_of_a_run_do_not_grow_with_the_nights(night):
     verdict = judged.verdict.model_copy(update={"findings": tuple(told)})
     logged = metrics(replace(judged, matrix=matrix, verdict=verdict))
     assert len(logged) < 700
-    assert {"score/e0000", "score/e0999", "forgotten/e0000", "taken/e0500/upper"} <= logged.keys()
-    assert "score/e0500" not in logged
+    assert {"accuracy/e0000", "accuracy/e0999", "forgotten/e0000", "taken/e0500/upper"} <= logged.keys()
+    assert "accuracy/e0500" not in logged
 
 
 def test_each_candidate_for_the_same_data_on_the_same_parent_is_one_attempt_more(registry, packaging, night):
@@ -179,7 +179,7 @@ def test_a_logged_night_is_found_again_by_its_identity(registry, packaging, nigh
     found = registry.find("aa")
     assert (found.run, found.decision, found.reason) == (run, "refuse", "Much was forgotten.")
     assert found.batches == ("2026-01-05-aaaaaaaa",)
-    assert found.metrics["average"] == 0.9
+    assert found.metrics["average_accuracy"] == 0.9
     assert registry.find("ab") is None
     assert registry.run(run[:6]) == found
 
@@ -199,7 +199,7 @@ def test_promotion_makes_a_version_and_moves_the_alias(registry, packaging, nigh
     assert registry.champion() == 1
     assert (version.number, version.aliases, version.rolled_back) == (1, ("champion",), False)
     assert (version.run.run, version.run.identity, version.run.parent, version.run.decision) == (run, "aa", 0, "accept")
-    assert version.run.metrics["average"] == 0.9
+    assert version.run.metrics["average_accuracy"] == 0.9
 
 
 def test_the_champion_before_is_kept_as_previous(registry, packaging, night):
@@ -382,12 +382,33 @@ def test_metrics_are_curves_over_the_nights_that_a_run_builds_on(registry, packa
     registry.log_night(night("bb", 1, "refuse"), packaging)
     run = registry.log_night(night("cc", 1), packaging)
     with registry._connection.open() as client:
-        average = [(told.step, told.value) for told in client.get_metric_history(run, "average")]
+        average = [(told.step, told.value) for told in client.get_metric_history(run, "average_accuracy")]
         steps = [told.step for told in client.get_metric_history(run, "macro_f1")]
         alone = [told.step for told in client.get_metric_history(run, "learned/2026-01-06-aaaaaaaa")]
     assert average == [(1, 0.9), (3, 0.9)]
     assert (steps, alone) == ([1, 3], [3])
     assert [facts.number for facts in registry.runs()] == [3, 2, 1]
+
+
+def test_metrics_of_an_earlier_release_are_read_under_their_names_of_today(registry, packaging, night):
+    """Renamed in MLflow: `average` is `average_accuracy`, `score/<batch>` is `accuracy/<batch>`."""
+    names = {"average": 0.7, "forgetting_from_best": 0.1, "score/2026-01-05-aaaaaaaa": 0.6, "class/a": 0.5}
+    registry.promote(registry.log_night(night("aa"), packaging))
+    with registry._connection.open() as client, pytest.MonkeyPatch.context() as earlier:
+        earlier.setattr("adapters.runs.metrics", lambda night: names)
+        run = registry.log_night(night("bb", 1), packaging)
+        assert names.items() <= client.get_run(run).data.metrics.items()
+    registry.promote(run)
+    read = registry.run(run).metrics
+    assert read.items() >= {
+        "average_accuracy": 0.7, "average_forgetting": 0.1,
+        "accuracy/2026-01-05-aaaaaaaa": 0.6, "class_accuracy/a": 0.5,
+    }.items()  # fmt: skip
+    assert not names.keys() & read.keys()
+    later = registry.log_night(night("cc", 2), packaging)
+    with registry._connection.open() as client:
+        curve = [(point.step, point.value) for point in client.get_metric_history(later, "average_accuracy")]
+    assert curve == [(2, 0.7), (3, 0.9)]
 
 
 def test_nights_that_an_earlier_retain_logged_are_read_as_they_are_and_counted(registry, packaging, night):
@@ -563,7 +584,7 @@ def test_every_label_has_a_metric_of_its_own():
     assert [names.pop(plain) for plain in ("a_b", "t-shirt", "Füße 画像")] == ["a_b", "t-shirt", "Füße 画像"]
     assert names["a:b"].startswith("a_b-")
     assert len({"a_b", *names.values()}) == 1 + len(odd)
-    assert max(map(len, names.values())) < 250 - len("class/")
+    assert max(map(len, names.values())) < 250 - len("class_accuracy/")
 
 
 def test_a_fresh_database_is_made_in_silence(tmp_path, capfd, caplog):
