@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from benchmarks.verdict_play import Answers, Counts, anew, answered_by_luck, attempts, changes, decide, flips, spent
 from models.gates.paired_score import PairedScore
 from models.statistics import share_of_error
-from tasks.ingest.ingest import IngestParams
+from tasks.ingest.settings import IngestParams
 
 LINEAGES = 4000
 """Simulated streams for each figure: a share of 2% has a standard error of 0.22 points."""

@@ -8,7 +8,7 @@ from benchmarks import bare
 from benchmarks.cases import Case
 from benchmarks.play import play
 from benchmarks.streams import STREAMS
-from tasks.update import UpdateParams
+from tasks.update.settings import UpdateParams
 
 
 def run(case: Case, seed: int) -> dict[str, object]:

@@ -12,7 +12,8 @@ from pathlib import Path
 from benchmarks.evaluation import write_batch
 from dataset.archive import Archive
 from models.networks.mlp import MLP
-from tasks.update import ImageParams, MemoryParams, UpdateParams, update
+from tasks.update.settings import ImageParams, MemoryParams, UpdateParams
+from tasks.update.update import update
 
 NIGHTS, REPEATS = 20, 7
 

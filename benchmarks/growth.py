@@ -21,9 +21,9 @@ from PIL import Image
 from benchmarks import machine, page, usage
 from flows.servers.processes import import_libraries, prefect_api, switch_off_telemetry
 from records.registration import Night
-from tasks.creation import create
 from tasks.ingest.readiness import mark
-from tasks.workspace import Workspace
+from tasks.workspace.creation import create
+from tasks.workspace.workspace import Workspace
 
 RESULTS = Path(__file__).parent / "growth.jsonl"
 CLASSES, SIDE, IMAGES = 10, 16, 500
@@ -86,7 +86,7 @@ def _arguments() -> argparse.Namespace:
 
 def play(place: Workspace, nights: int) -> Iterator[tuple[Night, dict[str, float]]]:
     """So many nights, each with new images of all classes, and the CPU seconds that each of them took."""
-    from tasks.params import read_params  # It loads PyTorch, which reads the environment.
+    from tasks.params.params import read_params
 
     assert read_params(place.params)
     shapes = np.random.default_rng(0).integers(0, 200, (CLASSES, SIDE, SIDE))

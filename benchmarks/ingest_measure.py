@@ -21,11 +21,12 @@ from PIL import Image
 from benchmarks import ingest_images
 from dataset.deliveries.delivery import read_delivery
 from dataset.processes import in_order
-from tasks.ingest.ingest import PART_ITEMS, IngestParams, ingest
+from tasks.ingest.ingest import PART_ITEMS, ingest
+from tasks.ingest.settings import IngestParams
 
 if TYPE_CHECKING:
     from records.experience import Experience
-    from tasks.workspace import Workspace
+    from tasks.workspace.workspace import Workspace
 
 DAY = date(2026, 1, 5)
 Result = TypeVar("Result")
@@ -141,7 +142,7 @@ def _warm_up(home: Path, processes: int) -> None:
 
 
 def _workspace(root: Path) -> "Workspace":
-    from tasks.creation import create
+    from tasks.workspace.creation import create
 
     return create(root)
 

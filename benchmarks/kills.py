@@ -28,9 +28,9 @@ from PIL import Image
 from adapters.datastore import DataStore
 from flows.servers.guard import PATIENCE
 from records.snapshot import Snapshot
-from tasks.creation import create
-from tasks.versions import registry_of, version_folder
-from tasks.workspace import Workspace
+from tasks.workspace.creation import create
+from tasks.workspace.versions import registry_of, version_folder
+from tasks.workspace.workspace import Workspace
 
 SEED = 7
 KILLS = 15

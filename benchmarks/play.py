@@ -13,7 +13,8 @@ from models.compute import Compute
 from records.record import Record
 from records.scores import ScoreMatrix, ScoreRow
 from tasks.evaluate import examine, scores
-from tasks.update import UpdateParams, learn
+from tasks.update.settings import UpdateParams
+from tasks.update.update import learn
 
 Matrix = tuple[tuple[float, ...], ...]
 

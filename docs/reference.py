@@ -19,7 +19,7 @@ from adapters import metric_names
 from flows.cli.main import app
 from records.measures import Measures
 from records.scores import ScoreMatrix
-from tasks.params import Params
+from tasks.params.params import Params
 
 PLAIN = {int: "whole number", float: "number", str: "text", bool: "`true` or `false`"}
 SIGNS = {Ge: ("ge", "≥"), Gt: ("gt", ">"), Le: ("le", "≤"), Lt: ("lt", "<")}

@@ -12,8 +12,8 @@ from flows.servers.processes import import_libraries, prefect_api
 from flows.terminal import screen, tables, views
 from records.errors import WrongInput
 from records.registration import Night
-from tasks.creation import create
-from tasks.workspace import Workspace
+from tasks.workspace.creation import create
+from tasks.workspace.workspace import Workspace
 
 if TYPE_CHECKING:
     from dataset.streams import Delivery, StreamName
@@ -66,7 +66,7 @@ def watch(workspace: Workspace, stream: "StreamName", root: Path | None) -> Iter
         from dataset.streams import deliveries
         from flows.night import Request, night
         from tasks.ingest.readiness import mark
-        from tasks.params import read_params
+        from tasks.params.params import read_params
 
         plan = deliveries(stream, root, read_params(workspace.params).ingest.test_share)
         for number, delivery in enumerate(plan, start=1):

@@ -2,7 +2,7 @@
 little is forgotten.
 
 The steps are plain functions in `tasks/`; here is only how they run: in which order, with which retries, and what a
-person sees of them in Prefect.
+person sees of them in Prefect. One night at a time works in a workspace: a second waits, see `tasks/workspace/lock.py`.
 """
 
 import logging
@@ -28,13 +28,17 @@ from records.scores import ScoreMatrix
 from records.training import TrainingLog
 from records.verdict import Verdict
 from serving import reload
-from tasks import launch, local_data, params, stages
+from tasks import stages
 from tasks.ingest import inbox
 from tasks.ingest.readiness import CLOCK, Clock, settle
-from tasks.quarantine import holding
-from tasks.sections import renamed_in
-from tasks.versions import snapshot_of, start_of
-from tasks.workspace import Workspace, alone
+from tasks.params import params
+from tasks.params.sections import renamed_in
+from tasks.quarantine import store
+from tasks.update import launch
+from tasks.workspace import local_data
+from tasks.workspace.lock import workspace_lock
+from tasks.workspace.versions import snapshot_of, start_of
+from tasks.workspace.workspace import Workspace
 
 log = logging.getLogger("retain")
 
@@ -88,7 +92,7 @@ def night(request: Request = AS_CONFIGURED, workspace: str = "", arrived: date |
     run, api = str(runtime.flow_run.id), str(settings.PREFECT_API_URL.value())
     with (
         aftermath.living(place, run, api),
-        alone(place, f"the night of {day}", patient=True),
+        workspace_lock(place, f"the night of {day}", patient=True),
         local_data.bounded_cache(place),
     ):
         aftermath.tend(place)
@@ -167,7 +171,7 @@ def take_all(
     become a batch, and those that still change.
     """
     arrivals, unreadable = [], {}
-    holding.finish(place)
+    store.finish(place)
     inbox.finish_taking(place)
     ready, left = settle(inbox.waiting(place), params.params_of(place).ingest.settle_seconds, clock, log.info)
     waiting = {printable(delivery.name): why.sentence() for delivery, why in left.items()}
@@ -197,7 +201,7 @@ def admit(
     """Validate all that is pending. What passes is named in run.json, unless it waits for more, as the first version
     may; what does not pass goes to quarantine.
     """
-    run = RunFile(parent=parent, batches=holding.pending(place, learned), overrides=request.overrides())
+    run = RunFile(parent=parent, batches=store.pending(place, learned), overrides=request.overrides())
     if not run.batches:
         return (), (), None
     experiences, reports = validate_step(place, run)
@@ -244,7 +248,7 @@ def validate_step(place: Workspace, run: RunFile) -> tuple[tuple[Experience, ...
     experiences, reports = stages.run_validate(place, run)
     for report in reports:
         artifacts.show_report(report)
-    holding.file(place, reports)
+    store.file(place, reports)
     return experiences, reports
 
 

@@ -5,8 +5,8 @@ import sys
 from pathlib import Path
 
 from records.errors import RetainError
-from tasks import launch
-from tasks.workspace import Workspace
+from tasks.update import launch
+from tasks.workspace.workspace import Workspace
 
 STEPS = ("validate", "update", "evaluate", "judge")
 

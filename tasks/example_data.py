@@ -7,8 +7,9 @@ from adapters.datastore import DataStore
 from dataset.streams import StreamName, deliveries
 from records.batch import Batch
 from tasks.ingest.ingest import ingest
-from tasks.params import read_params
-from tasks.workspace import Workspace, workers
+from tasks.ingest.settings import workers
+from tasks.params.params import read_params
+from tasks.workspace.workspace import Workspace
 
 
 def restore(workspace: Workspace, stream: StreamName, root: Path | None = None) -> tuple[Batch, ...]:

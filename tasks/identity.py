@@ -11,7 +11,7 @@ import records
 import tasks
 from dataset.split import keyed_hash
 from records.experience import Experience
-from tasks.params import Params
+from tasks.params.params import Params
 
 
 def identity(parent: int, experiences: Sequence[Experience], params: Params, key: str = "") -> str:

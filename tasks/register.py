@@ -26,7 +26,7 @@ from adapters.runs import JudgedNight
 from dataset.archive import Archive
 from models.compute import default_device
 from records.errors import DamagedState
-from records.registration import Approval, Registration
+from records.registration import Registration
 from records.runs import NightFacts
 from records.scores import ScoreMatrix
 from records.snapshot import Snapshot
@@ -36,7 +36,7 @@ from reports.pictures import score_picture
 from serving.program import write_program
 from serving.reload import reload_and_compare
 from tasks.evaluate import OUTCOMES
-from tasks.sections import RegisterParams
+from tasks.params.sections import RegisterParams
 
 REQUIREMENTS = ("numpy", "pandas", "pillow", "safetensors", "torch")
 """What a logged model imports, besides MLflow."""
@@ -78,26 +78,6 @@ def register(
                 raise
         registry.promote(run)
     return registry.registration(run)
-
-
-def approve(
-    run: str, by: str, note: str, archive: Archive, registry: Registry, params: RegisterParams, overrule: bool = False
-) -> Registration:
-    """Make a run's candidate the champion because the person `by` says so; `note` says why.
-
-    `run` is a run id or its beginning. `overrule` is needed for a refused run, and for one whose parent is no longer
-    the champion. Raises `WrongInput` without it, and for a run that does not exist or is registered already. What the
-    gate did not accept is granted: later nights are compared with this version, see `Approval`.
-    """
-    facts, granted = registry.approvable(run, overrule), None
-    with tempfile.TemporaryDirectory() as place:
-        folder = registry.fetch_run(facts.run, Path(place) / "night")
-        check_reload(facts.run, folder / "snapshot", folder / "evaluation", archive, registry, params.reload_images)
-        if facts.decision != "accept":
-            classes = len(Snapshot.read(folder / "snapshot" / "snapshot.json").classes)
-            granted = Approval(by=by, note=note, classes=classes)
-    registry.approve(facts.run, by, note, overrule, granted)
-    return registry.registration(facts.run)
 
 
 def night_facts(

@@ -15,6 +15,7 @@ import yaml
 
 from adapters import metric_names
 from adapters.datastore import DataStore
+from dataset.batches import read_batch
 from models.bundle import ModelBundle
 from models.training import Progress
 from records.errors import DamagedState, UpdateFailed
@@ -25,17 +26,16 @@ from records.snapshot import Snapshot
 from records.training import TrainingLog
 from records.verdict import Verdict
 from tasks import identity as identities
-from tasks import launch
 from tasks.evaluate import evaluate, read_pairs
-from tasks.ingest.ingest import read_batch
 from tasks.judge import judge
-from tasks.local_data import archive_of
-from tasks.params import params_of, read_params
+from tasks.params.params import params_of, read_params
 from tasks.register import night_facts, register
-from tasks.update import update
+from tasks.update import launch
+from tasks.update.update import update
 from tasks.validate.validator import answers_of
-from tasks.versions import registry_of, version_folder
-from tasks.workspace import Workspace
+from tasks.workspace.local_data import archive_of
+from tasks.workspace.versions import registry_of, version_folder
+from tasks.workspace.workspace import Workspace
 
 log = logging.getLogger("retain")
 

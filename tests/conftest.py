@@ -23,9 +23,10 @@ from adapters.datastore import DataStore
 from flows.servers.processes import import_libraries, prefect_api, switch_off_telemetry
 from records.batch import Batch
 from records.registration import Night
-from tasks.creation import create
-from tasks.ingest.ingest import IngestParams, ingest
-from tasks.workspace import Workspace
+from tasks.ingest.ingest import ingest
+from tasks.ingest.settings import IngestParams
+from tasks.workspace.creation import create
+from tasks.workspace.workspace import Workspace
 
 switch_off_telemetry()
 os.environ["PREFECT_LOGGING_LEVEL"] = "CRITICAL"

@@ -32,7 +32,7 @@ def run(workspace: str, day: date, point: str, call: int, settings: dict[str, st
     os.environ |= settings
     from flows.night import Request, night
     from flows.servers.processes import prefect_api
-    from tasks.workspace import Workspace
+    from tasks.workspace.workspace import Workspace
 
     owner, name = point.rsplit(".", 1)
     holder = pkgutil.resolve_name(owner)

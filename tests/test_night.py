@@ -19,10 +19,11 @@ from records.errors import Unavailable, WrongInput, WrongParameters
 from records.registration import Night
 from records.snapshot import Snapshot
 from records.verdict import Verdict
-from tasks.overview import approve_run
-from tasks.status import Status, status_of
-from tasks.versions import registry_of, version_folder
-from tasks.workspace import Workspace, alone
+from tasks.approve import approve_run
+from tasks.queries.status import Status, status_of
+from tasks.workspace.lock import workspace_lock
+from tasks.workspace.versions import registry_of, version_folder
+from tasks.workspace.workspace import Workspace
 
 KILLED = Path(__file__).with_name("killed_night.py")
 SHAPES, OTHERS = {"bar": 300, "column": 300}, {"cross": 300, "square": 300}
@@ -228,7 +229,7 @@ def test_a_night_with_nothing_but_a_bad_batch_leaves_the_last_run_as_it_was(week
 
 def test_a_night_waits_for_what_is_at_work_and_says_for_what(week, run_night, end_when_waited_for):
     with ExitStack() as command:
-        command.enter_context(alone(week.workspace, "`retain ingest monday`"))
+        command.enter_context(workspace_lock(week.workspace, "`retain ingest monday`"))
         said = end_when_waited_for(command.close)
         night = run_night(week.workspace, 10)
     assert night.outcome == "nothing to learn"

@@ -22,12 +22,12 @@ from records.verdict import Verdict
 from tasks.evaluate import evaluate, read_pairs
 from tasks.ingest.ingest import ingest
 from tasks.judge import judge
-from tasks.params import Params, read_params
-from tasks.update import update
+from tasks.params.params import Params, read_params
+from tasks.update.update import update
 from tasks.validate.earlier import EarlierImages
 from tasks.validate.validate import validate
 
-TEMPLATE = Path(__file__).parents[1] / "tasks" / "template"
+TEMPLATE = Path(__file__).parents[1] / "tasks" / "workspace" / "template"
 FASHION = Path("/usr/share/datasets/fashion-mnist")
 
 

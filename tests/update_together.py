@@ -6,8 +6,9 @@ from pathlib import Path
 
 from dataset.archive import Archive
 from records.experience import Experience
-from tasks import launch
-from tasks.update import UpdateParams, update
+from tasks.update import launch
+from tasks.update.settings import UpdateParams
+from tasks.update.update import update
 
 
 def run(orders: Path) -> None:

@@ -64,7 +64,7 @@ def init(
     Afterwards: adjust shop/params.yaml, put images below
     shop/inbox/<delivery>/<class>/ and run `retain night -w shop`.
     """
-    from tasks.creation import create
+    from tasks.workspace.creation import create
 
     with screen.at_work(f"making {directory}"):
         place = create(directory, options.remote(remote), told=options.told(mlflow, prefect))
@@ -79,10 +79,10 @@ def stream(
 ) -> None:
     """Write a stream's batches straight into the archive, each on its day: same content, same digests."""
     from tasks.example_data import restore
-    from tasks.workspace import alone
+    from tasks.workspace.lock import workspace_lock
 
     place = open_workspace(workspace)
-    with screen.at_work(f"writing {name.value}"), alone(place, f"`retain stream {name.value}`", patient=True):
+    with screen.at_work(f"writing {name.value}"), workspace_lock(place, f"`retain stream {name.value}`", patient=True):
         batches = restore(place, name.value, root)
     for batch in batches:
         screen.say(f"{batch.id}  {screen.count(batch.images, 'image')} of {batch.source}")

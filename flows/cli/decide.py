@@ -37,7 +37,7 @@ def approve(
       retain approve 2d596f9e -w shop --note "checked the new labels by hand"
       retain approve adf3878d -w shop --by ada --overrule
     """
-    from tasks.overview import approve_run
+    from tasks.approve import approve_run
 
     place = open_workspace(workspace)
     with screen.at_work("approving"):
@@ -63,7 +63,7 @@ def rollback(
     Examples:
       retain rollback 3 -w shop --note "camera 4 had moved"
     """
-    from tasks.versions import registry_of
+    from tasks.workspace.versions import registry_of
 
     place, number = open_workspace(workspace), options.version(version)
     with screen.at_work("rolling back"):

@@ -17,7 +17,7 @@ def status(workspace: Where = Path(), as_json: AsJson = False) -> None:
       retain status -w shop
       retain status -w shop --json | jq .champion.number
     """
-    from tasks.status import status_of
+    from tasks.queries.status import status_of
 
     place = open_workspace(workspace)
     with screen.at_work("looking"):
@@ -31,7 +31,7 @@ def history(
     as_json: AsJson = False,
 ) -> None:
     """Every judged night, newest first, with its verdict, version and run."""
-    from tasks.versions import registry_of
+    from tasks.workspace.versions import registry_of
 
     place = open_workspace(workspace)
     with screen.at_work("looking"):
@@ -61,8 +61,8 @@ def compare(
       retain compare v1 v4 -w shop --json | jq .total.lost
       retain compare 3 4 -w shop --by camera
     """
-    from tasks.overview import compare_versions
-    from tasks.slices import compare_by
+    from tasks.queries.comparison import compare_versions
+    from tasks.queries.slices import compare_by
 
     place, versions = open_workspace(workspace), (options.version(first), options.version(second))
     if by is not None:
@@ -78,8 +78,8 @@ def compare(
 def params(workspace: Where = Path(), as_json: AsJson = False) -> None:
     """Every parameter with the value that the next night will use; those that are not the default stand out."""
     from records.renamed import what_to_write
-    from tasks.params import Params, check_start
-    from tasks.sections import renamed_in
+    from tasks.params.params import Params, check_start
+    from tasks.params.sections import renamed_in
 
     place = open_workspace(workspace)
     values = check_start(place)
@@ -97,7 +97,7 @@ def checks(workspace: Where = Path(), as_json: AsJson = False) -> None:
     Limits and consequences are set in params.yaml, section validate; what
     each check means is in docs/checks.md and in every report.
     """
-    from tasks.params import read_params
+    from tasks.params.params import read_params
     from tasks.validate.handbook import configured_checks
 
     configured = configured_checks(read_params(open_workspace(workspace).params).validation)

@@ -16,7 +16,7 @@ from records.errors import Unavailable, WrongInput
 if TYPE_CHECKING:
     from flows.night import Request
     from records.registration import Night
-    from tasks.workspace import Workspace
+    from tasks.workspace.workspace import Workspace
 
 
 def ingest(
@@ -47,13 +47,13 @@ def ingest(
       retain ingest photos/monday.csv -w shop --arrived 2026-03-02
     """
     from tasks.ingest.inbox import take
-    from tasks.params import params_of
-    from tasks.workspace import alone
+    from tasks.params.params import params_of
+    from tasks.workspace.lock import workspace_lock
 
     place, day = open_workspace(workspace), options.day(arrived)
     if not os.path.lexists(source):
         raise WrongInput(f"{source} does not exist. Name a folder of class folders, or a .csv, .tar or .parquet file.")
-    with screen.at_work(f"ingest {source}"), alone(place, f"`retain ingest {source}`", patient=True):
+    with screen.at_work(f"ingest {source}"), workspace_lock(place, f"`retain ingest {source}`", patient=True):
         arrival = take(place, source.absolute(), day, params_of(place).ingest)
     batch = arrival.batch
     if as_json:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from tasks.workspace import Workspace
+    from tasks.workspace.workspace import Workspace
 from pydantic import ValidationError
 
 from records.addresses import WorkspaceFile
@@ -111,6 +111,6 @@ def version(text: str) -> int:
 
 def open_workspace(folder: Path) -> "Workspace":
     """The workspace in `folder`. Raises `NotAWorkspace` with the command that makes one."""
-    from tasks.workspace import Workspace
+    from tasks.workspace.workspace import Workspace
 
     return Workspace.open(folder)

@@ -54,8 +54,8 @@ def list_entries(workspace: Where = Path(), as_json: AsJson = False) -> None:
       retain quarantine list -w shop --json | jq -r '.[].batch'
     """
     from tasks.ingest.apart import reasons_of
-    from tasks.quarantine.holding import all_not_taken, entries
-    from tasks.workspace import Workspace
+    from tasks.quarantine.store import all_not_taken, entries
+    from tasks.workspace.workspace import Workspace
 
     place = Workspace.open(workspace)
     found = entries(place)
@@ -95,14 +95,14 @@ def show(
       retain quarantine show 2026-03-02-3f -w shop --files look
     """
     from adapters.datastore import DataStore
-    from tasks.quarantine import holding
-    from tasks.quarantine.files import write_files
-    from tasks.workspace import Workspace
+    from tasks.quarantine import store
+    from tasks.quarantine.export import write_files
+    from tasks.workspace.workspace import Workspace
 
     if every and files is None:
         raise WrongInput("--all says which images --files writes; name a folder with --files DIR.")
     place = Workspace.open(workspace)
-    report = holding.find(place, batch)
+    report = store.find(place, batch)
     written = None
     if files is not None:
         with screen.at_work(f"writing {files}"):
@@ -111,7 +111,7 @@ def show(
     if as_json:
         screen.print_json(report)
         return
-    views.show_report(report, place.root, holding.not_taken(place, report.batch))
+    views.show_report(report, place.root, store.not_taken(place, report.batch))
     if files is not None and written is not None:
         views.say_written(report, place.root, files, written)
 
@@ -163,7 +163,8 @@ def release(
       retain quarantine release 2026-03-02-3f -w shop --manifest look/manifest.csv
     """
     from tasks.quarantine import release as decisions
-    from tasks.workspace import Workspace, alone
+    from tasks.workspace.lock import workspace_lock
+    from tasks.workspace.workspace import Workspace
 
     place = Workspace.open(workspace)
     wish = decisions.ReleaseRequest(
@@ -174,7 +175,7 @@ def release(
         by=by,
         note=note,
     )
-    with screen.at_work(f"releasing {batch}"), alone(place, "`retain quarantine release`"):
+    with screen.at_work(f"releasing {batch}"), workspace_lock(place, "`retain quarantine release`"):
         result = decisions.release(place, batch, wish, options.day(arrived))
     screen.print_json(result) if as_json else views.show_release(result, place.root)
 
@@ -198,10 +199,11 @@ def hold(
       retain quarantine hold 2026-03-02-3f -w shop --by ada --note "labels of camera 4"
     """
     from tasks.quarantine import release
-    from tasks.workspace import Workspace, alone
+    from tasks.workspace.lock import workspace_lock
+    from tasks.workspace.workspace import Workspace
 
     place = Workspace.open(workspace)
-    with screen.at_work(f"holding {batch}"), alone(place, "`retain quarantine hold`"):
+    with screen.at_work(f"holding {batch}"), workspace_lock(place, "`retain quarantine hold`"):
         report = release.hold(place, batch, by, note)
     screen.print_json(report) if as_json else views.show_hold(report, place.root)
 
@@ -227,7 +229,8 @@ def drop(
       retain quarantine drop 2026-03-02-3f -w shop --yes
     """
     from tasks.quarantine import release
-    from tasks.workspace import Workspace, alone
+    from tasks.workspace.lock import workspace_lock
+    from tasks.workspace.workspace import Workspace
 
     place = Workspace.open(workspace)
     report = release.to_drop(place, batch)
@@ -236,7 +239,7 @@ def drop(
     if not yes and not _agreed(f"Drop {report.batch} ({screen.visible(report.source)}), {what}?"):
         screen.say("Nothing was dropped.")
         return
-    with screen.at_work(f"dropping {report.batch}"), alone(place, "`retain quarantine drop`"):
+    with screen.at_work(f"dropping {report.batch}"), workspace_lock(place, "`retain quarantine drop`"):
         dropped = release.drop(place, report.batch)
     screen.print_json(dropped) if as_json else views.show_drop(dropped, place.root)
 

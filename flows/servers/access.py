@@ -18,8 +18,8 @@ from pathlib import Path
 from flows.servers.door import ENTRANCE, USER
 from records.errors import Busy
 from records.record import Record
-from tasks.locks import Taken, is_held, turn
-from tasks.workspace import PRIVATE, Workspace
+from tasks.workspace.lock import Taken, is_held, turn
+from tasks.workspace.workspace import PRIVATE, Workspace
 
 
 class Serving(Record):

@@ -1,9 +1,9 @@
 """What is done for a night that cannot do it itself any more: Prefect hears how it ended, and it gets another chance.
 
-A night holds a file of the workspace while it lives (`tasks/locks.py`), named after its flow run. So whether it lives
-is no guess, and no night of another machine or workspace is ever touched. Left alone, Prefect says *Running* of a night
-whose worker or server died with it, for ever, and *Cancelling* of one that a person gave up, and keeps the slot of its
-deployment.
+A night holds a file of the workspace while it lives (`tasks/workspace/lock.py`), named after its flow run. So whether
+it lives is no guess, and no night of another machine or workspace is ever touched. Left alone, Prefect says *Running*
+of a night whose worker or server died with it, for ever, and *Cancelling* of one that a person gave up, and keeps the
+slot of its deployment.
 
 ended without a word   Crashed, its steps too; the slot is free
 Cancelling             ended, if nobody else ends it, and Cancelled
@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from tasks.locks import holder, is_held, turn
-from tasks.workspace import Workspace
+from tasks.workspace.lock import holder, is_held, turn
+from tasks.workspace.workspace import Workspace
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient

@@ -27,7 +27,7 @@ from flows.servers.processes import (
 from flows.terminal import screen
 from records.addresses import shown
 from records.errors import Unavailable, WrongInput
-from tasks.workspace import Workspace
+from tasks.workspace.workspace import Workspace
 
 POOL = "gpu"
 """Work pool that prefect.yaml names."""

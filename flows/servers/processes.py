@@ -27,7 +27,7 @@ from flows.servers.door import LOOPBACK, TOKEN
 from flows.servers.guard import PATIENCE
 from records.addresses import shown
 from records.errors import Unavailable
-from tasks.workspace import Workspace
+from tasks.workspace.workspace import Workspace
 
 log = logging.getLogger("retain")
 
@@ -177,7 +177,7 @@ def import_libraries(place: Workspace | None = None) -> None:
     nothing to learn in, what only learning needs is left out.
     """
     _import("flows.night")
-    from tasks.status import may_learn
+    from tasks.queries.status import may_learn
 
     if place is None or may_learn(place):
         _import("torch._dynamo", "mlflow.pyfunc", "great_expectations")

@@ -17,9 +17,9 @@ from records.runs import Rollback, RunFacts
 from records.scores import ScoreMatrix, ScoreRow
 
 if TYPE_CHECKING:
-    from tasks.overview import Change, Comparison
-    from tasks.quarantine.holding import Entry
-    from tasks.slices import Slices
+    from tasks.quarantine.store import Entry
+    from tasks.queries.comparison import Change, Comparison
+    from tasks.queries.slices import Slices
     from tasks.validate.handbook import ConfiguredCheck
 
 COLOURS = {

@@ -15,9 +15,9 @@ from records.verdict import Finding, Verdict
 
 if TYPE_CHECKING:
     from records.runs import RunFacts
-    from tasks.quarantine.files import Written
+    from tasks.quarantine.export import Written
     from tasks.quarantine.release import Dropped, Released
-    from tasks.status import Status
+    from tasks.queries.status import Status
 
 FIRST = 3
 """Images of a check that the terminal names."""

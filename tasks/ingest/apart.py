@@ -25,7 +25,7 @@ from dataset.deliveries.delivery import READY, REPEATED, Delivery, printable, se
 from dataset.deliveries.handles import INTO_FILE, Entry, LinkOnTheWay, Tree, open_folder
 from dataset.deliveries.samples import APPLE_DOUBLE, CLASSES, JUNK
 from records.record import Record
-from tasks.workspace import Workspace
+from tasks.workspace.workspace import Workspace
 
 log = logging.getLogger("retain")
 

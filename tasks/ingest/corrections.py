@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from dataset.batches import find_batch, number_of
 from dataset.deliveries.delivery import label_problem
 from dataset.rows import read_parts
 from dataset.shards import ShardWriter
 from records.batch import Batch, id_of
 from records.errors import WrongInput
-from tasks.ingest.ingest import find_batch, number_of
 from tasks.ingest.staging import put_into_place, staged
 
 

@@ -13,6 +13,7 @@ from datetime import date
 from pathlib import Path, PurePosixPath
 
 from adapters.datastore import DataStore
+from dataset.batches import count_tests
 from dataset.deliveries.delivery import READY, TABLE, Delivery, printable
 from dataset.deliveries.handles import Tree
 from dataset.deliveries.manifests import names_in
@@ -23,10 +24,11 @@ from records.errors import RetainError, Unavailable, UnreadableBatch, WrongInput
 from records.experience import Report
 from records.formatting import plain
 from tasks.ingest import taking
-from tasks.ingest.ingest import IngestParams, count_tests, ingest_delivery, listed
+from tasks.ingest.ingest import ingest_delivery, listed
 from tasks.ingest.readiness import is_folder
+from tasks.ingest.settings import IngestParams, workers
 from tasks.ingest.taking import Taking
-from tasks.workspace import Workspace, workers
+from tasks.workspace.workspace import Workspace
 
 log = logging.getLogger("retain")
 Progress = Callable[[int, int], None]

@@ -8,10 +8,7 @@ found by its digest and nothing is written.
 """
 
 import hashlib
-import math
-import re
-from collections import Counter
-from collections.abc import Callable, Collection, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from datetime import date
 from functools import partial
@@ -19,12 +16,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pyarrow as pa
-import pyarrow.compute as compute
-import pyarrow.parquet as parquet
-from pydantic import Field, model_validator
 
+from dataset.batches import find_batch, number_of
 from dataset.decoding.codecs import BadImage
-from dataset.deliveries.allowance import USUAL, Caps
+from dataset.deliveries.allowance import Caps
 from dataset.deliveries.delivery import LONGEST_LABEL, Delivery, Item, label_problem, read_delivery
 from dataset.deliveries.handles import Root
 from dataset.deliveries.reading import Reader, close_kept
@@ -33,17 +28,15 @@ from dataset.images import SHARD_SCHEMA, ImageLimits
 from dataset.processes import Limits, affordable, guarded, in_order, one_by_one
 from dataset.shards import ShardWriter, column, shard_schema
 from dataset.split import split_of
-from records.batch import DAY, FEWEST, Arrival, Batch, Shard, id_of
-from records.errors import Unavailable, UnreadableBatch, WrongInput
+from records.batch import Arrival, Batch, Shard, id_of
+from records.errors import Unavailable, UnreadableBatch
 from records.formatting import plain
-from records.record import Record
-from records.registration import Beginning
 from tasks.ingest.readiness import is_folder
+from tasks.ingest.settings import IngestParams
 from tasks.ingest.staging import put_into_place, staged
 
 Progress = Callable[[int, int], None]
 
-BATCH_ID = re.compile(r"\d{4}-\d{2}-\d{2}-[0-9a-f]{8}(?:[0-9a-f]{24})?")
 SPLIT = SHARD_SCHEMA.get_field_index("split")
 PART_ITEMS = 256
 PART_BYTES = 8 * 2**20
@@ -70,73 +63,6 @@ class Examined(NamedTuple):
     """What the batch's digest is made of."""
     crashed: tuple[str, ...] = ()
     """Paths of those at which their decoder failed."""
-
-
-class IngestParams(Record):
-    """Section `ingest` of params.yaml."""
-
-    test_share: float = Field(default=0.2, gt=0, lt=1)
-    """Share of all images that are only ever used to test; of the first deliveries more, see `enough_test_images`."""
-    enough_test_images: int = Field(default=300, ge=0)
-    """As long as earlier batches hold fewer test images, up to half of a delivery is for tests: a verdict on few is
-    none. 0: `test_share` from the beginning."""
-    min_test_images: int = Field(default=200, ge=0)
-    """Test images that a first version waits for: with fewer, those that follow could be compared with it only by
-    chance. Until then deliveries wait for each other, and are learned together. 0: it waits for none."""
-    validation_share: float = Field(default=0.0, ge=0, lt=1)
-    """Share of all images that are kept for choosing settings."""
-    max_pixels: int = Field(default=50_000_000, ge=1)
-    """Images with more pixels, by their header, are not decoded."""
-    max_bytes: int = Field(default=64 * 2**20, ge=1, le=2**30)
-    """Larger files are not read."""
-    image_seconds: float = Field(default=10, ge=1, le=3600)
-    """Processor time that one image may take; more ends the process at work on it, and the image is refused."""
-    image_memory: int = Field(default=2**30, ge=2**27)
-    """Bytes that one image may take while it is decoded. Fewer processes decode at a time where all would not fit."""
-    max_rows: int = Field(default=USUAL.rows, ge=1)
-    """Of a delivery, or files. What goes beyond this, or one of the five that follow, is not taken as a whole."""
-    max_columns: int = Field(default=USUAL.columns, ge=2)
-    """Of a manifest, or of a Parquet file; each becomes a column of every shard."""
-    max_row_text: int = Field(default=USUAL.row_text, ge=1)
-    """Bytes of text that a row may take: its path, its label, its further columns, and 8 bytes for each of them."""
-    max_text: int = Field(default=USUAL.text, ge=1)
-    """Bytes of text that all rows together may take."""
-    max_missing: int = Field(default=USUAL.missing, ge=0)
-    """Rows that may name what is not there, must not be read, or was named before: each is told of in a report."""
-    max_expansion: float = Field(default=USUAL.expansion, ge=1)
-    """So many times as many bytes as its files have a delivery's images may have, in all its rows."""
-    max_crashes: int = Field(default=20, ge=0)
-    """A delivery with more images at which their decoder fails, or goes beyond these two, is not taken."""
-    settle_seconds: float = Field(default=10, ge=0, le=3600)
-    """A delivery in the inbox is taken once nothing in it has changed for so long, or once it is marked; 0: at once."""
-    shard_bytes: int = Field(default=128 * 2**20, ge=1)
-    """A shard ends with the row group that reaches this size."""
-
-    @property
-    def caps(self) -> Caps:
-        """What a delivery may hold."""
-        return Caps(
-            self.max_rows, self.max_columns, self.max_row_text, self.max_text, self.max_missing, self.max_expansion
-        )
-
-    @model_validator(mode="after")
-    def _leaves_images_to_learn(self) -> "IngestParams":
-        if self.test_share + self.validation_share >= 1:
-            raise ValueError("test_share and validation_share together must be less than 1")
-        return self
-
-    def share_of_tests(self, images: int, held: int) -> float:
-        """The share of a delivery of so many images that is for tests; `held`: test images of earlier batches."""
-        most = (1 - self.validation_share) / 2
-        return max(self.test_share, min((self.enough_test_images - held) / images, most))
-
-    def beginning(self, batches: int, tests: int) -> Beginning | None:
-        """What a first version still waits for if so many batches hold so many test images; None if for nothing."""
-        missing = self.min_test_images - tests
-        if missing <= 0:
-            return None
-        more = math.ceil(missing / self.share_of_tests(missing, tests))
-        return Beginning(batches=batches, tests=tests, wanted=self.min_test_images, more=more)
 
 
 def ingest(
@@ -209,40 +135,6 @@ def listed(source: Path, caps: Caps) -> Delivery:
     Raises `UnreadableBatch` also for what that process does not survive.
     """
     return guarded(partial(read_delivery, caps=caps), source, _unlisted, _limits_of_listing(source))
-
-
-def read_batch(batches: Path, batch_id: str) -> Batch:
-    """The record of a batch. Raises `WrongInput` for what cannot be an id, `DamagedState` if it is not there."""
-    if not BATCH_ID.fullmatch(batch_id):
-        raise WrongInput(f"'{batch_id}' is no batch id; an id looks like 2026-01-05-3f2a9c1b.")
-    return Batch.read(batches / batch_id / "batch.json")
-
-
-def count_tests(batches: Path, left_out: Collection[str], enough: int) -> int:
-    """How many test images the batches hold, or `enough` if that many are found; those `left_out` do not count."""
-    found = 0
-    for name in list_batches(batches):
-        if found >= enough:
-            return enough
-        for shard in read_batch(batches, name).shards if name not in left_out else ():
-            splits = parquet.read_table(batches / name / shard.name, columns=["split"])["split"]
-            found += compute.sum(compute.equal(splits, "test")).as_py() or 0
-    return min(found, enough)
-
-
-def list_batches(batches: Path) -> tuple[str, ...]:
-    """Ids of all batches, oldest first, those of one day as they arrived."""
-    names = sorted(path.name for path in _folders(batches))
-    several = {day for day, number in Counter(name[:DAY] for name in names).items() if number > 1}
-    # Read only where the names do not tell: there may be thousands.
-    numbers = {name: Batch.read(batches / name / "batch.json").number for name in names if name[:DAY] in several}
-    return tuple(sorted(names, key=lambda name: (name[:DAY], numbers.get(name, 0), name)))
-
-
-def _folders(batches: Path, day: str = "") -> list[Path]:
-    """Where batches lie, in no order."""
-    found = batches.glob(f"{day}*") if batches.is_dir() else ()
-    return [path for path in found if BATCH_ID.fullmatch(path.name) and (path / "batch.json").is_file()]
 
 
 def _unlisted(source: Path, why: str) -> Delivery:
@@ -341,21 +233,6 @@ def _framed(texts: Sequence[str]) -> bytes:
     """Texts with their lengths in front, so that no two different lists give the same bytes."""
     encoded = [text.encode() for text in texts]
     return b"%d:" % len(texts) + b"".join([b"%d:%b" % (len(text), text) for text in encoded])
-
-
-def find_batch(batches: Path, digest: str) -> Batch | None:
-    """The batch of that content, whatever its day and however long its id."""
-    for folder in sorted(batches.glob(f"*-{digest[:FEWEST]}*")):
-        batch = Batch.read(folder / "batch.json")
-        if batch.digest == digest:
-            return batch
-    return None
-
-
-def number_of(batches: Path, arrived: date) -> int:
-    """Which of its day a batch is that is written next: one more than the last that is there."""
-    there = [Batch.read(path / "batch.json").number for path in _folders(batches, arrived.isoformat())]
-    return max(there, default=-1) + 1
 
 
 def _examined(delivery: Delivery, params: IngestParams, workers: int) -> Generator[Examined, None, None]:

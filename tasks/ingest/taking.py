@@ -23,12 +23,12 @@ from types import TracebackType
 
 from pydantic import ValidationError
 
+from dataset.batches import BATCH_ID
 from dataset.deliveries.delivery import READY, Delivery, printable
 from dataset.deliveries.handles import Entry, NotAFile, Tree, open_folder
 from records.errors import DamagedState
 from tasks.ingest.apart import LONGEST_NAME, Apart, Taken, make_writable, remove_if_empty, shortened, what_may_go
-from tasks.ingest.ingest import BATCH_ID
-from tasks.workspace import Workspace
+from tasks.workspace.workspace import Workspace
 
 log = logging.getLogger("retain")
 

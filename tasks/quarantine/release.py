@@ -10,6 +10,7 @@ from datetime import date
 from pathlib import Path
 
 from adapters.datastore import DataStore
+from dataset.batches import list_batches, read_batch
 from dataset.deliveries.delivery import label_of, label_problem
 from dataset.rows import read_rows
 from records.batch import Batch
@@ -19,14 +20,13 @@ from records.formatting import count_of, plain
 from records.record import Record
 from records.registration import RunFile
 from tasks.ingest.corrections import Correction, correct
-from tasks.ingest.ingest import list_batches, read_batch
-from tasks.params import read_params
-from tasks.quarantine import holding
-from tasks.quarantine.files import read_files, rows_of
+from tasks.params.params import read_params
+from tasks.quarantine import store
+from tasks.quarantine.export import read_files, rows_of
 from tasks.stages import run_validate
 from tasks.validate.checks.files import FAULTS
-from tasks.versions import registry_of, snapshot_of, start_of
-from tasks.workspace import Workspace
+from tasks.workspace.versions import registry_of, snapshot_of, start_of
+from tasks.workspace.workspace import Workspace
 
 REFUSED = "refused"
 """What `leave_out` says for all images that a check refused."""
@@ -91,18 +91,18 @@ def release(workspace: Workspace, beginning: str, wish: ReleaseRequest, day: dat
     Raises `WrongInput` if there is no such entry, or if a correction fits nothing in it; then nothing has changed.
     """
     DataStore(workspace.root).restore_missing()
-    finished = [batch for batch in holding.finish(workspace) if beginning and batch.startswith(beginning)]
+    finished = [batch for batch in store.finish(workspace) if beginning and batch.startswith(beginning)]
     champion = start_of(workspace)
     if len(finished) == 1:
         made = [b for b in list_batches(workspace.batches) if _corrects(workspace, b) == finished[0]][-1]
         return Released(entry=finished[0], batch=made, report=_ask(workspace, made, champion), finished=True)
-    report = holding.find(workspace, beginning)
+    report = store.find(workspace, beginning)
     learned = any(e.batch == report.batch for e in snapshot_of(workspace, champion).experiences)
     asked, waiting = report.batch, 0
     # What is learned is not asked about again; the images that it left behind are a batch of their own.
     if wish.corrects() or learned:
         asked = _correct(workspace, report, wish, day).id
-        left = holding.waits(workspace, report.batch)
+        left = store.waits(workspace, report.batch)
         waiting = len(left.faulty_rows()) if left else 0
     told = _ask(workspace, asked, champion, wish.words())
     return Released(entry=report.batch, batch=asked, report=told, waiting=waiting)
@@ -113,8 +113,8 @@ def hold(workspace: Workspace, beginning: str, by: str, note: str) -> Report:
 
     Raises `WrongInput` if there is no such batch, or if it waits already or is learned.
     """
-    holding.finish(workspace)
-    report = holding.find(workspace, beginning, _pending(workspace))
+    store.finish(workspace)
+    report = store.find(workspace, beginning, _pending(workspace))
     if report.held is not None:
         raise WrongInput(f"{report.batch} waits already. {report.held.sentence()}")
     if not report.admitted:
@@ -123,7 +123,7 @@ def hold(workspace: Workspace, beginning: str, by: str, note: str) -> Report:
         raise WrongInput(f"{report.batch} is learned. `retain rollback` goes back to a version that does not know it.")
     told = Hold(by=plain(by), why=plain(note))
     held = report.model_copy(update={"admitted": False, "held": told, "summary": told.sentence()})
-    holding.set_aside(workspace, held)
+    store.set_aside(workspace, held)
     return held
 
 
@@ -132,8 +132,8 @@ def to_drop(workspace: Workspace, beginning: str) -> Report:
 
     Raises `WrongInput` if there is no such batch, or if a version that a person may go back to has learned it.
     """
-    known = beginning in {report.batch for report in holding.reports(workspace)}
-    report = holding.find(workspace, beginning, () if known else _pending(workspace))
+    known = beginning in {report.batch for report in store.reports(workspace)}
+    report = store.find(workspace, beginning, () if known else _pending(workspace))
     if report.held is not None or not report.checks:
         for version in registry_of(workspace).versions():
             if report.batch in version.run.batches:
@@ -150,29 +150,29 @@ def drop(workspace: Workspace, beginning: str) -> Dropped:
 
     If it was itself a correction, what it corrected is in quarantine again, as before. Raises what `to_drop` does.
     """
-    store = DataStore(workspace.root)
-    store.restore_missing()
-    holding.finish(workspace)
+    data = DataStore(workspace.root)
+    data.restore_missing()
+    store.finish(workspace)
     report = to_drop(workspace, beginning)
-    head, files = store.head(), holding.files_of(workspace, report.batch)
-    aside = holding.not_taken(workspace, report.batch)
+    head, files = data.head(), store.files_of(workspace, report.batch)
+    aside = store.not_taken(workspace, report.batch)
     if report.admitted and files[1].exists():
-        holding.take_away(workspace, report.batch, f"Drop what {report.batch} may not teach")
+        store.take_away(workspace, report.batch, f"Drop what {report.batch} may not teach")
         return Dropped(batch=report.batch, left=False, commit=head, not_taken=aside)
     folder = workspace.batches / report.batch
     before = _corrects(workspace, report.batch) if folder.exists() else ""
     back = _bring_back(workspace, before, report.batch) if before else ()
-    kept = store.keep_dropped(report.batch, f"batches/{report.batch}")
+    kept = data.keep_dropped(report.batch, f"batches/{report.batch}")
     _remove(folder, workspace.state / "dropped")
-    store.commit_data(f"Drop {report.batch}", gone=files, back=(*back, *([kept] if kept else [])))
-    holding.clear(workspace, report.batch)
-    there = before if before and holding.waits(workspace, before) else ""
+    data.commit_data(f"Drop {report.batch}", gone=files, back=(*back, *([kept] if kept else [])))
+    store.clear(workspace, report.batch)
+    there = before if before and store.waits(workspace, before) else ""
     return Dropped(batch=report.batch, left=True, commit=head, kept=kept is not None, back=there, not_taken=aside)
 
 
 def _pending(workspace: Workspace) -> tuple[str, ...]:
     learned = snapshot_of(workspace, start_of(workspace)).experiences
-    return holding.pending(workspace, [experience.batch for experience in learned])
+    return store.pending(workspace, [experience.batch for experience in learned])
 
 
 def _bring_back(workspace: Workspace, batch_id: str, correction: str) -> tuple[Path, ...]:
@@ -180,7 +180,7 @@ def _bring_back(workspace: Workspace, batch_id: str, correction: str) -> tuple[P
     others = [read_batch(workspace.batches, name) for name in list_batches(workspace.batches) if name != correction]
     replaced = any(batch.corrects == batch_id and batch.replaces for batch in others)
     gone = not (workspace.batches / batch_id).exists()
-    files = holding.files_of(workspace, batch_id)
+    files = store.files_of(workspace, batch_id)
     there = any(path.exists() for path in files)
     return () if replaced or gone or there else DataStore(workspace.root).bring_back(files)
 
@@ -201,7 +201,7 @@ def _remove(folder: Path, aside: Path) -> None:
 def _ask(workspace: Workspace, batch_id: str, champion: int, why: str = "") -> Report:
     """What the whole gate says of a batch now; entries are as it says."""
     _, (report,) = run_validate(workspace, RunFile(parent=champion, batches=(batch_id,)), keep=False)
-    holding.file(workspace, (report,), why)
+    store.file(workspace, (report,), why)
     return report
 
 
@@ -220,15 +220,15 @@ def _correct(workspace: Workspace, report: Report, wish: ReleaseRequest, day: da
     )
     params = read_params(workspace.params).ingest
     batch = correct(workspace.batches, workspace.state / "staging", original, correction, day, params.shard_bytes)
-    gone = () if holding.waits(workspace, original.id) else holding.files_of(workspace, original.id)
+    gone = () if store.waits(workspace, original.id) else store.files_of(workspace, original.id)
     DataStore(workspace.root).commit_data(f"Correct {original.id} as {batch.id}", gone=gone)
-    holding.clear(workspace, original.id)
+    store.clear(workspace, original.id)
     return batch
 
 
 def _chosen(workspace: Workspace, report: Report, original: Batch, wish: ReleaseRequest) -> dict[int, str]:
     """Row to label, for the images that are released."""
-    taken = holding.corrected_rows(workspace, original.id)
+    taken = store.corrected_rows(workspace, original.id)
     found = read_rows(workspace.batches, original, rows_of(report, taken=taken), ("label",))
     labels = {number: str(row["label"]) for number, row in found}
     if wish.manifest is not None:

@@ -12,15 +12,15 @@ import pandas as pd
 from PIL import Image
 
 from dataset.archive import ADMITTED
+from dataset.batches import read_batch
 from dataset.images import decode
 from dataset.rows import Row, read_rows
 from records.errors import RetainError
 from records.experience import Report
 from records.formatting import plain
 from reports.quarantine.page import ClassCount, Picture, ReportData, shown_violations
-from tasks.ingest.ingest import read_batch
-from tasks.local_data import facts_of
-from tasks.workspace import Workspace
+from tasks.workspace.local_data import facts_of
+from tasks.workspace.workspace import Workspace
 
 SIDE = 256
 """Longer side of a photograph's thumbnail in pixels: sharp on paper and on screens of twice the density."""

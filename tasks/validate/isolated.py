@@ -23,7 +23,7 @@ from records.experience import Experience, Hold, Report
 from records.formatting import plain
 from records.record import Record
 from records.registration import RunFile
-from tasks.workspace import Workspace
+from tasks.workspace.workspace import Workspace
 
 COMMAND = (sys.executable, "-P", "-m", "tasks.validate.isolated")
 """-P: what lies in the workspace is data, whatever it is called."""

@@ -12,19 +12,19 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
+from dataset.batches import read_batch
 from records.errors import Unavailable
 from records.experience import RejectedBatch
 from records.registration import RunFile
 from records.snapshot import Snapshot
-from tasks.ingest.ingest import read_batch
-from tasks.local_data import archive_of, facts_of, fetch_data
-from tasks.params import Params, read_params
+from tasks.params.params import Params, read_params
 from tasks.validate import isolated
 from tasks.validate.earlier import LOOKED_UP, EarlierImages, earlier_images, is_damaged, remove_index
 from tasks.validate.embeddings import Champion, Model, Thumbnails
 from tasks.validate.validate import validate
-from tasks.versions import snapshot_of, version_folder
-from tasks.workspace import Workspace
+from tasks.workspace.local_data import archive_of, facts_of, fetch_data
+from tasks.workspace.versions import snapshot_of, version_folder
+from tasks.workspace.workspace import Workspace
 
 log = logging.getLogger("retain")
 

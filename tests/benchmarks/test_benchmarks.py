@@ -12,7 +12,7 @@ from benchmarks import bare, ingest_images, page
 from benchmarks.cases import avalanche_cases, cases
 from benchmarks.play import play
 from benchmarks.streams import FASHION_MNIST, STREAMS, Stream, digits, turn
-from tasks.update import UpdateParams
+from tasks.update.settings import UpdateParams
 
 BRIEF = {"network": {"name": "mlp", "hidden": [16]}, "budget": {"min_steps": 1, "max_steps": 4}}
 MACHINE = {"system": "machine", "day": "2026-01-01", "cores": 2, "processor": "any", "python": "3", "torch": "2"}

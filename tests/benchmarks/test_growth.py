@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import growth, page, usage
-from tasks.params import read_params
+from tasks.params.params import read_params
 
 
 def test_its_parameters_are_parameters(tmp_path: Path) -> None:

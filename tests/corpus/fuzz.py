@@ -22,7 +22,7 @@ from dataset.facts import Facts, facts
 from dataset.images import ImageLimits, decode
 from dataset.processes import Limits, in_order
 from dataset.split import content_id
-from tasks.ingest.ingest import IngestParams
+from tasks.ingest.settings import IngestParams
 from tests.corpus.files import (
     FORMATS,
     chunks,

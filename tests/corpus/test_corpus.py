@@ -14,11 +14,13 @@ import pandas as pd
 import pyarrow.parquet as parquet
 import pytest
 
+from dataset.batches import list_batches
 from dataset.deliveries.delivery import LONGEST_LABEL
 from records.errors import UnreadableBatch
 from records.experience import RejectedBatch
 from reports.quarantine.page import report_html
-from tasks.ingest.ingest import LONGEST_PATH, IngestParams, cut, ingest, list_batches
+from tasks.ingest.ingest import LONGEST_PATH, cut, ingest
+from tasks.ingest.settings import IngestParams
 from tasks.validate.earlier import EarlierImages
 from tasks.validate.settings import ValidateParams
 from tasks.validate.validate import validate

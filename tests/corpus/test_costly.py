@@ -5,10 +5,12 @@ import time
 
 import pytest
 
+from dataset.batches import list_batches
 from dataset.facts import facts
 from dataset.images import ImageLimits
 from records.errors import UnreadableBatch
-from tasks.ingest.ingest import IngestParams, ingest, list_batches
+from tasks.ingest.ingest import ingest
+from tasks.ingest.settings import IngestParams
 from tasks.validate.checks.files import FAULT_OF
 from tests.corpus.costly_cases import COSTLY
 from tests.corpus.costly_deliveries import COSTLY_DELIVERIES

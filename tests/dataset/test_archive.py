@@ -16,7 +16,8 @@ from records.batch import Shard
 from records.errors import DamagedState
 from records.experience import Experience
 from records.snapshot import InputSpec
-from tasks.ingest.ingest import IngestParams, ingest
+from tasks.ingest.ingest import ingest
+from tasks.ingest.settings import IngestParams
 
 PARAMS = IngestParams(test_share=0.3, validation_share=0.2)
 SPEC = InputSpec(channels=1, height=12, width=12, mean=(0.0,), std=(1.0,))

@@ -76,10 +76,10 @@ def test_a_link_to_a_source_file_becomes_its_name():
         "SECURITY.md": "security.md",
         "docs/decisions": "decisions/index.md",
     }
-    turns, security = "../../tasks/locks.py", "../../SECURITY.md#report"
-    text = f"[tasks/locks.py]({turns}), [the lock]({turns}), [safe]({security}), [all](.)"
+    turns, security = "../../flows/night.py", "../../SECURITY.md#report"
+    text = f"[flows/night.py]({turns}), [the lock]({turns}), [safe]({security}), [all](.)"
     assert rewritten(text, "docs/decisions/a.md", known) == (
-        "`tasks/locks.py`, the lock (`tasks/locks.py`), [safe](../security.md#report), [all](index.md)"
+        "`flows/night.py`, the lock (`flows/night.py`), [safe](../security.md#report), [all](index.md)"
     )
 
 

@@ -12,7 +12,7 @@ from records.measures import Measures
 from records.runs import NightFacts
 from records.scores import FirstSight, Score, ScoreMatrix, ScoreRow
 from records.verdict import Finding, Verdict
-from tasks.params import Params
+from tasks.params.params import Params
 
 
 def commands(command, name="retain"):

@@ -10,9 +10,9 @@ import pytest
 
 from adapters.datastore import DataStore
 from flows.cli.main import main
-from tasks.creation import create
-from tasks.status import status_of
-from tasks.workspace import Workspace
+from tasks.queries.status import status_of
+from tasks.workspace.creation import create
+from tasks.workspace.workspace import Workspace
 
 OURS = (
     "RETAIN_WORKSPACE",

@@ -24,8 +24,8 @@ from records.batch import shortened
 from records.experience import Report
 from records.registration import RunFile
 from tasks import stages
-from tasks.quarantine import holding
-from tasks.workspace import Workspace
+from tasks.quarantine import store
+from tasks.workspace.workspace import Workspace
 
 RETAIN = [sys.executable, "-m", "flows.cli.main"]
 
@@ -162,7 +162,7 @@ def test_a_partly_bad_batch_names_the_numbers(folder):
 
 
 def test_status_shows_quarantine_and_its_page(folder, retain):
-    page = holding.set_aside(folder.workspace, folder.report)
+    page = store.set_aside(folder.workspace, folder.report)
     told = retain("status", "-w", folder.workspace.root)
     assert told.code == 0
     assert shortened(f"quarantine   {folder.report.batch} (monday)") in told.out

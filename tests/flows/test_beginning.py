@@ -4,8 +4,8 @@ import pytest
 
 from flows.terminal import views
 from records.registration import Night
-from tasks.status import status_of
-from tasks.workspace import Workspace
+from tasks.queries.status import status_of
+from tasks.workspace.workspace import Workspace
 
 PARAMS = """
 ingest: {settle_seconds: 0}

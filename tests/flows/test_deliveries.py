@@ -13,13 +13,14 @@ import pyarrow as pa
 import pyarrow.parquet as parquet
 import pytest
 
+from dataset.batches import list_batches
 from records.experience import Report
 from records.registration import RunFile
 from tasks import stages
 from tasks.ingest import inbox
-from tasks.ingest.ingest import IngestParams, list_batches
 from tasks.ingest.readiness import Clock
-from tasks.workspace import alone
+from tasks.ingest.settings import IngestParams
+from tasks.workspace.lock import workspace_lock
 from tests.corpus.costly_deliveries import COSTLY_DELIVERIES
 
 
@@ -140,7 +141,7 @@ def test_what_adds_batches_waits_for_a_night_and_says_so(retain, workspace, deli
     delivery = deliver(workspace.inbox / "monday", {"bar": 1})
     seen = []
     with ExitStack() as night:
-        night.enter_context(alone(workspace, "the night of 2026-03-02"))
+        night.enter_context(workspace_lock(workspace, "the night of 2026-03-02"))
         end_when_waited_for(lambda: (seen.append(list_batches(workspace.batches)), night.close()))
         told = retain(*(word.format(delivery=delivery) for word in words), "-w", workspace.root)
     assert (told.code, seen) == (0, [()])

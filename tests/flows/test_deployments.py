@@ -20,9 +20,9 @@ import pytest
 from flows.night import Strategy
 from flows.servers.access import header, serving, token_of
 from flows.servers.processes import answers
-from tasks.status import status_of
-from tasks.versions import registry_of
-from tasks.workspace import Workspace
+from tasks.queries.status import status_of
+from tasks.workspace.versions import registry_of
+from tasks.workspace.workspace import Workspace
 
 pytestmark = pytest.mark.servers
 TERMINAL = {"Completed", "Failed", "Crashed", "Cancelled"}

@@ -13,9 +13,9 @@ import pytest
 from benchmarks.kills import KILLS, SEED, claims, play, rows
 from flows.servers import aftermath
 from flows.servers.processes import answers
-from tasks.status import status_of
-from tasks.versions import registry_of
-from tasks.workspace import Workspace
+from tasks.queries.status import status_of
+from tasks.workspace.versions import registry_of
+from tasks.workspace.workspace import Workspace
 from tests.flows.watched import LONG, RETAIN, Watched, interface, watched
 
 pytestmark = [pytest.mark.slow, pytest.mark.servers, pytest.mark.timeout(1800)]

@@ -7,7 +7,7 @@ import pytest
 
 from flows.servers.aftermath import connected
 from flows.servers.processes import REMEMBERED_DAYS, prefect_api
-from tasks.workspace import Workspace
+from tasks.workspace.workspace import Workspace
 
 
 def a_night(client) -> str:

@@ -22,7 +22,7 @@ from prefect.states import Cancelling
 from flows.servers.access import token_of
 from flows.servers.aftermath import connected
 from flows.servers.processes import prefect_client
-from tasks.workspace import Workspace
+from tasks.workspace.workspace import Workspace
 
 RETAIN = str(Path(sys.executable).with_name("retain"))
 LONG = {"epochs": 1000}

@@ -4,8 +4,8 @@ import pytest
 
 from records.errors import WrongParameters
 from records.renamed import RENAMED, modernise, what_to_write
-from tasks.params import Params, read_params
-from tasks.sections import renamed_in
+from tasks.params.params import Params, read_params
+from tasks.params.sections import renamed_in
 
 OLD = """
 validate: {}

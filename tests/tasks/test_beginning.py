@@ -12,13 +12,15 @@ import pyarrow.parquet as parquet
 import pytest
 
 from dataset.archive import Archive
+from dataset.batches import count_tests
 from models.networks.mlp import MLP
 from records.experience import Experience
 from tasks.evaluate import evaluate, read_pairs
-from tasks.ingest.ingest import count_tests, ingest
+from tasks.ingest.ingest import ingest
 from tasks.judge import judge
-from tasks.params import Params
-from tasks.update import UpdateParams, update
+from tasks.params.params import Params
+from tasks.update.settings import UpdateParams
+from tasks.update.update import update
 from tasks.validate.earlier import EarlierImages
 from tasks.validate.validate import validate
 

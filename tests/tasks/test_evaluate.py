@@ -22,9 +22,11 @@ from records.experience import Experience
 from records.registration import APPROVAL, Approval
 from records.scores import FirstSight, Score, ScoreMatrix, ScoreRow
 from tasks.evaluate import EvaluateParams, choose, evaluate, read_pairs, read_references
-from tasks.ingest.ingest import IngestParams, ingest
+from tasks.ingest.ingest import ingest
+from tasks.ingest.settings import IngestParams
 from tasks.judge import judge
-from tasks.update import UpdateParams, update
+from tasks.update.settings import UpdateParams
+from tasks.update.update import update
 
 FIRST, SECOND, THIRD = {"cross": 60, "square": 60}, {"bar": 60, "column": 60}, {"bar": 60, "square": 60}
 

@@ -26,10 +26,12 @@ from records.scores import ScoreMatrix
 from records.training import TrainingLog
 from records.verdict import Verdict
 from serving import reload
+from tasks.approve import approve
 from tasks.evaluate import EvaluateParams, evaluate, read_references
-from tasks.register import REQUIREMENTS, approve, judged_answers, night_facts, packaging, register
-from tasks.sections import RegisterParams
-from tasks.update import UpdateParams, update
+from tasks.params.sections import RegisterParams
+from tasks.register import REQUIREMENTS, judged_answers, night_facts, packaging, register
+from tasks.update.settings import UpdateParams
+from tasks.update.update import update
 
 BATCHES = ("2026-01-05-aaaaaaaa", "2026-01-06-bbbbbbbb")
 KINDS = (("bar", "column"), ("cross", "square"))

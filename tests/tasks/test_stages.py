@@ -12,10 +12,11 @@ from records.addresses import WorkspaceFile
 from records.errors import WrongInput
 from records.registration import RunFile
 from records.training import TrainingLog
-from tasks.ingest.ingest import IngestParams, ingest
-from tasks.local_data import archive_of, bounded_cache
+from tasks.ingest.ingest import ingest
+from tasks.ingest.settings import IngestParams
 from tasks.stages import attempt_of, read_experiences, run_update, run_validate
-from tasks.workspace import Workspace
+from tasks.workspace.local_data import archive_of, bounded_cache
+from tasks.workspace.workspace import Workspace
 
 PARAMS = """
 validate: {}

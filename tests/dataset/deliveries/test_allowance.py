@@ -12,7 +12,7 @@ from dataset.deliveries.allowance import Caps, Tally
 from dataset.deliveries.delivery import read_delivery
 from dataset.deliveries.manifests import names_in
 from records.errors import UnreadableBatch
-from tasks.ingest.ingest import IngestParams
+from tasks.ingest.settings import IngestParams
 from tests.corpus.files import whole
 
 FEW = Caps(rows=3, columns=4, row_text=1000, text=1600, missing=2)

@@ -7,8 +7,8 @@ import tarfile
 
 import pytest
 
+from dataset.batches import list_batches
 from records.errors import UnreadableBatch
-from tasks.ingest.ingest import list_batches
 
 
 def write_tar(path, files):

@@ -26,8 +26,8 @@ from records.scores import Score, ScoreMatrix, ScoreRow
 from records.snapshot import InputSpec, Snapshot
 from records.verdict import Finding, Verdict
 from tasks.evaluate import OUTCOMES
-from tasks.versions import registry_of
-from tasks.workspace import Workspace
+from tasks.workspace.versions import registry_of
+from tasks.workspace.workspace import Workspace
 
 RETAIN = [sys.executable, "-m", "flows.cli.main"]
 COMMANDS = [str(command.name or command.callback.__name__) for command in app.registered_commands]
@@ -475,7 +475,7 @@ def test_a_defect_is_told_as_such_without_a_traceback(retain, workspace, monkeyp
     def broken(*_):
         raise ZeroDivisionError("a defect")
 
-    monkeypatch.setattr("tasks.status.status_of", broken)
+    monkeypatch.setattr("tasks.queries.status.status_of", broken)
     told = retain("status", "-w", workspace.root)
     assert told.code == 1
     assert told.sentence.startswith("This is a defect of retain, not of your input: ZeroDivisionError: a defect (")

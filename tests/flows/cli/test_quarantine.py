@@ -13,23 +13,24 @@ from pathlib import Path
 import pytest
 
 from adapters.datastore import DataStore
+from dataset.batches import list_batches, read_batch
 from flows.terminal import views
 from records.batch import Batch, shortened
 from records.errors import WrongInput
 from records.experience import Check, Hold, Report
 from records.registration import RunFile
-from tasks.creation import create
+from tasks.approve import approve_run
 from tasks.ingest import inbox
 from tasks.ingest.corrections import Correction, correct
-from tasks.ingest.ingest import list_batches, read_batch
-from tasks.local_data import facts_of
-from tasks.overview import approve_run
-from tasks.params import params_of
-from tasks.quarantine import holding
+from tasks.params.params import params_of
+from tasks.quarantine import store
 from tasks.quarantine.release import ReleaseRequest, drop, hold, release
+from tasks.queries.status import status_of
 from tasks.stages import run_validate
-from tasks.status import status_of
-from tasks.workspace import Workspace, alone
+from tasks.workspace.creation import create
+from tasks.workspace.local_data import facts_of
+from tasks.workspace.lock import workspace_lock
+from tasks.workspace.workspace import Workspace
 
 DAY = date(2026, 3, 9)
 ALLOWED = "validate: {allowed_classes: [bar, column]}"
@@ -58,7 +59,7 @@ def original(tmp_path_factory, deliver) -> Path:
     ]
     _, reports = run_validate(workspace, RunFile(batches=tuple(batches)), keep=False)
     assert [(report.admitted, len(report.faulty_rows())) for report in reports] == [(False, 8), (True, 3), (True, 0)]
-    holding.file(workspace, reports)
+    store.file(workspace, reports)
     status_of(workspace)
     return workspace.root
 
@@ -150,7 +151,7 @@ def test_show_tells_what_is_wrong_and_what_to_do(decide, shop, held, partly):
     assert shortened(f"quarantine/{held}/report.html") in told
     assert shortened(f"retain quarantine release {held} --leave-out refused -w ") in told
     assert shortened(f"retain quarantine show {partly} --files DIR -w ") in decide("show", partly).out
-    assert Report.model_validate_json(decide("show", held, "--json").out) in holding.reports(shop)
+    assert Report.model_validate_json(decide("show", held, "--json").out) in store.reports(shop)
 
 
 def test_files_that_were_not_taken_are_told(decide, shop, held, partly):
@@ -195,7 +196,7 @@ def test_once_the_class_is_allowed_the_batch_is_pending(decide, shop, held, git)
     assert told.out.splitlines()[0] == shortened(
         f"Released: the next night learns {held}, without 2 images that stay here."
     )
-    assert held in holding.pending(shop, ())
+    assert held in store.pending(shop, ())
     assert decide("list").out.count(shortened(held)) == 1, "two images are still broken"
     assert not shop.night.exists(), "the last night's files are as they were"
     (shop.params).write_text(shop.params.read_text() + "\n")
@@ -210,8 +211,8 @@ def test_what_was_refused_can_stay_behind(decide, shop, held, git):
     assert (document["entry"], document["batch"], document["report"]["admitted"]) == (held, made.id, True)
     assert (made.images, made.replaces, made.note, made.source) == (40, True, "by ada: not worth it", "held")
     assert made.id.startswith("2026-03-09-")
-    assert holding.pending(shop, ()) == (*list_batches(shop.batches)[1:3], made.id)
-    assert [entry.batch for entry in holding.entries(shop)] == [list_batches(shop.batches)[1]]
+    assert store.pending(shop, ()) == (*list_batches(shop.batches)[1:3], made.id)
+    assert [entry.batch for entry in store.entries(shop)] == [list_batches(shop.batches)[1]]
     names = git("show", "--name-only", "--format=%s").split()
     assert names[:4] == ["Correct", held, "as", made.id]
     assert names[4:] == ["data.dvc", f"quarantine/{held}/report.html", f"quarantine/{held}/report.json"]
@@ -268,9 +269,9 @@ def test_that_new_classes_are_meant_is_said_of_each_batch_anew(decide, shop, hel
     asked = Check(name="class-unconfirmed", severity="refuse batch", meaning="", remedy="", passed=False, found=1)
 
     def doubt(report: Report) -> None:
-        holding.set_aside(shop, report.model_copy(update={"checks": (*report.checks, asked), "admitted": False}))
+        store.set_aside(shop, report.model_copy(update={"checks": (*report.checks, asked), "admitted": False}))
 
-    doubt(holding.find(shop, held))
+    doubt(store.find(shop, held))
     decide("release", held, "--accept", "class-unconfirmed", "--accept", "refused-share", "--arrived", "2026-03-09")
     first = correction_of(shop, held)
     assert first.accepted == ("class-unconfirmed", "refused-share")
@@ -290,16 +291,16 @@ def test_of_an_admitted_batch_only_what_was_refused_is_released(decide, shop, pa
     assert f"{shortened(made.id)} is in quarantine." in told.out, "three images are too few to learn from alone"
     assert sorted(paths_of(shop, made)) == ["bar/half.png", "cross/0000.png", "cross/0001.png"]
     assert not made.replaces
-    assert partly in holding.pending(shop, ()), "the admitted batch stays as it is"
-    assert made.id not in holding.pending(shop, ())
-    assert [entry.batch for entry in holding.entries(shop)][1:] == [made.id]
+    assert partly in store.pending(shop, ()), "the admitted batch stays as it is"
+    assert made.id not in store.pending(shop, ())
+    assert [entry.batch for entry in store.entries(shop)][1:] == [made.id]
 
 
 def test_a_night_that_validates_again_makes_no_entry_of_what_was_corrected(decide, shop, partly):
     decide("release", partly, "--relabel", "cross=bar")
     _, reports = run_validate(shop, RunFile(batches=(partly,)), keep=False)
-    holding.file(shop, reports)
-    assert partly not in [entry.batch for entry in holding.entries(shop)]
+    store.file(shop, reports)
+    assert partly not in [entry.batch for entry in store.entries(shop)]
 
 
 def test_refused_images_that_were_not_corrected_go_on_waiting(decide, shop, partly, git, tmp_path):
@@ -307,41 +308,41 @@ def test_refused_images_that_were_not_corrected_go_on_waiting(decide, shop, part
     told = decide("release", partly, "--leave-out", "file-truncated", "--relabel", "cross=bar")
     assert shortened(f"1 refused image of {partly} is not in it and stays in quarantine.") in told.out
     made = correction_of(shop, partly)
-    left = holding.find(shop, partly)
+    left = store.find(shop, partly)
     (row,) = left.faulty_rows()
     assert facts_of(shop, partly)["path"][row] == "bar/half.png"
     assert left.summary.endswith("2 of the refused are corrected since.")
     told = decide("release", partly, "--manifest", tmp_path / "look" / "manifest.csv")
     assert "is none of the images that wait" in told.sentence
     decide("release", partly, "--relabel", "bar=column", "--arrived", "2026-03-20")
-    assert partly not in [entry.batch for entry in holding.entries(shop)]
+    assert partly not in [entry.batch for entry in store.entries(shop)]
     assert not (shop.quarantine / partly).exists()
     assert f"What it corrected, {shortened(partly)}, is in quarantine again." in decide("drop", made.id, "--yes").out
-    assert len(holding.find(shop, partly).faulty_rows()) == 2
+    assert len(store.find(shop, partly).faulty_rows()) == 2
     assert git("status", "--porcelain") == ""
 
 
 @pytest.mark.parametrize("versioned", [False, True])
 def test_a_killed_correction_of_some_refused_images_is_finished(decide, shop, partly, git, shell, versioned):
-    labels = dict.fromkeys(holding.find(shop, partly).faulty_rows()[1:], "bar")
+    labels = dict.fromkeys(store.find(shop, partly).faulty_rows()[1:], "bar")
     made = correct(shop.batches, shop.state / "staging", read_batch(shop.batches, partly),
                    Correction(labels, replaces=False), DAY, 2**20)  # fmt: skip
     if versioned:
         shell(shop.root, "dvc", "add", "data")
     told = decide("release", partly, "--relabel", "cross=bar")
     assert shortened(f"{partly} is corrected as {made.id}: 2 images.") in told.out
-    assert len(holding.find(shop, partly).faulty_rows()) == 1
+    assert len(store.find(shop, partly).faulty_rows()) == 1
     assert git("status", "--porcelain") == ""
-    assert holding.finish(shop) == ()
+    assert store.finish(shop) == ()
 
 
 def test_a_batch_that_is_refused_after_its_refused_images_were_corrected_is_held_back(decide, shop, partly):
     decide("release", partly, "--leave-out", "file-truncated", "--relabel", "cross=bar")
     first = correction_of(shop, partly)
     _, (report,) = run_validate(shop, RunFile(batches=(partly,)), keep=False)
-    holding.file(shop, [report.model_copy(update={"admitted": False})])
-    assert partly not in holding.pending(shop, ())
-    assert not holding.find(shop, partly).admitted
+    store.file(shop, [report.model_copy(update={"admitted": False})])
+    assert partly not in store.pending(shop, ())
+    assert not store.find(shop, partly).admitted
     decide("release", partly, "--leave-out", "refused", "--arrived", "2026-03-20")
     (second,) = [b for b in (read_batch(shop.batches, n) for n in list_batches(shop.batches)) if b.replaces]
     assert (second.corrects, second.images) == (partly, 70)
@@ -351,12 +352,12 @@ def test_a_batch_that_is_refused_after_its_refused_images_were_corrected_is_held
 def test_a_correction_can_be_corrected(decide, shop, held):
     decide("release", held, "--accept", "refused-share", "--arrived", "2026-03-09")
     first = correction_of(shop, held)
-    holding.set_aside(shop, quarantine_report(shop, first.id))
+    store.set_aside(shop, quarantine_report(shop, first.id))
     told = decide("release", first.id, "--leave-out", "refused", "--arrived", "2026-03-10")
     second = correction_of(shop, first.id)
     assert shortened(f"the next night learns {second.id}.") in told.out
     assert second.accepted == ("refused-share",)
-    assert set(holding.pending(shop, ())) == {*list_batches(shop.batches)} - {held, first.id}
+    assert set(store.pending(shop, ())) == {*list_batches(shop.batches)} - {held, first.id}
 
 
 def quarantine_report(shop: Workspace, batch_id: str) -> Report:
@@ -412,7 +413,7 @@ def test_a_wrong_command_gets_a_sentence_and_changes_nothing(
 
 def test_one_night_or_command_at_a_time(decide, shop, held):
     # Who decides does not wait: what was decided upon may be another thing after a night.
-    with alone(shop, "the night of 2026-03-02"):
+    with workspace_lock(shop, "the night of 2026-03-02"):
         told = decide("release", held)
     assert told.code == 2
     assert re.fullmatch(
@@ -434,14 +435,14 @@ def test_a_corrected_batch_is_not_released_again(decide, held):
 
 def killed(shop: Workspace, held: str, at: str, shell) -> Batch:
     """As if `release --leave-out refused` had been killed `at` a point."""
-    report = holding.find(shop, held)
+    report = store.find(shop, held)
     labels = facts_of(shop, held)["label"].drop(index=list(report.faulty_rows())).to_dict()
     made = correct(shop.batches, shop.state / "staging", read_batch(shop.batches, held),
                    Correction(labels, replaces=True), DAY, 2**20)  # fmt: skip
     if at != "made":
         shell(shop.root, "dvc", "add", "data")
     if at == "entry removed":
-        for path in holding.files_of(shop, held):
+        for path in store.files_of(shop, held):
             path.unlink()
     return made
 
@@ -460,15 +461,15 @@ def test_a_release_that_was_killed_is_finished_by_the_same_command(decide, shop,
     assert correction_of(shop, held) == made
     assert git("status", "--porcelain") == ""
     assert not (shop.quarantine / held).exists()
-    assert made.id in holding.pending(shop, ())
+    assert made.id in store.pending(shop, ())
 
 
 @pytest.mark.parametrize("at", POINTS)
 def test_or_by_the_next_night(shop, held, git, shell, at):
     made = killed(shop, held, at, shell)
-    assert made.id in holding.pending(shop, ())
-    assert held not in holding.pending(shop, ())
-    assert holding.finish(shop) == (held,)
+    assert made.id in store.pending(shop, ())
+    assert held not in store.pending(shop, ())
+    assert store.finish(shop) == (held,)
     assert git("status", "--porcelain") == ""
     shutil.rmtree(shop.batches)
     DataStore(shop.root).pull()
@@ -479,7 +480,7 @@ def test_a_release_that_was_killed_before_it_made_anything_left_the_entry(decide
     staging = shop.state / "staging" / "batch"
     staging.mkdir(parents=True, exist_ok=True)
     (staging / "images-00000.parquet").write_bytes(b"half")
-    assert held in [entry.batch for entry in holding.entries(shop)]
+    assert held in [entry.batch for entry in store.entries(shop)]
     decide("release", held, "--leave-out", "refused")
     assert correction_of(shop, held).images == 40
 
@@ -497,31 +498,31 @@ def test_a_pending_batch_waits_until_it_is_released(decide, retain, shop, partly
     assert (told.code, told.out.splitlines()[0]) == (
         0, shortened(f"{good} (good) waits, and no other batch waits for it. Held by ada: labels of\\ncamera 4."),
     )  # fmt: skip
-    assert holding.pending(shop, ()) == (partly,)
+    assert store.pending(shop, ()) == (partly,)
     assert git("log", "-1", "--format=%s") == f"Hold {good} by ada\n"
     assert git("status", "--porcelain") == ""
     document = json.loads(retain("status", "-w", shop.root, "--json").out)
     assert [report["batch"] for report in document["held"]] == [good]
     assert good not in [report["batch"] for report in document["quarantine"]]
     assert shortened(f"held         {good} (good)") in retain("status", "-w", shop.root).out
-    assert [(e.batch, e.held) for e in holding.entries(shop)][-1] == (good, True)
+    assert [(e.batch, e.held) for e in store.entries(shop)][-1] == (good, True)
     assert shortened(f"retain quarantine release {good}") in decide("show", good).out
     assert "<h1>Held</h1>" in (shop.quarantine / good / "report.html").read_text()
     again = decide("hold", good)
     assert (again.code, again.sentence) == (2, shortened(f"{good} waits already. Held by ada: labels of\\ncamera 4."))
     assert decide("release", good).out.splitlines()[0] == shortened(f"Released: the next night learns {good}.")
-    assert holding.pending(shop, ()) == (partly, good)
+    assert store.pending(shop, ()) == (partly, good)
     assert git("status", "--porcelain") == ""
 
 
 def test_refused_images_of_a_batch_that_is_held_are_not_lost(decide, shop, partly):
-    before = holding.find(shop, partly)
+    before = store.find(shop, partly)
     assert decide("hold", partly, "--by", "ada").code == 0
-    held_back = holding.find(shop, partly)
+    held_back = store.find(shop, partly)
     assert (held_back.admitted, held_back.held.by, held_back.checks) == (False, "ada", before.checks)
     told = decide("release", partly).out
     assert told.startswith(f"Released: the next night learns {shortened(partly)}, without 3 images")
-    assert holding.find(shop, partly) == before
+    assert store.find(shop, partly) == before
 
 
 def test_a_held_batch_can_be_corrected(decide, shop, good):
@@ -531,7 +532,7 @@ def test_a_held_batch_can_be_corrected(decide, shop, good):
     made = correction_of(shop, good)
     assert (made.images, made.replaces, made.classes) == (60, True, ("column",))
     assert shortened(f"the next night learns {made.id}.") in told.out
-    assert good not in holding.pending(shop, ())
+    assert good not in store.pending(shop, ())
 
 
 def test_what_waits_or_is_unknown_cannot_be_held(decide, held):
@@ -548,7 +549,7 @@ def test_a_pending_batch_can_be_dropped(decide, shop, good, git, first):
     told = decide("drop", good, "--yes")
     assert told.out.splitlines()[0] == shortened(f"Dropped {good}.")
     assert good not in list_batches(shop.batches)
-    assert good not in holding.pending(shop, ())
+    assert good not in store.pending(shop, ())
     assert not (shop.quarantine / good).exists()
     assert git("status", "--porcelain") == ""
 
@@ -559,14 +560,14 @@ def test_a_batch_that_the_gate_did_not_survive_is_not_opened_by_its_entry(decide
     shard.unlink()
     shard.write_bytes(b"no table")
     _, reports = run_validate(shop, RunFile(batches=(good,)), keep=False)
-    holding.file(shop, reports)
-    assert good not in holding.pending(shop, ())
+    store.file(shop, reports)
+    assert good not in store.pending(shop, ())
     assert git("log", "-1", "--format=%s") == f"Hold {good} by retain\n"
     assert "could not look at it" in decide("show", good).out
     assert shortened(f"{good} stays held.") in decide("release", good).out
     shard.write_bytes(whole)
     assert shortened(f"the next night learns {good}.") in decide("release", good).out
-    assert holding.find(shop, list_batches(shop.batches)[0])
+    assert store.find(shop, list_batches(shop.batches)[0])
 
 
 # Dropping
@@ -583,7 +584,7 @@ def test_a_dropped_batch_leaves_the_archive_and_comes_back_even_if_the_cache_was
     shell(shop.root, "dvc", "gc", "--workspace", "--force")
     command = told.out.splitlines()[1].partition(" && ")[2].split()
     shell(shop.root, *command)
-    assert held in holding.pending(shop, ())
+    assert held in store.pending(shop, ())
     assert read_batch(shop.batches, held).images == 48
     assert facts_of(shop, held)["path"].size == 48
 
@@ -591,19 +592,19 @@ def test_a_dropped_batch_leaves_the_archive_and_comes_back_even_if_the_cache_was
 def test_of_an_admitted_batch_only_the_entry_is_dropped(decide, shop, partly, git):
     told = decide("drop", partly, "--yes", "--json")
     assert json.loads(told.out)["left"] is False
-    assert partly in holding.pending(shop, ())
-    assert partly not in [entry.batch for entry in holding.entries(shop)]
+    assert partly in store.pending(shop, ())
+    assert partly not in [entry.batch for entry in store.entries(shop)]
     assert git("status", "--porcelain") == ""
 
 
 def test_to_drop_a_correction_is_to_go_back(decide, shop, held, git):
     decide("release", held, "--accept", "refused-share")
     made = correction_of(shop, held)
-    holding.set_aside(shop, quarantine_report(shop, made.id))
+    store.set_aside(shop, quarantine_report(shop, made.id))
     told = decide("drop", made.id, "--yes")
     assert shortened(f"What it corrected, {held}, is in quarantine again.") in told.out
-    assert holding.entries(shop)[0].batch == held
-    assert held not in holding.pending(shop, ())
+    assert store.entries(shop)[0].batch == held
+    assert held not in store.pending(shop, ())
     assert git("status", "--porcelain") == ""
 
 
@@ -612,10 +613,10 @@ def test_a_drop_that_was_killed_goes_on(decide, shop, held, git, shell, at):
     shutil.rmtree(shop.batches / held)
     if at == "versioned":
         shell(shop.root, "dvc", "add", "data")
-    assert held in [entry.batch for entry in holding.entries(shop)]
+    assert held in [entry.batch for entry in store.entries(shop)]
     assert decide("drop", held, "--yes").code == 0
     assert held not in list_batches(shop.batches)
-    assert [entry.batch for entry in holding.entries(shop)] == [list_batches(shop.batches)[0]]
+    assert [entry.batch for entry in store.entries(shop)] == [list_batches(shop.batches)[0]]
     assert git("status", "--porcelain") == ""
 
 
@@ -650,21 +651,21 @@ def test_what_a_night_refused_of_a_learned_batch_is_released_as_a_batch_of_its_o
     capsys.readouterr()
     views.show_night(night, workspace.root)
     assert shortened(f"refused      {report.batch} (monday): 6 images of 123") in capsys.readouterr().out
-    assert holding.reports(workspace) == (report,)
+    assert store.reports(workspace) == (report,)
     with pytest.raises(WrongInput, match=f"{report.batch} is learned"):
         hold(workspace, report.batch, "ada", "")
     told = release(workspace, report.batch, ReleaseRequest(), DAY)
     made = correction_of(workspace, report.batch)
     assert (told.batch, made.images, made.replaces) == (made.id, 6, False)
-    assert [report.batch for report in holding.reports(workspace)] == [made.id]
+    assert [report.batch for report in store.reports(workspace)] == [made.id]
     # What a version has learned is not dropped, and what waits is not let in by another door.
     why = Hold(by="ada", why="it does harm")
-    holding.set_aside(workspace, report.model_copy(update={"admitted": False, "held": why}))
+    store.set_aside(workspace, report.model_copy(update={"admitted": False, "held": why}))
     with pytest.raises(WrongInput, match=f"v1 has learned {report.batch}, and somebody may go back"):
         drop(workspace, report.batch)
     with pytest.raises(WrongInput, match=f"learned {report.batch}, which waits. Held by ada: it does harm. Release it"):
         approve_run(workspace, night.registration.run, "ada", "", overrule=True)
     shutil.move(workspace.batches / report.batch, tmp_path / "away")
-    holding.take_away(workspace, report.batch, "Dropped by hand")
+    store.take_away(workspace, report.batch, "Dropped by hand")
     with pytest.raises(WrongInput, match=f"learned {report.batch}, which was dropped since"):
         approve_run(workspace, night.registration.run, "ada", "", overrule=True)

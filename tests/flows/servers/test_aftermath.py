@@ -11,13 +11,13 @@ import pytest
 
 from flows.servers import aftermath
 from flows.servers.aftermath import CHANCES, Care, end_all, living
-from tasks.locks import is_held
-from tasks.workspace import Workspace
+from tasks.workspace.lock import is_held
+from tasks.workspace.workspace import Workspace
 
 NIGHT = """
 import pathlib, signal, sys
 from flows.servers.aftermath import living
-from tasks.workspace import Workspace
+from tasks.workspace.workspace import Workspace
 {prelude}
 with living(Workspace(pathlib.Path(sys.argv[1])), sys.argv[2], sys.argv[3]):
     print("lives", flush=True)

@@ -24,7 +24,7 @@ import pytest
 from flows.servers.access import header, page, token_of
 from flows.servers.door import Door
 from flows.servers.processes import Server, listen, mlflow_server, port_of, prefect_server
-from tasks.workspace import Workspace
+from tasks.workspace.workspace import Workspace
 
 OWN = {"host": ["127.0.0.1:5000"]}
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

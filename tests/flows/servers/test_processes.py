@@ -18,7 +18,7 @@ from flows.servers.interface import introduce, serve
 from flows.servers.processes import Server, answers, listen, port_of, prefect_api
 from records.addresses import WorkspaceFile
 from records.errors import Busy, Unavailable, WrongInput
-from tasks.workspace import Workspace
+from tasks.workspace.workspace import Workspace
 
 SERVE = """
 import http.server, socket, sys
@@ -156,7 +156,7 @@ def test_servers_that_were_killed_are_not_taken_for_running_ones(tmp_path):
 HELD = """
 import pathlib, signal, sys
 from flows.servers.access import alone_to_serve
-from tasks.workspace import Workspace
+from tasks.workspace.workspace import Workspace
 with alone_to_serve(Workspace(pathlib.Path(sys.argv[1]))):
     print("held", flush=True)
     signal.pause()

@@ -8,8 +8,8 @@ from flows.terminal import tables
 from records.measures import Measures
 from records.runs import RunFacts
 from records.scores import Score, ScoreMatrix, ScoreRow
-from tasks.overview import Change, Comparison
-from tasks.slices import Slices
+from tasks.queries.comparison import Change, Comparison
+from tasks.queries.slices import Slices
 
 
 def matrix(count: int, a_day: int = 1) -> ScoreMatrix:

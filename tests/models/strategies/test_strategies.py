@@ -19,7 +19,7 @@ from models.strategies.replay import Replay
 from models.strategies.replay_distillation import ReplayDistillation
 from models.training import Plan, train
 from records.snapshot import InputSpec
-from tasks.update import UpdateParams
+from tasks.update.settings import UpdateParams
 from tests.models.datasets import coloured
 
 SPEC = InputSpec(channels=1, height=4, width=4, mean=(0.5,), std=(0.25,))

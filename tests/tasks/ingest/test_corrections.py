@@ -6,10 +6,12 @@ from datetime import date
 import pyarrow.parquet as parquet
 import pytest
 
+from dataset.batches import list_batches, read_batch
 from dataset.rows import read_rows
 from records.errors import WrongInput
 from tasks.ingest.corrections import Correction, correct
-from tasks.ingest.ingest import IngestParams, ingest, list_batches, read_batch
+from tasks.ingest.ingest import ingest
+from tasks.ingest.settings import IngestParams
 
 DAY = date(2026, 3, 9)
 ROWS = (("b.png", "bad/label", "12"), ("a.png", "cat", "7"), ("gone.png", "cat", ""), ("c.png", "", "9"))

@@ -22,16 +22,17 @@ import pytest
 
 from adapters.datastore import DataStore
 from dataset import processes
+from dataset.batches import list_batches
 from dataset.deliveries.delivery import read_delivery
 from dataset.split import split_of
 from records.addresses import WorkspaceFile
 from records.errors import Unavailable, UnreadableBatch, WrongInput
 from records.experience import Report
-from tasks.creation import create
 from tasks.ingest import apart, inbox, taking
-from tasks.ingest.ingest import IngestParams, list_batches
 from tasks.ingest.readiness import is_folder, mark
-from tasks.workspace import Workspace
+from tasks.ingest.settings import IngestParams
+from tasks.workspace.creation import create
+from tasks.workspace.workspace import Workspace
 
 DAY = date(2026, 3, 2)
 PARAMS = IngestParams()

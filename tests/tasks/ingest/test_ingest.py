@@ -17,12 +17,14 @@ import pyarrow.parquet as parquet
 import pytest
 from PIL import Image as Pillow
 
+from dataset.batches import count_tests, list_batches, read_batch
 from dataset.images import SHARD_SCHEMA
 from dataset.split import split_of
 from records.batch import Batch
 from records.errors import DamagedState, Unavailable, UnreadableBatch, WrongInput
 from records.registration import Night
-from tasks.ingest.ingest import IngestParams, count_tests, ingest, list_batches, read_batch
+from tasks.ingest.ingest import ingest
+from tasks.ingest.settings import IngestParams
 
 DAY = date(2026, 1, 5)
 LATER = date(2026, 1, 6)
@@ -525,7 +527,8 @@ import os, sys
 from datetime import date
 from pathlib import Path
 from PIL import Image
-from tasks.ingest.ingest import IngestParams, ingest
+from tasks.ingest.ingest import ingest
+from tasks.ingest.settings import IngestParams
 
 sound = Image.open
 
@@ -592,7 +595,8 @@ KILLED = """
 import os, signal, sys
 from datetime import date
 from pathlib import Path
-from tasks.ingest.ingest import IngestParams, ingest
+from tasks.ingest.ingest import ingest
+from tasks.ingest.settings import IngestParams
 
 home, source = Path(sys.argv[1]), Path(sys.argv[2])
 

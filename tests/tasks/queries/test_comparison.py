@@ -8,14 +8,16 @@ from datetime import date
 import pandas as pd
 import pytest
 
+from dataset.batches import list_batches
 from records.errors import WrongInput
-from tasks.creation import create
+from tasks.approve import approve_run
 from tasks.ingest.inbox import take
-from tasks.ingest.ingest import IngestParams, list_batches
-from tasks.overview import Change, approve_run, compare_answers, compare_versions
+from tasks.ingest.settings import IngestParams
 from tasks.quarantine import release
-from tasks.status import may_learn, status_of
-from tasks.workspace import Workspace
+from tasks.queries.comparison import Change, compare_answers, compare_versions
+from tasks.queries.status import may_learn, status_of
+from tasks.workspace.creation import create
+from tasks.workspace.workspace import Workspace
 
 
 def answers(**experiences: dict[str, tuple[str, str]]) -> pd.DataFrame:
@@ -104,7 +106,7 @@ def test_a_night_with_nothing_to_learn_does_not_import_what_learns(tmp_path):
     place = create(tmp_path / "workspace")
     asked = (
         "import sys; from pathlib import Path\n"
-        "from flows.servers.processes import import_libraries; from tasks.workspace import Workspace\n"
+        "from flows.servers.processes import import_libraries; from tasks.workspace.workspace import Workspace\n"
         f"import_libraries(Workspace(Path({str(place.root)!r})))\n"
         "print([name for name in ('torch._dynamo', 'great_expectations', 'flows.night') if name in sys.modules])"
     )
@@ -121,6 +123,6 @@ def test_what_is_not_there_is_wrong_input(fresh):
 
 def test_to_look_where_a_workspace_stands_loads_no_torch():
     """It takes seconds, and `retain status` is asked often."""
-    asked = "import tasks.status, sys; print([name for name in ('torch', 'pandas', 'scipy') if name in sys.modules])"
+    asked = "import sys, tasks.queries.status; print([n for n in ('torch', 'pandas', 'scipy') if n in sys.modules])"
     done = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -26,9 +26,11 @@ from models.strategies.joint import Joint
 from models.strategies.si import SI
 from records.errors import DamagedState, WrongParameters
 from records.experience import Experience
-from tasks.ingest.ingest import IngestParams, ingest
-from tasks.update import ImageParams, MemoryParams, UpdateParams, update
-from tasks.update import learn as continue_learning
+from tasks.ingest.ingest import ingest
+from tasks.ingest.settings import IngestParams
+from tasks.update.settings import ImageParams, MemoryParams, UpdateParams
+from tasks.update.update import learn as continue_learning
+from tasks.update.update import update
 
 PARAMS = UpdateParams(
     network=MLP(hidden=(8,)),

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, create_model
 
 from records.errors import WrongParameters
 from records.record import Record
 from records.renamed import modernise
+from tasks.params.mistakes import sentence
 
 Section = TypeVar("Section", bound=Record)
 
@@ -26,15 +27,14 @@ class RegisterParams(Record):
 
 
 def read_section(path: Path, name: str, kind: type[Section]) -> Section:
-    """One section of params.yaml. Raises `WrongParameters` as `tasks.params.read_params` does."""
+    """One section of params.yaml; the others are not looked at. Raises `WrongParameters` as `read_params` does."""
+    content = {name: load_sections(path).get(name, {})}
+    model = create_model(name, __base__=Record, section=(kind, Field(default=kind(), alias=name)))
     try:
-        return kind.model_validate(load_sections(path).get(name, {}))
-    except ValidationError:
-        # It says best what is wrong where, and what else is.
-        from tasks.params import read_params
-
-        read_params(path)
-        raise
+        section: Section = dict(model.model_validate(content))["section"]
+    except ValidationError as error:
+        raise WrongParameters(f"{path}: {sentence(error, content, model)}") from None
+    return section
 
 
 def load_sections(path: Path) -> dict[str, Any]:

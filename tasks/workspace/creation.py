@@ -10,7 +10,7 @@ from adapters.datastore import DataStore
 from records.addresses import WorkspaceFile, shown, tells_secret
 from records.errors import WrongInput
 from records.registration import RunFile
-from tasks.workspace import PRIVATE, Workspace
+from tasks.workspace.workspace import PRIVATE, Workspace
 
 TEMPLATE = {
     "dvc.yaml": "dvc.yaml",
@@ -57,7 +57,7 @@ def _fill(
     workspace: Workspace, remote: str | None, params: str, told: WorkspaceFile | None, made: list[Path]
 ) -> Workspace:
     """Make everything; `made` is told of each file and folder, in this order, before it is there."""
-    template = resources.files("tasks") / "template"
+    template = resources.files("tasks.workspace") / "template"
     contents = {name: (template / source).read_text(encoding="utf-8") for source, name in TEMPLATE.items()}
     contents["params.yaml"] = (template / params).read_text(encoding="utf-8")
     contents["run.json"] = RunFile().as_text()

@@ -11,11 +11,11 @@ import pyarrow.parquet as parquet
 
 from adapters.datastore import DataStore
 from dataset.archive import Archive
+from dataset.batches import read_batch
 from records.batch import Batch
 from records.errors import WrongInput
-from tasks.ingest.ingest import read_batch
-from tasks.versions import forget_versions
-from tasks.workspace import Workspace
+from tasks.workspace.versions import forget_versions
+from tasks.workspace.workspace import Workspace
 
 FACTS = [
     "image", "path", "label", "split", "sha256", "bytes", "problem", "detail", "format", "mode", "width", "height",

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from adapters.registry import Registry
 from records.snapshot import FRESH, Snapshot
-from tasks.sections import RegisterParams, read_section
-from tasks.workspace import Workspace
+from tasks.params.sections import RegisterParams, read_section
+from tasks.workspace.workspace import Workspace
 
 
 def registry_of(workspace: Workspace) -> Registry:

@@ -9,9 +9,10 @@ from adapters.datastore import DataStore
 from records.addresses import WorkspaceFile
 from records.errors import NotAWorkspace, Unavailable, WrongInput, WrongParameters
 from records.registration import RunFile
-from tasks.creation import create
-from tasks.params import Params, read_params
-from tasks.workspace import Workspace, workers
+from tasks.ingest.settings import workers
+from tasks.params.params import Params, read_params
+from tasks.workspace.creation import create
+from tasks.workspace.workspace import Workspace
 
 
 def git(root, *words) -> str:

@@ -19,7 +19,7 @@ import torch.distributed as distributed
 from models.compute import Compute, default_device
 from models.training import Progress
 from records.errors import UpdateFailed, WrongInput
-from tasks.update import UpdateParams
+from tasks.update.settings import UpdateParams
 
 log = logging.getLogger("retain")
 

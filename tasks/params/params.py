@@ -1,9 +1,8 @@
 """params.yaml: everything that can change a verdict, one section a step, typed, unknown keys refused."""
 
-import difflib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import ConfigDict, Field, ValidationError, model_validator
 
@@ -15,16 +14,14 @@ from records.errors import WrongParameters
 from records.record import Record
 from records.renamed import modernise
 from tasks.evaluate import EvaluateParams
-from tasks.ingest.ingest import IngestParams
-from tasks.sections import RegisterParams, load_sections
-from tasks.update import UpdateParams
+from tasks.ingest.settings import IngestParams
+from tasks.params.mistakes import sentence
+from tasks.params.sections import RegisterParams, load_sections
+from tasks.update.settings import UpdateParams
 from tasks.validate import catalogue
 from tasks.validate.settings import ValidateParams
-from tasks.versions import start_of
-from tasks.workspace import Workspace
-
-if TYPE_CHECKING:
-    from pydantic_core import ErrorDetails
+from tasks.workspace.versions import start_of
+from tasks.workspace.workspace import Workspace
 
 
 class Params(Record):
@@ -83,7 +80,7 @@ def read_params(path: Path, overrides: Mapping[str, object] | None = None) -> Pa
         params = Params.model_validate(content)
         params.update.network.check(params.update.image.size)
     except ValidationError as error:
-        raise WrongParameters(f"{path}: {_sentence(error, content)}") from None
+        raise WrongParameters(f"{path}: {sentence(error, content, Params, known_models)}") from None
     except WrongParameters as error:
         raise WrongParameters(f"{path}: {error}") from None
     return params
@@ -103,64 +100,6 @@ def _replace(content: dict[str, Any], place: list[str], value: object) -> None:
         content[section] = inner
         content = inner
     content[key] = value
-
-
-def _sentence(error: ValidationError, content: dict[str, Any]) -> str:
-    problem = error.errors()[0]
-    where = _place(problem, content)
-    if problem["type"] == "extra_forbidden":
-        known = _known_keys(problem["loc"][:-1], content)
-        close = difflib.get_close_matches(str(problem["loc"][-1]), known, n=1)
-        hint = f"did you mean `{close[0]}`?" if close else f"known here: {', '.join(known)}."
-        return f"`{where}` is not a parameter; {hint}"
-    if problem["type"] == "union_tag_invalid":
-        context = problem["ctx"]
-        known_names = str(context["expected_tags"]).replace("'", "")
-        names = known_names.split(", ")
-        further = known_models() if where == "update.network" else []
-        close = difflib.get_close_matches(str(context["tag"]), [*names, *further], n=1)
-        meant = [f"`{name}`" if name in names else f"`torchvision` with `model: {name}`" for name in close]
-        hint = f"did you mean {meant[0]}? Known" if meant else "known"
-        return f"`{where}.name` is `{context['tag']}`, which is not known; {hint}: {known_names}."
-    if problem["type"] == "union_tag_not_found":
-        return f"`{where}` must have a `name`, which chooses."
-    if problem["type"] == "value_error":  # A section as a whole: to print it would bury what is said of it.
-        said = str(problem["ctx"]["error"])
-        return f"`{where}`: {said}" if said.endswith("?") else f"`{where}`: {said}."
-    given = "" if problem["type"] == "missing" else f" (given: {problem['input']!r})"
-    wishes = dict.fromkeys(p["msg"] for p in error.errors() if _place(p, content) == where)
-    told = " or ".join(wish[0].lower() + wish[1:] for wish in wishes)
-    return f"`{where}`: {told}{given}."
-
-
-def _place(problem: "ErrorDetails", content: Any) -> str:
-    """Where it stands in the file, dotted. Pydantic also names the branches of a choice, which do not stand there."""
-    place = []
-    for part in problem["loc"]:
-        inside = isinstance(content, dict) and part in content
-        if inside or isinstance(part, int):
-            content = content[part]
-        if inside or isinstance(part, int) or (problem["type"] == "missing" and part == problem["loc"][-1]):
-            place.append(str(part))
-    return ".".join(place)
-
-
-def _known_keys(place: tuple[int | str, ...], given: dict[str, Any]) -> list[str]:
-    """The keys of a section, with the choice (`name`) that it makes: another strategy has other ones."""
-    told: dict[str, Any] = {}
-    section = told
-    for part in place:
-        given = given.get(str(part), {}) if isinstance(given, dict) else {}
-        if isinstance(given, dict) and given:
-            section[str(part)] = {"name": given["name"]} if "name" in given else {}
-            section = section[str(part)]
-    try:
-        content: Any = Params.model_validate(told).model_dump(mode="json", by_alias=True)
-    except ValidationError:
-        content = Params().model_dump(mode="json", by_alias=True)
-    for part in place:
-        content = content.get(part, content) if isinstance(content, dict) else {}
-    return sorted(content) if isinstance(content, dict) else []
 
 
 def _flatten(value: Any, name: str) -> list[tuple[str, str]]:

@@ -21,13 +21,15 @@ from models.strategies.base import State
 from records.errors import UpdateFailed, WrongInput
 from records.experience import Experience
 from records.registration import RunFile
-from tasks import launch
-from tasks.ingest.ingest import IngestParams, ingest
+from tasks.ingest.ingest import ingest
+from tasks.ingest.settings import IngestParams
 from tasks.stages import run_update
-from tasks.update import UpdateParams, learn, update
-from tasks.workspace import Workspace
+from tasks.update import launch
+from tasks.update.settings import UpdateParams
+from tasks.update.update import learn, update
+from tasks.workspace.workspace import Workspace
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 FIRST, SECOND = {"cross": 40, "square": 40}, {"bar": 40, "column": 40}
 PARAMS = """
 validate: {}

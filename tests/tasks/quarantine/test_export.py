@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 
 from records.errors import WrongInput
 from records.experience import Check, Report, Violation
-from tasks.creation import create
 from tasks.ingest import inbox
-from tasks.ingest.ingest import IngestParams
-from tasks.local_data import facts_of
-from tasks.quarantine.files import _protected, _restored, read_files, rows_of, write_files
-from tasks.workspace import Workspace
+from tasks.ingest.settings import IngestParams
+from tasks.quarantine.export import _protected, _restored, read_files, rows_of, write_files
+from tasks.workspace.creation import create
+from tasks.workspace.local_data import facts_of
+from tasks.workspace.workspace import Workspace
 
 LABELS = ("=1+1", "+a", "-a", "@a", "'a", "'=a", "a=b", "a,b", 'a"b', "x;=run|' '!A0", "x; =1", "＝1+1", "a;'b", "−1")
 

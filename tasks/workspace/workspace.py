@@ -10,8 +10,6 @@ night/                                         what the steps of the last run ma
 """
 
 import os
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,10 +17,9 @@ from pydantic import ValidationError
 
 from adapters.datastore import DataStore
 from records.addresses import WorkspaceFile, shown
-from records.errors import Busy, NotAWorkspace, WrongInput, WrongParameters
+from records.errors import NotAWorkspace, WrongParameters
 from records.record import first_problem
 from records.registration import RunFile
-from tasks.locks import Taken, turn
 
 PRIVATE = 0o700
 """What is in `.retain` is for the owner alone: whoever can write a model there decides what answers tomorrow."""
@@ -239,32 +236,3 @@ def _first_problem(error: ValidationError) -> str:
         known = ", ".join(WorkspaceFile.model_fields)
         return f"`{problem['loc'][0]}` means nothing here; what may be told is {known}."
     return first_problem(error)
-
-
-@contextmanager
-def alone(place: Workspace, what: str = "another night or command", patient: bool = False) -> Iterator[None]:
-    """One night or command at a time changes a workspace, also when two are started by hand.
-
-    `what` is what those who come meanwhile are told. The `patient` wait for their turn; for others raises `Busy`.
-    """
-    with ExitStack() as stack:
-        try:
-            stack.enter_context(turn(place.lock, what, patient))
-        except Taken as other:
-            who, detail = "Another night or command", ""
-            if other.holder is not None:
-                who, detail = other.holder.what, f" ({other.holder.detail()})"
-            raise Busy(
-                f"{who[0].upper()}{who[1:]} is at work in {place.root}{detail}. Wait for it to end, then start again."
-            ) from None
-        yield
-
-
-def workers() -> int:
-    """Processes that ingest may use: RETAIN_WORKERS, or the number of cores. Raises `WrongInput` for no number."""
-    given = os.environ.get("RETAIN_WORKERS")
-    if not given:
-        return os.cpu_count() or 1
-    if not given.isdecimal() or int(given) == 0:
-        raise WrongInput(f"RETAIN_WORKERS is `{given}`; it must be a whole number of processes, 1 or more.")
-    return int(given)

@@ -1,21 +1,14 @@
-"""What a person asks between nights: where do we stand, what is different between two versions, let this one in."""
+"""Two versions compared: what the second learned, and what it lost."""
 
 from collections.abc import Sequence
 
 import pandas as pd
 import pyarrow.parquet as parquet
 
-from records.errors import WrongInput
 from records.record import Record
-from records.registration import Registration
 from tasks.evaluate import OUTCOMES
-from tasks.ingest.ingest import list_batches
-from tasks.local_data import archive_of
-from tasks.params import params_of
-from tasks.quarantine.holding import reports
-from tasks.register import approve
-from tasks.versions import registry_of, version_folder
-from tasks.workspace import Workspace
+from tasks.workspace.versions import version_folder
+from tasks.workspace.workspace import Workspace
 
 
 class Change(Record):
@@ -86,32 +79,6 @@ def outcomes_of(workspace: Workspace, version: int) -> pd.DataFrame:
     columns = ["experience", "image", "label", "answer", "overall"]
     table: pd.DataFrame = parquet.read_table(folder / "evaluation" / OUTCOMES, columns=columns).to_pandas()
     return table
-
-
-def approve_run(workspace: Workspace, run: str, by: str, note: str, overrule: bool) -> Registration:
-    """Make the candidate of `run` the champion on a person's word.
-
-    Raises `WrongInput` if there is no such run, if it was refused and `overrule` is not set, or if what it learned is
-    held or was dropped since.
-    """
-    registry = registry_of(workspace)
-    batches = registry.run(run).batches
-    _refuse_what_is_held(workspace, batches)
-    if not overrule:
-        registry.approvable(run)  # That it was refused is told before what became of its data.
-    for batch in set(batches).difference(list_batches(workspace.batches)):
-        raise WrongInput(f"The run learned {batch}, which was dropped since, so it cannot be let in any more.")
-    return approve(run, by, note, archive_of(workspace), registry, params_of(workspace).register_, overrule)
-
-
-def _refuse_what_is_held(workspace: Workspace, batches: Sequence[str]) -> None:
-    held = {report.batch: report.held for report in reports(workspace) if report.held is not None}
-    for batch in batches:
-        if batch in held:
-            raise WrongInput(
-                f"The run learned {batch}, which waits. {held[batch].sentence()} "
-                f"Release it first: `retain quarantine release {batch}`."
-            )
 
 
 def _changes(rows: pd.DataFrame, by: str, tables: Sequence[pd.DataFrame]) -> tuple[Change, ...]:

@@ -9,12 +9,12 @@ from pathlib import Path
 import pandas as pd
 import pyarrow.parquet as parquet
 
+from dataset.batches import read_batch
 from records.batch import Batch
 from records.errors import WrongInput
 from records.record import Record
-from tasks.ingest.ingest import read_batch
-from tasks.overview import Change, change_of, join_answers, outcomes_of
-from tasks.workspace import Workspace
+from tasks.queries.comparison import Change, change_of, join_answers, outcomes_of
+from tasks.workspace.workspace import Workspace
 
 SOURCE = "source"
 FACTS = ("label", "format", "mode")

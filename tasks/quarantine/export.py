@@ -15,15 +15,15 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from dataset.batches import read_batch
 from dataset.deliveries.delivery import REPEATED, label_of
 from dataset.deliveries.manifests import Manifest, read_manifest
 from dataset.rows import read_rows
 from records.errors import WrongInput
 from records.experience import Report
 from records.formatting import plain
-from tasks.ingest.ingest import read_batch
-from tasks.quarantine.holding import corrected_rows
-from tasks.workspace import Workspace
+from tasks.quarantine.store import corrected_rows
+from tasks.workspace.workspace import Workspace
 
 MANIFEST = "manifest.csv"
 COLUMNS = ("path", "label", "row", "reason", "original", "batch", "lists")

@@ -15,13 +15,13 @@ from records.experience import Report, Violation
 from records.registration import RunFile
 from records.rows import packed
 from tasks import stages
-from tasks.creation import create
 from tasks.ingest import inbox
-from tasks.ingest.ingest import IngestParams
-from tasks.quarantine import holding
-from tasks.quarantine.files import rows_of
+from tasks.ingest.settings import IngestParams
+from tasks.quarantine import store
+from tasks.quarantine.export import rows_of
 from tasks.quarantine.report_data import data, thumbnail
-from tasks.workspace import Workspace
+from tasks.workspace.creation import create
+from tasks.workspace.workspace import Workspace
 
 DAY = date(2026, 3, 2)
 GOOD, TRUNCATED, TWINS = "0000.png", "half.png", ("twin-a.png", "twin-b.png")
@@ -59,7 +59,7 @@ def git(workspace: Workspace, *words: str) -> str:
 
 
 def test_page_and_record_are_written_and_committed(workspace, report):
-    page = holding.set_aside(workspace, report)
+    page = store.set_aside(workspace, report)
     folder = workspace.quarantine / report.batch
     assert page == folder / "report.html"
     assert TRUNCATED in page.read_text()
@@ -79,8 +79,8 @@ def test_what_is_committed_of_a_batch_with_very_many_bad_images_is_little(worksp
     (delivery / "manifest.csv").write_text("path,label\n" + "".join(f"{path},bar\n" for path in paths))
     batch = inbox.take(workspace, delivery, DAY, IngestParams()).batch
     _, (report,) = stages.run_validate(workspace, RunFile(batches=(batch.id,)))
-    page = holding.set_aside(workspace, report)
-    (again,) = holding.reports(workspace)
+    page = store.set_aside(workspace, report)
+    (again,) = store.reports(workspace)
     assert len(again.faulty_rows()) == len(rows_of(again, every=False)) == 10_000
     assert "and 9,976 more" in page.read_text()
     assert [path.stat().st_size < 100_000 for path in page.parent.iterdir()] == [True, True]
@@ -91,44 +91,44 @@ def test_of_many_images_those_that_were_corrected_since_wait_no_more(workspace, 
     violation = Violation(row=0, path="bar/0000.png", detail="told")
     refused = {"severity": "refuse image", "passed": False, "found": len(rows)}
     many = report.checks[0].model_copy(update={**refused, "violations": (violation,), "rows": packed(rows)})
-    left = holding._without(report.model_copy(update={"checks": (many,)}), frozenset(range(3)))
+    left = store._without(report.model_copy(update={"checks": (many,)}), frozenset(range(3)))
     assert (left.faulty_rows(), left.checks[0].violations, left.checks[0].found) == (rows[3:], (), len(rows) - 3)
-    none = holding._without(left, frozenset(rows))
+    none = store._without(left, frozenset(rows))
     assert (none.faulty_rows(), none.checks[0].rows, none.checks[0].passed) == ((), "", True)
 
 
 def test_to_set_aside_twice_is_to_set_aside_once(workspace, report):
-    holding.set_aside(workspace, report)
+    store.set_aside(workspace, report)
     commit = git(workspace, "rev-parse", "HEAD")
-    holding.set_aside(workspace, report)
+    store.set_aside(workspace, report)
     assert git(workspace, "rev-parse", "HEAD") == commit
 
 
 def test_a_batch_in_quarantine_is_not_pending_until_its_record_is_taken_away(workspace, report):
-    before = holding.pending(workspace, ())
+    before = store.pending(workspace, ())
     assert len(before) == 2
-    holding.set_aside(workspace, report)
-    assert holding.reports(workspace) == (report,)
-    assert holding.pending(workspace, ()) == before[1:]
+    store.set_aside(workspace, report)
+    assert store.reports(workspace) == (report,)
+    assert store.pending(workspace, ()) == before[1:]
     (workspace.quarantine / report.batch / "report.json").unlink()
-    assert holding.reports(workspace) == ()
-    assert holding.pending(workspace, ()) == before
+    assert store.reports(workspace) == ()
+    assert store.pending(workspace, ()) == before
 
 
 def test_an_admitted_batch_of_which_images_were_refused_has_an_entry_and_is_pending(workspace, report):
     admitted = report.model_copy(update={"admitted": True})
-    holding.file(workspace, (admitted,))
-    assert holding.reports(workspace) == (admitted,)
-    assert report.batch in holding.pending(workspace, ())
-    (entry,) = holding.entries(workspace)
+    store.file(workspace, (admitted,))
+    assert store.reports(workspace) == (admitted,)
+    assert report.batch in store.pending(workspace, ())
+    (entry,) = store.entries(workspace)
     assert (entry.admitted, entry.refused, entry.images) == (True, 4, 20)
     assert git(workspace, "log", "-1", "--format=%s").strip() == f"Set aside images of {report.batch}"
 
 
 def test_an_entry_goes_when_the_gate_finds_nothing_any_more(workspace, report):
-    holding.file(workspace, (report,))
+    store.file(workspace, (report,))
     folder = workspace.quarantine / report.batch
-    holding.file(workspace, (report.model_copy(update={"admitted": True, "checks": ()}),), "by ada")
+    store.file(workspace, (report.model_copy(update={"admitted": True, "checks": ()}),), "by ada")
     left = sorted(path.name for path in folder.rglob("*.*"))
     assert left == ["files.json", "link.png"], "what was not taken from the inbox stays, with the reason"
     assert git(workspace, "log", "-1", "--format=%s").strip() == f"Release {report.batch} by ada"
@@ -136,33 +136,33 @@ def test_an_entry_goes_when_the_gate_finds_nothing_any_more(workspace, report):
 
 
 def test_what_a_killed_command_did_not_commit_is_committed(workspace, report):
-    holding.set_aside(workspace, report)
-    for path in holding.files_of(workspace, report.batch):
+    store.set_aside(workspace, report)
+    for path in store.files_of(workspace, report.batch):
         path.unlink()
-    assert holding.finish(workspace) == ()
+    assert store.finish(workspace) == ()
     assert git(workspace, "status", "--porcelain") == ""
     head = git(workspace, "rev-parse", "HEAD")
-    assert holding.finish(workspace) == ()
+    assert store.finish(workspace) == ()
     assert git(workspace, "rev-parse", "HEAD") == head
 
 
 def test_an_entry_is_found_by_the_beginning_of_its_batch(workspace, report):
-    holding.set_aside(workspace, report)
+    store.set_aside(workspace, report)
     other = report.model_copy(update={"batch": f"{DAY}-00000000"})
     other.write(workspace.quarantine / other.batch / "report.json")
-    assert holding.find(workspace, report.batch) == report
-    assert holding.find(workspace, report.batch[:13]) == report
+    assert store.find(workspace, report.batch) == report
+    assert store.find(workspace, report.batch[:13]) == report
     with pytest.raises(WrongInput, match=f"'{DAY}' fits {DAY}-00000000, {report.batch}. Write more of the id."):
-        holding.find(workspace, str(DAY))
+        store.find(workspace, str(DAY))
     for text in ("1999", ""):
         with pytest.raises(WrongInput, match=f"Nothing in quarantine begins with '{text}'; there are {DAY}-00000000"):
-            holding.find(workspace, text)
+            store.find(workspace, text)
 
 
 def test_what_was_learned_is_not_pending(workspace):
-    first, second = holding.pending(workspace, ())
-    assert holding.pending(workspace, (first,)) == (second,)
-    assert holding.pending(workspace, (second, first)) == ()
+    first, second = store.pending(workspace, ())
+    assert store.pending(workspace, (first,)) == (second,)
+    assert store.pending(workspace, (second, first)) == ()
 
 
 def test_only_what_can_be_decoded_has_a_thumbnail(workspace, report):
@@ -180,7 +180,7 @@ def test_only_what_can_be_decoded_has_a_thumbnail(workspace, report):
 
 
 def test_the_counterpart_is_shown_if_it_is_still_there(workspace, report):
-    other = next(b for b in holding.pending(workspace, ()) if b != report.batch)
+    other = next(b for b in store.pending(workspace, ()) if b != report.batch)
     for like, known in ((f"{other}#1", True), ("2026-01-01-00000000#1", False), ("nonsense#x", False)):
         violation = Violation(row=0, path="a.png", detail="", like=like)
         check = report.checks[0].model_copy(update={"passed": False, "found": 1, "violations": (violation,)})
@@ -208,5 +208,5 @@ def test_why_files_were_kept_is_never_committed(workspace):
     ignore.write_text(ignore.read_text().replace("/quarantine/*/files.json\n", ""))
     assert "files.json" in git(workspace, "status", "--porcelain", "--untracked-files=all")
     head = git(workspace, "rev-parse", "HEAD")
-    assert holding.finish(workspace) == ()
+    assert store.finish(workspace) == ()
     assert git(workspace, "rev-parse", "HEAD") == head

@@ -6,11 +6,11 @@ import sys
 import psutil
 import pytest
 
-from tasks.locks import Taken, is_held, turn
+from tasks.workspace.lock import Taken, is_held, turn
 
 HOLD = """
 import pathlib, signal, sys
-from tasks.locks import turn
+from tasks.workspace.lock import turn
 with turn(pathlib.Path(sys.argv[1]), "a night", patient=False):
     print("held", flush=True)
     signal.pause()

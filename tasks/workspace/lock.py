@@ -1,4 +1,7 @@
-"""Turns: a file that one process at a time holds, and that says who holds it.
+"""Two nights at once: the second waits until the first has ended; a command waits too, or says who is at work.
+
+`workspace_lock` is what a night and every command that changes a workspace hold. Beneath it are turns: a file that one
+process at a time holds, and that says who holds it.
 
 The system takes the hold away when the process ends, however it ends: nothing is left behind that a person would have
 to clean up, and a file that can be held is a file whose last holder is gone.
@@ -9,18 +12,39 @@ import logging
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO
 
 from pydantic import ValidationError
 
+from records.errors import Busy
 from records.record import Record
+from tasks.workspace.workspace import Workspace
 
 log = logging.getLogger("retain")
 ASK_EVERY = 0.2
 """Seconds between two looks at a file that another process holds."""
+
+
+@contextmanager
+def workspace_lock(place: Workspace, what: str = "another night or command", patient: bool = False) -> Iterator[None]:
+    """One night or command at a time changes a workspace, also when two are started by hand.
+
+    `what` is what those who come meanwhile are told. The `patient` wait for their turn; for others raises `Busy`.
+    """
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(turn(place.lock, what, patient))
+        except Taken as other:
+            who, detail = "Another night or command", ""
+            if other.holder is not None:
+                who, detail = other.holder.what, f" ({other.holder.detail()})"
+            raise Busy(
+                f"{who[0].upper()}{who[1:]} is at work in {place.root}{detail}. Wait for it to end, then start again."
+            ) from None
+        yield
 
 
 class Holder(Record):

@@ -6,10 +6,11 @@ import pandas as pd
 import pytest
 
 from records.errors import WrongInput
-from tasks.creation import create
-from tasks.ingest.ingest import IngestParams, ingest
-from tasks.overview import Change, join_answers
-from tasks.slices import NO_VALUE, compare_by, slice_answers, values_of
+from tasks.ingest.ingest import ingest
+from tasks.ingest.settings import IngestParams
+from tasks.queries.comparison import Change, join_answers
+from tasks.queries.slices import NO_VALUE, compare_by, slice_answers, values_of
+from tasks.workspace.creation import create
 
 
 def answers(*rows: tuple[str, str, str, float]) -> pd.DataFrame:
@@ -103,7 +104,7 @@ def test_a_column_that_only_later_images_have_is_told_of(tmp_path, batch, monkey
     (tmp_path / "batches" / batch.id).rename(place.batches / batch.id)
     rows = pd.DataFrame({"experience": [batch.id], "image": ["i"], "label": ["a"], "answer": ["a"], "overall": [1.0]})
     answers = {1: rows.iloc[:0], 2: rows}
-    monkeypatch.setattr("tasks.slices.outcomes_of", lambda workspace, version: answers[version])
+    monkeypatch.setattr("tasks.queries.slices.outcomes_of", lambda workspace, version: answers[version])
     with pytest.raises(WrongInput, match=r"Only images that both v1 and v2 were examined on are compared, and none of"):
         compare_by(place, 1, 2, "camera")
     with pytest.raises(WrongInput, match="There is no column 'weather' to compare by"):

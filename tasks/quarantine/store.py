@@ -16,6 +16,7 @@ from datetime import date
 from pathlib import Path
 
 from adapters.datastore import DataStore
+from dataset.batches import list_batches, read_batch
 from dataset.rows import read_rows
 from records.batch import Batch
 from records.errors import WrongInput
@@ -25,8 +26,7 @@ from records.record import Record
 from records.rows import packed
 from reports.quarantine.page import NOTHING, report_html
 from tasks.ingest.apart import kept_aside
-from tasks.ingest.ingest import list_batches, read_batch
-from tasks.workspace import Workspace
+from tasks.workspace.workspace import Workspace
 
 
 class Entry(Record):

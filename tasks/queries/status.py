@@ -4,6 +4,7 @@ import hashlib
 import time
 from collections.abc import Sequence
 
+from dataset.batches import count_tests, list_batches
 from dataset.deliveries.delivery import printable
 from records.errors import RetainError
 from records.experience import Report
@@ -11,12 +12,12 @@ from records.record import Record
 from records.registration import Beginning
 from records.runs import Rollback, RunFacts, VersionFacts
 from tasks.ingest.inbox import named_beside, waiting
-from tasks.ingest.ingest import IngestParams, count_tests, list_batches
 from tasks.ingest.readiness import unready
-from tasks.quarantine.holding import pending, reports
-from tasks.sections import read_section
-from tasks.versions import registry_of, snapshot_of, start_of
-from tasks.workspace import Workspace
+from tasks.ingest.settings import IngestParams
+from tasks.params.sections import read_section
+from tasks.quarantine.store import pending, reports
+from tasks.workspace.versions import registry_of, snapshot_of, start_of
+from tasks.workspace.workspace import Workspace
 
 
 class Status(Record):
@@ -105,7 +106,7 @@ def _check_params(workspace: Workspace) -> None:
     digest, mark = hashlib.sha256(content).hexdigest(), workspace.state / "params.checked"
     if mark.exists() and mark.read_text(encoding="utf-8") == digest:
         return
-    from tasks.params import read_params
+    from tasks.params.params import read_params
 
     read_params(workspace.params)
     mark.parent.mkdir(parents=True, exist_ok=True)

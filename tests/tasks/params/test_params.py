@@ -1,5 +1,6 @@
 """Every configuration in the repository is valid, and what stands twice is equal."""
 
+import re
 from pathlib import Path
 from typing import get_args
 
@@ -14,11 +15,13 @@ from models.catalogue import StrategyChoice
 from models.strategies.base import TrainingData
 from records.errors import WrongParameters
 from records.registration import RunFile
-from tasks.params import Params, check_start, read_params
-from tasks.workspace import Workspace
+from tasks.ingest.settings import IngestParams
+from tasks.params.params import Params, check_start, read_params
+from tasks.params.sections import RegisterParams, read_section
+from tasks.workspace.workspace import Workspace
 
-ROOT = Path(__file__).parents[1]
-TEMPLATE = ROOT / "tasks" / "template"
+ROOT = Path(__file__).parents[3]
+TEMPLATE = ROOT / "tasks" / "workspace" / "template"
 SECTIONS = "validate: {}\nupdate: {}\nevaluate: {}\njudge: {name: paired_score}\n"
 
 
@@ -201,3 +204,28 @@ def test_every_strategy_that_replays_names_one_that_does_not():
         _, replayed = strategy.draw(TrainingData(image, lambda: image, lambda: image))
         assert bool(strategy.without_memory) == (replayed is not None), strategy.name
         assert not strategy.without_memory or not known[strategy.without_memory].without_memory
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "text", "sentence"),
+    [
+        ("register", RegisterParams, "register: {model: a/b}", "`register.model`: string should match pattern"),
+        ("register", RegisterParams, "register: {reload_image: 3}", "`register.reload_image` is not a parameter"),
+        ("ingest", IngestParams, "ingest: {test_share: 0.6, validation_share: 0.5}", "`ingest`: test_share and"),
+        ("ingest", IngestParams, "ingest: 3", "`ingest`: input should be a valid dictionary"),
+    ],
+)  # fmt: skip
+def test_one_section_is_refused_with_the_sentence_of_the_whole_file(tmp_path, name, kind, text, sentence):
+    path = tmp_path / "params.yaml"
+    path.write_text("validate: {}\nupdate: {}\nevaluate: {}\njudge: {name: paired_score}\n" + text)
+    with pytest.raises(WrongParameters, match=re.escape(f"{path}: {sentence}")) as alone:
+        read_section(path, name, kind)
+    with pytest.raises(WrongParameters) as whole:
+        read_params(path)
+    assert str(alone.value) == str(whole.value)
+
+
+def test_a_mistake_elsewhere_does_not_keep_a_section_from_being_read(tmp_path):
+    path = tmp_path / "params.yaml"
+    path.write_text("update: {strategie: 3}\nregister: {model: seeds}\n")
+    assert read_section(path, "register", RegisterParams).model == "seeds"

@@ -1,0 +1,101 @@
+"""Section `update` of params.yaml."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from models.augmentation import Augmentation
+from models.budget import Budget
+from models.catalogue import CorrectionChoice, NetworkRecipe, ProblemChoice, StrategyChoice
+from models.compute import Precision
+from models.memory import Share
+from models.minibatches import Imbalance
+from models.networks.cnn import CNN
+from models.optimiser import Optimiser
+from models.problems.classification import Classification
+from models.strategies.replay_distillation import ReplayDistillation
+from models.training import Plan
+from records.record import Record
+
+
+class ImageParams(Record):
+    """What the network sees. Decided once, when the first experiences are learned."""
+
+    size: int | None = Field(default=None, ge=4, le=1024)
+    """Side in pixels; null takes the most frequent size of the first images, or 64 if they are larger."""
+    channels: Literal[1, 3] | None = None
+    """Null takes 3 if any of the first images has colour, else 1."""
+
+
+class MemoryParams(Record):
+    """What is remembered of the past."""
+
+    size: Annotated[int, Field(ge=0)] | Literal["all"] = 2000
+    """Images over all classes together, shared evenly; `all` replays from the whole archive instead."""
+    share: Share = "balanced"
+    """`balanced` shares the places evenly by the classes, `proportional` keeps them as they occur."""
+    seed: int = 0
+    """Another seed remembers another sample; what is remembered already keeps its rank."""
+
+    @property
+    def bound(self) -> int:
+        """Images kept; none if the whole archive is replayed anyway."""
+        return 0 if self.size == "all" else self.size
+
+
+class UpdateParams(Record):
+    """Section `update` of params.yaml."""
+
+    seed: int = 0
+    problem: ProblemChoice = Classification()
+    image: ImageParams = ImageParams()
+    network: NetworkRecipe = CNN()
+    """Decided on the first night. Afterwards only a strategy that starts over, `joint`, can take another one."""
+    strategy: StrategyChoice = ReplayDistillation()
+    memory: MemoryParams = MemoryParams()
+    budget: Budget = Budget()
+    optimiser: Optimiser = Optimiser()
+    augmentation: Augmentation = Augmentation()
+    imbalance: Imbalance = "prior"
+    prior_exponent: float = Field(default=0.0, ge=0, le=1)
+    """With `imbalance: prior`: how much more the loss favours a class of which only few different images are left, as
+    a power of their number. A few images seen again and again are learned by heart, and their class is answered too
+    seldom for others (after Cao et al., 2019, "LDAM", arXiv:1906.07413). No matter if the whole archive is replayed."""
+    correction: CorrectionChoice | None = None
+    precision: Precision = "auto"
+    """`auto` is bfloat16 on a GPU (activations; weights stay float32) and float32 on a CPU."""
+
+    @model_validator(mode="after")
+    def _what_goes_together(self) -> Self:
+        if self.augmentation.mixup_alpha and not self.strategy.blends:
+            raise ValueError(f"`augmentation.mixup_alpha` makes no sense with the strategy {self.strategy.name}")
+        if self.correction is not None and not self.strategy.corrected:
+            raise ValueError(f"`correction` makes no sense with the strategy {self.strategy.name}")
+        if self.correction is not None and self.correction.needs_memory and self.memory.size == 0:
+            raise ValueError(
+                f"`memory.size: 0` makes no sense with the correction {self.correction.name}: it is fitted on "
+                "remembered images"
+            )
+        if self.memory.size == 0 and self.strategy.without_memory:
+            raise ValueError(
+                f"`memory.size: 0` makes no sense with the strategy {self.strategy.name}, which replays what is "
+                f"remembered; did you mean the strategy `{self.strategy.without_memory}`?"
+            )
+        if self.memory.size == "all" and self.strategy.remembers_outputs:
+            raise ValueError(
+                f"`memory.size: all` makes no sense with the strategy {self.strategy.name}: no answers are stored"
+            )
+        if self.prior_exponent and self.imbalance != "prior":
+            raise ValueError("`prior_exponent` is part of `imbalance: prior`")
+        return self
+
+    @property
+    def plan(self) -> Plan:
+        """How to train, whatever the strategy."""
+        return Plan(
+            budget=self.budget,
+            optimiser=self.optimiser,
+            augmentation=self.augmentation,
+            imbalance=self.imbalance,
+            prior_exponent=self.prior_exponent,
+        )
