@@ -25,7 +25,6 @@ from pydantic import Field
 from dataset.archive import Archive, ImageDataset
 from models.bundle import ModelBundle, sha256
 from models.compute import default_device
-from models.gates.base import Outcomes
 from models.learner import Learner
 from models.measures import calibration_error, macro_f1, negative_flips, per_class, positive_flips
 from models.memory import rank
@@ -173,34 +172,6 @@ def scores(examined: Sequence[Examined], problem: Problem) -> dict[str, Score]:
         )
         for e in examined
     }
-
-
-def read_pairs(evaluation: Path, earlier: Path | None) -> tuple[Outcomes, ...]:
-    """What the gate judges: for each experience the candidate's outcomes and, for past ones, the best earlier ones.
-
-    `earlier` is the evaluation folder of the version that the candidate was made from, None for version 0.
-    """
-    matrix = ScoreMatrix.read(evaluation / SCORES)
-    table = parquet.read_table(evaluation / OUTCOMES).to_pandas()
-    references = read_references(earlier, 0)
-    pairs = []
-    for experience in matrix.experiences:
-        mine = table[table["experience"] == experience]
-        reference = None
-        if experience in references:
-            best = references[experience].right
-            reference = np.array([best[image] for image in mine["image"]])
-        pairs.append(
-            Outcomes(
-                experience=experience,
-                new=experience in matrix.new,
-                overall=mine["overall"].to_numpy(),
-                among_known=mine["among_known"].to_numpy(),
-                reference=reference,
-                labels=mine["label"].to_numpy(dtype=str),
-            )
-        )
-    return tuple(pairs)
 
 
 @dataclass(frozen=True)

@@ -19,9 +19,9 @@ from records.batch import Batch
 from records.experience import Experience
 from records.scores import ScoreMatrix
 from records.verdict import Verdict
-from tasks.evaluate import evaluate, read_pairs
+from tasks.evaluate import evaluate
 from tasks.ingest.ingest import ingest
-from tasks.judge import judge
+from tasks.judge import judge, read_pairs
 from tasks.params.params import Params, read_params
 from tasks.update.update import update
 from tasks.validate.earlier import EarlierImages

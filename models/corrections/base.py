@@ -2,6 +2,7 @@
 
 A night sees far more images of new classes than of old ones, and a head that is trained on them leans towards the new.
 Balanced softmax takes that out of the loss (see `models/minibatches.py`); a correction repairs the head afterwards.
+To add one, write its file beside this one and list it in `models/catalogue.py`.
 """
 
 from typing import ClassVar

@@ -16,7 +16,8 @@ import numpy as np
 from pydantic import Field
 from scipy.special import ndtri
 
-from models.gates.base import Gate, Hypothesis, Losses
+from models.gates.base import Gate
+from models.gates.hypothesis import Hypothesis, Losses
 from models.statistics import Floats, mean_and_error, padded
 
 TAIL = 10

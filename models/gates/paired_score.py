@@ -11,7 +11,8 @@ from typing import Literal
 
 import numpy as np
 
-from models.gates.base import Gate, Hypothesis, Losses
+from models.gates.base import Gate
+from models.gates.hypothesis import Hypothesis, Losses
 from models.statistics import Floats, mover, share_lower, share_upper, tango_lower, tango_upper
 
 

@@ -1,4 +1,7 @@
-"""What a network is to the rest: a body that turns images into features, and a head that grows with the classes."""
+"""What a network is to the rest: a body that turns images into features, and a head that grows with the classes.
+
+To add a network, write its file beside this one and list it in `models/catalogue.py`.
+"""
 
 import warnings
 

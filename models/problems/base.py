@@ -1,7 +1,8 @@
 """What a problem is to the rest: targets, a loss, a distance between two models' outputs, outcomes, a score.
 
 Strategies and gates never ask which problem they serve. A strategy calls `loss` and `distance`; a gate resamples rows
-of `outcomes` and calls `score`.
+of `outcomes` and calls `score`. To add a problem, write its file beside this one and list it in `models/catalogue.py`;
+docs/extending.md says what else it needs.
 """
 
 from dataclasses import dataclass

@@ -2,7 +2,7 @@
 
 A strategy is a choice and never changes. What changes during a night lives in its `TrainingContext`: the network that
 learns, the parent that it may compare with, and the strategy's own tensors, which are kept with the version and come
-back on the next night.
+back on the next night. To add a strategy, write its file beside this one and list it in `models/catalogue.py`.
 """
 
 from collections.abc import Callable

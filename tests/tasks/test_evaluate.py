@@ -21,10 +21,10 @@ from models.strategies.finetune import Finetune
 from records.experience import Experience
 from records.registration import APPROVAL, Approval
 from records.scores import FirstSight, Score, ScoreMatrix, ScoreRow
-from tasks.evaluate import EvaluateParams, choose, evaluate, read_pairs, read_references
+from tasks.evaluate import EvaluateParams, choose, evaluate, read_references
 from tasks.ingest.ingest import ingest
 from tasks.ingest.settings import IngestParams
-from tasks.judge import judge
+from tasks.judge import judge, read_pairs
 from tasks.update.settings import UpdateParams
 from tasks.update.update import update
 

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from models.gates.base import Outcomes
 from models.gates.by_class import Tally, class_findings, tallies
+from models.gates.decision import decide
+from models.gates.outcomes import Outcomes
 from models.gates.paired_bootstrap import PairedBootstrap
 from models.gates.paired_score import PairedScore
 from models.statistics import share_lower, share_upper
@@ -70,12 +71,12 @@ def test_a_class_that_is_a_25th_of_every_batch_is_never_lost_altogether(gate, ho
     outcomes = [past(f"e{i}", rng, counts, **{how: "fox"}) for i in range(10)]
     # Batches of 12: a class that is a twelfth of them.
     gate = gate.model_copy(update={"forgotten_mean": 0.2, "forgotten_each": 0.2, "taken_mean": 0.3})
-    verdict = gate.judge(outcomes)
+    verdict = decide(gate, outcomes)
     assert verdict.decision == ("inconclusive" if images == 12 else "refuse")
     assert "class `fox`" in verdict.reason
     assert [c.label for c in verdict.classes] == ["fox"]
     assert {f.decision for f in verdict.findings} == {"accept"}
-    assert gate.judge([past(f"e{i}", rng, counts) for i in range(10)]).decision == "accept"
+    assert decide(gate, [past(f"e{i}", rng, counts) for i in range(10)]).decision == "accept"
 
 
 @pytest.mark.parametrize("gate", GATES)
@@ -84,7 +85,7 @@ def test_a_class_too_small_to_judge_is_named_and_holds_nothing_up(gate):
     outcomes = [past("e0", rng, {"owl": 500, "lynx": 3}), past("e1", rng, {"owl": 500})]
     outcomes[0].overall[500:] = outcomes[0].among_known[500:] = [0, 0, 1]
     outcomes[0].reference[500:] = 1
-    verdict = gate.judge(outcomes)
+    verdict = decide(gate, outcomes)
     assert verdict.decision == "accept"
     assert verdict.reason.endswith(
         "; too few test images to say whether class `lynx` (1 of 3 right) still will be right."
@@ -96,6 +97,6 @@ def test_the_guard_takes_its_part_of_the_error_of_refusing(gate):
     rng = np.random.default_rng(0)
     labelled = past("e0", rng, {"owl": 480, "fox": 20}, lost="fox")
     without = Outcomes("e0", False, labelled.overall, labelled.among_known, labelled.reference)
-    first, second = (gate.judge([one]).find("forgotten") for one in (labelled, without))
+    first, second = (decide(gate, [one]).find("forgotten") for one in (labelled, without))
     assert first.upper == second.upper
     assert first.lower < second.lower

@@ -20,8 +20,9 @@ from benchmarks.verdict_play import (
     guard,
     play,
 )
-from models.gates.base import Outcomes
+from models.gates.outcomes import Outcomes
 from models.statistics import certainly_better
+from tasks.judge import judge
 
 NIGHTS = 1000
 
@@ -53,7 +54,7 @@ def night(lost, gained, images):
 def test_the_gate_decides_the_same(drops, churn, images, attempt):
     lost, gained = flips(np.random.default_rng(1), drops, churn, images, nights=4)
     expected = decide(lost, gained, images, STRICT, {1: 0.04, 2: 0.005}[attempt])
-    told = [STRICT.judge(night(minus, plus, images), attempt) for minus, plus in zip(lost, gained, strict=True)]
+    told = [judge(night(minus, plus, images), STRICT, attempt) for minus, plus in zip(lost, gained, strict=True)]
     assert [v.decision == "accept" for v in told] == expected.accepted.tolist()
     assert [v.decision == "refuse" for v in told] == expected.refused.tolist()
 
@@ -69,7 +70,7 @@ def test_the_guard_of_each_class_decides_the_same():
             np.concatenate([np.arange(12) < n for n in counts]).astype(float) for counts in (before, after)
         )
         gate = SHIPPED.model_copy(update=dict.fromkeys(("forgotten_mean", "forgotten_each"), 1.0))
-        told = gate.judge([Outcomes("a", False, now, now, reference, labels)])
+        told = judge([Outcomes("a", False, now, now, reference, labels)], gate)
         assert (told.decision == "accept") == expected.accepted[night_]
     assert 0 < expected.accepted.sum() < 20
 

@@ -5,7 +5,9 @@ import time
 import numpy as np
 import pytest
 
-from models.gates.base import Hypothesis, Losses, Outcomes
+from models.gates.decision import decide
+from models.gates.hypothesis import Hypothesis, Losses
+from models.gates.outcomes import Outcomes
 from models.gates.paired_bootstrap import PairedBootstrap
 from models.gates.paired_score import PairedScore
 
@@ -25,13 +27,13 @@ def scores(rng, experience, images, loss=0.0):
 
 def test_the_same_outcomes_give_the_same_verdict():
     outcomes = [scores(np.random.default_rng(0), "a", 200, loss=0.02), scores(np.random.default_rng(1), "b", 200)]
-    assert GATE.judge(outcomes) == GATE.judge(outcomes)
+    assert decide(GATE, outcomes) == decide(GATE, outcomes)
 
 
 def test_scores_in_between_are_judged():
     rng = np.random.default_rng(0)
-    assert GATE.judge([scores(rng, "a", 400), scores(rng, "b", 400)]).decision == "accept"
-    assert GATE.judge([scores(rng, "a", 400, loss=0.2), scores(rng, "b", 400)]).decision == "refuse"
+    assert decide(GATE, [scores(rng, "a", 400), scores(rng, "b", 400)]).decision == "accept"
+    assert decide(GATE, [scores(rng, "a", 400, loss=0.2), scores(rng, "b", 400)]).decision == "refuse"
 
 
 @pytest.mark.parametrize("images", [20, 72, 500])
@@ -97,5 +99,5 @@ def test_thirty_experiences_of_ten_thousand_images_take_seconds():
         right = (rng.random((2, 10_000)) < 0.9).astype(np.float64)
         outcomes.append(Outcomes(f"e{i}", False, right[0], right[0], right[1]))
     start = time.perf_counter()
-    GATE.judge(outcomes)
+    decide(GATE, outcomes)
     assert time.perf_counter() - start < 5

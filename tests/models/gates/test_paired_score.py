@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
-from models.gates.base import Hypothesis, Losses, Outcomes
+from models.gates.decision import decide
+from models.gates.hypothesis import Hypothesis, Losses
+from models.gates.outcomes import Outcomes
 from models.gates.paired_score import PairedScore
 from models.statistics import share_upper, tango_lower, tango_upper
 
@@ -43,4 +45,4 @@ def test_a_mean_over_one_experience_is_that_experience():
 def test_scores_in_between_are_refused_with_advice():
     half = Outcomes("a", True, np.array([0.5, 1.0]), np.array([0.5, 1.0]), None)
     with pytest.raises(ValueError, match=r"a: paired_score .* paired_bootstrap"):
-        GATE.judge([half])
+        decide(GATE, [half])

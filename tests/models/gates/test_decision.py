@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from models.gates.base import Losses, Outcomes
+from models.gates.hypothesis import Losses
+from models.gates.outcomes import Outcomes
 from models.gates.paired_bootstrap import PairedBootstrap
 from models.gates.paired_score import PairedScore
 from models.statistics import share_lower, share_upper, tango_lower, tango_upper
