@@ -20,9 +20,9 @@ def main() -> int:
         workspace = Workspace.open(Path.cwd())
         launch.relay_messages()
         with launch.joined():
-            told = _run(step, workspace)
+            result = _run(step, workspace)
         if launch.first():
-            print(told)
+            print(result)
     except RetainError as error:
         print(error, file=sys.stderr)
         return 2

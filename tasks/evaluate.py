@@ -53,7 +53,7 @@ class EvaluateParams(Record):
 
 
 @dataclass(frozen=True)
-class Examined:
+class ExaminedExperience:
     """One experience's test images, answered by a version."""
 
     experience: str
@@ -83,10 +83,10 @@ def evaluate(
     snapshot, learner = known.snapshot, known.learner
     earlier = Earlier.read(parent / "evaluation", snapshot.parent) if parent else Earlier()
     known_at = [max(snapshot.known_at[e.batch], earlier.granted(e.batch)) for e in snapshot.experiences]
-    asked = partial(choose, most=params.max_images, before=earlier.right, key=key)
-    examined = examine(learner, snapshot.experiences, known_at, archive, problem, asked)
+    choose_images = partial(choose, most=params.max_images, before=earlier.right, key=key)
+    examined = examine(learner, snapshot.experiences, known_at, archive, problem, choose_images)
     new = [e for e in snapshot.experiences if e.batch not in earlier.right]
-    seen = _first_sight(parent / "snapshot", new, archive, problem, asked) if parent and new else {}
+    seen = _first_sight(parent / "snapshot", new, archive, problem, choose_images) if parent and new else {}
     out.mkdir(parents=True, exist_ok=True)
     _write_outcomes(examined, learner.classes, out / OUTCOMES)
     _write_references(examined, earlier, params, out / REFERENCES)
@@ -142,27 +142,27 @@ def examine(
     known: Sequence[int],
     archive: Archive,
     problem: Problem,
-    asked: Callable[[ImageDataset], ImageDataset] = everything,
-) -> tuple[Examined, ...]:
+    choose_images: Callable[[ImageDataset], ImageDataset] = everything,
+) -> tuple[ExaminedExperience, ...]:
     """`learner` answers test images of `experiences`; `known` is how many classes there were when each was learned.
 
-    `asked` chooses which. A forward pass takes images of several experiences, as many as fit. Classes that it does not
-    know come after its own, so no answer to them is right.
+    `choose_images` selects those images. A forward pass takes images of several experiences, as many as fit. Classes
+    that the learner does not know come after its own, so no answer to them is right.
     """
     strange = {name for e in experiences for name in e.classes}.difference(learner.classes)
-    dataset = asked(archive.dataset(experiences, "test", (*learner.classes, *sorted(strange)), learner.spec))
+    dataset = choose_images(archive.dataset(experiences, "test", (*learner.classes, *sorted(strange)), learner.spec))
     device = default_device()
     outputs = learner.outputs_of_parts((images for images, _ in dataset.parts(device)), device)
     sizes = np.bincount(dataset.batch, minlength=len(experiences))
     images = np.split(dataset.image, sizes.cumsum()[:-1])
     targets, answered = torch.split(dataset.target, sizes.tolist()), torch.split(outputs, sizes.tolist())
     return tuple(
-        Examined(e.batch, image, target.numpy(), problem.outcomes(output, target, classes))
+        ExaminedExperience(e.batch, image, target.numpy(), problem.outcomes(output, target, classes))
         for e, image, target, output, classes in zip(experiences, images, targets, answered, known, strict=True)
     )
 
 
-def scores(examined: Sequence[Examined], problem: Problem) -> dict[str, Score]:
+def scores(examined: Sequence[ExaminedExperience], problem: Problem) -> dict[str, Score]:
     """Experience to score."""
     return {
         e.experience: Score(
@@ -258,7 +258,7 @@ def _first_sight(
     new: Sequence[Experience],
     archive: Archive,
     problem: Problem,
-    asked: Callable[[ImageDataset], ImageDataset],
+    choose_images: Callable[[ImageDataset], ImageDataset],
 ) -> dict[str, FirstSight]:
     learner = ModelBundle.read(parent).learner
     known = len(learner.classes)
@@ -266,11 +266,11 @@ def _first_sight(
         e.experience: FirstSight(
             overall=problem.score(e.answers.overall), untrained=problem.chance(torch.from_numpy(e.target), known)
         )
-        for e in examine(learner, new, [known] * len(new), archive, problem, asked)
+        for e in examine(learner, new, [known] * len(new), archive, problem, choose_images)
     }
 
 
-def _measures(examined: Sequence[Examined], classes: Sequence[str], earlier: Earlier) -> Measures:
+def _measures(examined: Sequence[ExaminedExperience], classes: Sequence[str], earlier: Earlier) -> Measures:
     target = np.concatenate([e.target for e in examined])
     overall = np.concatenate([e.answers.overall for e in examined])
     past = [e for e in examined if e.experience in earlier.right]
@@ -285,7 +285,7 @@ def _measures(examined: Sequence[Examined], classes: Sequence[str], earlier: Ear
     )
 
 
-def _write_outcomes(examined: Sequence[Examined], classes: Sequence[str], path: Path) -> None:
+def _write_outcomes(examined: Sequence[ExaminedExperience], classes: Sequence[str], path: Path) -> None:
     names = np.array(classes, dtype=object)
     parts = [
         pa.table(
@@ -304,7 +304,9 @@ def _write_outcomes(examined: Sequence[Examined], classes: Sequence[str], path: 
     parquet.write_table(pa.concat_tables(parts), path, compression="ZSTD")
 
 
-def _write_references(examined: Sequence[Examined], earlier: Earlier, params: EvaluateParams, path: Path) -> None:
+def _write_references(
+    examined: Sequence[ExaminedExperience], earlier: Earlier, params: EvaluateParams, path: Path
+) -> None:
     parts = []
     for e in examined:
         version, right, granted = "candidate", e.answers.among_known, earlier.granted(e.experience)

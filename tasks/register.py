@@ -178,9 +178,9 @@ def judged_answers(candidate: Path, evaluation: Path, archive: Archive, at_most:
         rows = np.flatnonzero((answers["experience"] == experience.batch).to_numpy())
         dataset = archive.dataset([experience], "test", snapshot.classes, snapshot.spec)
         images.append(dataset.images(torch.from_numpy(np.searchsorted(rows, np.intersect1d(rows, chosen)))).numpy())
-    told = answers.iloc[chosen]
+    sample = answers.iloc[chosen]
     return JudgedAnswers(
         images=np.concatenate(images).transpose(0, 2, 3, 1),
-        labels=told["answer"].tolist(),
-        confidences=told["confidence"].to_numpy(dtype=np.float64),
+        labels=sample["answer"].tolist(),
+        confidences=sample["confidence"].to_numpy(dtype=np.float64),
     )

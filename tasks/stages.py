@@ -180,7 +180,7 @@ def run_register(
         store.data_revision(),
         store.head(),
         identities.code_version(),
-        params.telling(),
+        params.distinguishing(),
         seconds,
         trained,
         deliveries_of(workspace, matrix),
@@ -230,11 +230,11 @@ def read_experiences(workspace: Workspace) -> tuple[Experience, ...]:
     return experiences
 
 
-def _write_all(folder: Path, told: Sequence[Experience] | Sequence[Report]) -> None:
+def _write_all(folder: Path, records: Sequence[Experience] | Sequence[Report]) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    for one in told:
-        one.write(folder / f"{one.batch}.json")
+    for record in records:
+        record.write(folder / f"{record.batch}.json")
 
 
 def _finished(candidate: Path, name: str) -> Snapshot | None:
@@ -249,5 +249,5 @@ def _finished(candidate: Path, name: str) -> Snapshot | None:
 
 def _training_log(workspace: Workspace, name: str) -> TrainingLog:
     """How the update of this identity went; nothing is known if another one came between."""
-    told = TrainingLog.read(workspace.training) if workspace.training.exists() else TrainingLog()
-    return told if told.identity == name else TrainingLog()
+    training_log = TrainingLog.read(workspace.training) if workspace.training.exists() else TrainingLog()
+    return training_log if training_log.identity == name else TrainingLog()

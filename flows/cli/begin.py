@@ -67,7 +67,7 @@ def init(
     from tasks.workspace.creation import create
 
     with screen.at_work(f"making {directory}"):
-        place = create(directory, options.remote(remote), told=options.told(mlflow, prefect))
+        place = create(directory, options.remote(remote), workspace_file=options.workspace_file(mlflow, prefect))
     inbox, night = screen.place(place.inbox), screen.command("night", place.root)
     screen.say(f"Made {screen.place(place.root)}. Put images below {inbox}/<delivery>/<class>/ and run `{night}`.")
 

@@ -71,7 +71,7 @@ def remote(address: str | None) -> str | None:
     return str(Path(address).absolute()) if address and "://" not in address else address
 
 
-def told(mlflow: str | None, prefect: str | None) -> WorkspaceFile:
+def workspace_file(mlflow: str | None, prefect: str | None) -> WorkspaceFile:
     """workspace.json of a new workspace: its addresses, and a key that nobody who delivers can know.
 
     Raises `WrongInput` for an address that cannot be kept.

@@ -31,7 +31,7 @@ log = logging.getLogger("retain")
 
 DEEPEST = 64
 """Folders within folders that are taken apart; what lies deeper is kept as it is."""
-MOST_TOLD = 10
+MOST_LOGGED = 10
 """So many of the files that are kept are told one by one."""
 MOST_REASONS = 1000
 """Of so many files that were kept it is written down why."""
@@ -40,7 +40,7 @@ LONGEST_NAME = 255
 LONGEST_WAY = 2048
 """Bytes of the names of folders on the way to a file that is kept; instead of longer ones there is a number."""
 PIECE = 2**20
-BESIDE_KEPT = "it names the classes of what is kept beside it"
+NAMES_KEPT_CLASSES = "it names the classes of what is kept beside it"
 
 
 class Whole(Record):
@@ -52,7 +52,7 @@ class Whole(Record):
     """Why it must be kept; empty if everything in it is in the batch."""
 
 
-class Taken(Record):
+class TakenDelivery(Record):
     """What `taken.json` says."""
 
     batch: str
@@ -60,7 +60,7 @@ class Taken(Record):
     """By the name in the delivery's folder."""
 
 
-class Kept(Record):
+class KeptFiles(Record):
     """What `quarantine/<batch>/files.json` says: why files of a delivery are in no batch, by their place in `files`."""
 
     reasons: dict[str, str] = {}
@@ -74,10 +74,10 @@ def kept_aside(workspace: Workspace, batch_id: str) -> Path:
 def reasons_of(workspace: Workspace, batch_id: str) -> dict[str, str]:
     """Why it lies there, by its place below that folder, as far as that was written down."""
     record = kept_aside(workspace, batch_id).with_suffix(".json")
-    return dict(Kept.read(record).reasons) if record.exists() else {}
+    return dict(KeptFiles.read(record).reasons) if record.exists() else {}
 
 
-def what_may_go(workspace: Workspace, batch_id: str, delivery: Delivery, began: int) -> Taken:
+def what_may_go(workspace: Workspace, batch_id: str, delivery: Delivery, began: int) -> TakenDelivery:
     """The record of a delivery that is in a batch; `began`: the disk's time before it was listed, in ns."""
     lacking = _lacking(workspace, batch_id, delivery)
     found = {}
@@ -90,8 +90,8 @@ def what_may_go(workspace: Workspace, batch_id: str, delivery: Delivery, began: 
             kept = "it changed while it was read"
         found[printable(one.name)] = Whole(seen=one.seen, kept=kept)
     if CLASSES in found and any(one.kept for one in found.values()):
-        found[CLASSES] = found[CLASSES].model_copy(update={"kept": BESIDE_KEPT})
-    return Taken(batch=batch_id, containers=found)
+        found[CLASSES] = found[CLASSES].model_copy(update={"kept": NAMES_KEPT_CLASSES})
+    return TakenDelivery(batch=batch_id, containers=found)
 
 
 def _lacking(workspace: Workspace, batch_id: str, delivery: Delivery) -> dict[str, str]:
@@ -114,7 +114,7 @@ def _rows(workspace: Workspace, batch_id: str) -> Iterator[tuple[str, str, int, 
 class Apart:
     """A delivery that is being taken apart."""
 
-    def __init__(self, workspace: Workspace, taken: Taken, private: Tree) -> None:
+    def __init__(self, workspace: Workspace, taken: TakenDelivery, private: Tree) -> None:
         self._workspace, self._taken, self._private = workspace, taken, private
         self._files: dict[str, tuple[str, int]] = {}
         """Path to SHA-256 and size, of images whose bytes are in the batch."""
@@ -150,17 +150,17 @@ class Apart:
             else:
                 self._file(place.handle, entry.name, (), place.path / entry.name)
 
-    def tell(self) -> None:
+    def report(self) -> None:
         """Write down why files were kept, and tell of the first ones."""
         if not self._reasons:
             return
         folder = kept_aside(self._workspace, self._taken.batch)
-        for name, reason in itertools.islice(self._reasons.items(), MOST_TOLD):
+        for name, reason in itertools.islice(self._reasons.items(), MOST_LOGGED):
             log.warning("%s is kept in %s: %s", name, printable(str(folder)), reason)
-        if len(self._reasons) > MOST_TOLD:
-            log.warning("So are %d others of %s", len(self._reasons) - MOST_TOLD, self._taken.batch)
+        if len(self._reasons) > MOST_LOGGED:
+            log.warning("So are %d others of %s", len(self._reasons) - MOST_LOGGED, self._taken.batch)
         known = reasons_of(self._workspace, self._taken.batch) | self._reasons
-        Kept(reasons=dict(itertools.islice(known.items(), MOST_REASONS))).write(folder.with_suffix(".json"))
+        KeptFiles(reasons=dict(itertools.islice(known.items(), MOST_REASONS))).write(folder.with_suffix(".json"))
 
     def _folder(self, at: int, name: str, way: tuple[str, ...], path: Path) -> None:
         """`way`: names of the folders above, from the delivery's own."""
@@ -230,7 +230,7 @@ class Apart:
         if shown in self._taken.containers:
             whole = self._taken.containers[shown]
             if shown == CLASSES and any(name in self._reasons for name in self._taken.containers):
-                return BESIDE_KEPT
+                return NAMES_KEPT_CLASSES
             return whole.kept or ("" if seen(status) == whole.seen else "it is not as it was when it was read")
         return self._details.get(shown, "it is no part of the batch")
 

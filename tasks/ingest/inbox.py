@@ -64,8 +64,8 @@ def named_beside(workspace: Workspace, now: float | None = None) -> dict[Path, s
             f"is named by {printable(manifest.name)} beside it; it is taken once that lies in it as "
             f"manifest{manifest.suffix.lower()}, or is taken away, or after a day, as it is."
         )
-        beside = (delivery for delivery in deliveries if delivery.name in firsts and delivery != manifest)
-        named |= {delivery: sentence for delivery in beside if now - _came(delivery) < PATIENCE}
+        named_by_it = (delivery for delivery in deliveries if delivery.name in firsts and delivery != manifest)
+        named |= {delivery: sentence for delivery in named_by_it if now - _came(delivery) < PATIENCE}
     return named
 
 

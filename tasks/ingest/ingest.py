@@ -54,7 +54,7 @@ LONGEST_PATH = 4096
 """Characters; no file has a longer one, so a row with a longer one names none."""
 
 
-class Examined(NamedTuple):
+class ExaminedPart(NamedTuple):
     """Some images of a delivery."""
 
     rows: pa.RecordBatch
@@ -121,8 +121,8 @@ def _ingest(
     key: str,
 ) -> Arrival:
     with staged(staging) as folder:
-        number, tell = number_of(batches, arrived), progress or (lambda done, total: None)
-        batch = _write(delivery, folder, arrived, params, workers, tell, key, number)
+        number, report_progress = number_of(batches, arrived), progress or (lambda done, total: None)
+        batch = _write(delivery, folder, arrived, params, workers, report_progress, key, number)
         known = find_batch(batches, batch.digest)
         if known is None:
             put_into_place(folder, batches / batch.id)
@@ -235,7 +235,7 @@ def _framed(texts: Sequence[str]) -> bytes:
     return b"%d:" % len(texts) + b"".join([b"%d:%b" % (len(text), text) for text in encoded])
 
 
-def _examined(delivery: Delivery, params: IngestParams, workers: int) -> Generator[Examined, None, None]:
+def _examined(delivery: Delivery, params: IngestParams, workers: int) -> Generator[ExaminedPart, None, None]:
     """What a delivery holds, in its order, part by part."""
     examine = partial(_examine, delivery.folder, delivery.columns, params)
     if workers == 0:
@@ -263,7 +263,7 @@ def _parts(items: Sequence[Item]) -> Iterator[list[Item]]:
         yield part
 
 
-def _examine(folder: Root, columns: Sequence[str], params: IngestParams, items: Sequence[Item]) -> Examined:
+def _examine(folder: Root, columns: Sequence[str], params: IngestParams, items: Sequence[Item]) -> ExaminedPart:
     """Read, decode and look at some items. It never raises because of an image."""
     contents = _read(folder, items, params.max_bytes)
     seen = iter(facts_of([c for c in contents if isinstance(c, bytes)], ImageLimits(max_pixels=params.max_pixels)))
@@ -301,18 +301,18 @@ def _unread(item: Item, bad: BadImage) -> Facts:
 
 
 def _examine_alone(
-    examine: Callable[[Sequence[Item]], Examined],
+    examine: Callable[[Sequence[Item]], ExaminedPart],
     columns: Sequence[str],
     params: IngestParams,
     items: Sequence[Item],
     why: str,
-) -> Examined:
+) -> ExaminedPart:
     """What a part holds at which its process failed: each image is examined alone, and fails alone if it does again.
 
     `why` the part did is not told: each image has its own reason.
     """
 
-    def crashed(alone: Sequence[Item], why: str) -> Examined:
+    def crashed(alone: Sequence[Item], why: str) -> ExaminedPart:
         # Its bytes are left out: nobody who reads the batch later on shall stumble over them.
         found = [_unread(item, BadImage("crash", f"its decoder {why}")) for item in alone]
         part = _examined_part(alone, found, [None] * len(alone), columns)
@@ -320,14 +320,14 @@ def _examine_alone(
 
     parts = list(one_by_one(examine, [[item] for item in items], crashed, _limits(params)))
     rows = pa.concat_batches([part.rows for part in parts])
-    return Examined(
+    return ExaminedPart(
         rows, b"".join(part.identity for part in parts), tuple(path for part in parts for path in part.crashed)
     )
 
 
 def _examined_part(
     items: Sequence[Item], found: Sequence[Facts], encoded: Sequence[bytes | None], columns: Sequence[str]
-) -> Examined:
+) -> ExaminedPart:
     values: dict[str, Sequence[object]] = dict(zip(Facts._fields, zip(*found, strict=True), strict=True))
     further = zip(*(item.columns for item in items), strict=True)
     values |= {f"user.{name}": column for name, column in zip(columns, further, strict=True)}
@@ -341,4 +341,4 @@ def _examined_part(
     schema = shard_schema(columns).remove(SPLIT)
     arrays = [column(values[field.name], field.type) for field in schema]
     identity = b"".join(map(_identity, items, found))
-    return Examined(pa.RecordBatch.from_arrays(arrays, schema=schema), identity)
+    return ExaminedPart(pa.RecordBatch.from_arrays(arrays, schema=schema), identity)

@@ -123,11 +123,11 @@ def _still_ahead(delivery: Path, ahead: Ahead, now: float, watched: Watched) -> 
 
 
 def settle(
-    deliveries: Sequence[Path], seconds: float, clock: Clock, tell: Callable[[str], None]
+    deliveries: Sequence[Path], seconds: float, clock: Clock, report: Callable[[str], None]
 ) -> tuple[tuple[Path, ...], dict[Path, Unready]]:
     """Deliveries that may be taken, in their order, and why the others may not; waits for those that may settle soon.
 
-    `tell` is told what is waited for.
+    `report` is told what is waited for.
     """
     deadline = clock.now() + WINDOWS * seconds
     waiting = dict.fromkeys(deliveries)
@@ -140,7 +140,7 @@ def settle(
         if not left or clock.now() + pause > deadline:
             return tuple(delivery for delivery in deliveries if delivery not in left), left
         for delivery, why in left.items():
-            tell(f"{printable(delivery.name)} {why.seen}; waiting until {why.until} ({why.hint})")
+            report(f"{printable(delivery.name)} {why.seen}; waiting until {why.until} ({why.hint})")
         clock.sleep(pause)
 
 

@@ -27,7 +27,15 @@ from dataset.batches import BATCH_ID
 from dataset.deliveries.delivery import READY, Delivery, printable
 from dataset.deliveries.handles import Entry, NotAFile, Tree, open_folder
 from records.errors import DamagedState
-from tasks.ingest.apart import LONGEST_NAME, Apart, Taken, make_writable, remove_if_empty, shortened, what_may_go
+from tasks.ingest.apart import (
+    LONGEST_NAME,
+    Apart,
+    TakenDelivery,
+    make_writable,
+    remove_if_empty,
+    shortened,
+    what_may_go,
+)
 from tasks.workspace.workspace import Workspace
 
 log = logging.getLogger("retain")
@@ -103,7 +111,7 @@ def moved_out(workspace: Workspace, delivery: Path) -> Taking:
         raise
 
 
-def _note(taken: Taken, tree: Tree) -> None:
+def _note(taken: TakenDelivery, tree: Tree) -> None:
     """Write the record in one motion, and through to the disk."""
     new = f"{RECORD}.new"
     with suppress(FileNotFoundError):
@@ -357,7 +365,7 @@ def _adopt_legacy(workspace: Workspace) -> None:
             continue
         try:
             with _moved(workspace, folder) as tree:
-                _note(Taken(batch=batch), tree)
+                _note(TakenDelivery(batch=batch), tree)
         except OSError as error:
             log.warning("%s cannot be taken apart: %s", printable(str(folder)), error.strerror or error)
 
@@ -376,14 +384,14 @@ def take_apart(workspace: Workspace, tree: Tree) -> None:
                     with _below(tree, folder) as place:
                         work.all_in(place)
         finally:
-            work.tell()
+            work.report()
     _remove_folder(tree)
 
 
-def _taken_in(tree: Tree) -> Taken:
+def _taken_in(tree: Tree) -> TakenDelivery:
     """Its record. Raises `DamagedState` for what retain did not write: a sender may have made such a folder, too."""
     with suppress(ValidationError, NotAFile), tree.reading(RECORD) as record:
-        taken = Taken.model_validate_json(record.read())
+        taken = TakenDelivery.model_validate_json(record.read())
         # What is kept gets this name.
         if BATCH_ID.fullmatch(taken.batch):
             return taken

@@ -36,12 +36,12 @@ def sentence(
     if problem["type"] == "union_tag_not_found":
         return f"`{where}` must have a `name`, which chooses."
     if problem["type"] == "value_error":  # A section as a whole: to print it would bury what is said of it.
-        said = str(problem["ctx"]["error"])
-        return f"`{where}`: {said}" if said.endswith("?") else f"`{where}`: {said}."
+        message = str(problem["ctx"]["error"])
+        return f"`{where}`: {message}" if message.endswith("?") else f"`{where}`: {message}."
     given = "" if problem["type"] == "missing" else f" (given: {problem['input']!r})"
     wishes = dict.fromkeys(p["msg"] for p in error.errors() if _place(p, content) == where)
-    told = " or ".join(wish[0].lower() + wish[1:] for wish in wishes)
-    return f"`{where}`: {told}{given}."
+    messages = " or ".join(wish[0].lower() + wish[1:] for wish in wishes)
+    return f"`{where}`: {messages}{given}."
 
 
 def _place(problem: "ErrorDetails", content: Any) -> str:
@@ -58,15 +58,15 @@ def _place(problem: "ErrorDetails", content: Any) -> str:
 
 def _known_keys(place: tuple[int | str, ...], given: dict[str, Any], model: type[BaseModel]) -> list[str]:
     """The keys of a section, with the choice (`name`) that it makes: another strategy has other ones."""
-    told: dict[str, Any] = {}
-    section = told
+    chosen: dict[str, Any] = {}
+    section = chosen
     for part in place:
         given = given.get(str(part), {}) if isinstance(given, dict) else {}
         if isinstance(given, dict) and given:
             section[str(part)] = {"name": given["name"]} if "name" in given else {}
             section = section[str(part)]
     try:
-        content: Any = model.model_validate(told).model_dump(mode="json", by_alias=True)
+        content: Any = model.model_validate(chosen).model_dump(mode="json", by_alias=True)
     except ValidationError:
         content = model().model_dump(mode="json", by_alias=True)
     for part in place:

@@ -46,12 +46,12 @@ class Params(Record):
         """Dotted name to value as text, for records and comparison."""
         return dict(_flatten(self.model_dump(mode="json", by_alias=True), ""))
 
-    def telling(self) -> dict[str, str]:
+    def distinguishing(self) -> dict[str, str]:
         """What tells one night from another: as `flat`, but of what is as by default only what is always asked for."""
-        told = self.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+        given = self.model_dump(mode="json", by_alias=True, exclude_defaults=True)
         flat, defaults = self.flat(), Params().flat()
         chosen = {name for name, value in flat.items() if name.endswith(".name") and value != defaults.get(name)}
-        shown = {name for name, _ in _flatten(told, "")} | chosen | set(ALWAYS)
+        shown = {name for name, _ in _flatten(given, "")} | chosen | set(ALWAYS)
         return {name: value for name, value in flat.items() if name in shown}
 
 

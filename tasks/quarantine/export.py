@@ -170,7 +170,7 @@ def _reasons(report: Report) -> dict[int, str]:
         for row in check.all_rows():
             detail = f" ({details[row]})" if details.get(row) else ""
             reasons.setdefault(row, []).append(f"{check.name}{detail}")
-    return {row: "; ".join(told) for row, told in reasons.items()}
+    return {row: "; ".join(named) for row, named in reasons.items()}
 
 
 def _protected(text: str) -> str:

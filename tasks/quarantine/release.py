@@ -98,14 +98,14 @@ def release(workspace: Workspace, beginning: str, wish: ReleaseRequest, day: dat
         return Released(entry=finished[0], batch=made, report=_ask(workspace, made, champion), finished=True)
     report = store.find(workspace, beginning)
     learned = any(e.batch == report.batch for e in snapshot_of(workspace, champion).experiences)
-    asked, waiting = report.batch, 0
-    # What is learned is not asked about again; the images that it left behind are a batch of their own.
+    batch, waiting = report.batch, 0
+    # What is learned is not validated again; the images that it left behind are a batch of their own.
     if wish.corrects() or learned:
-        asked = _correct(workspace, report, wish, day).id
+        batch = _correct(workspace, report, wish, day).id
         left = store.waits(workspace, report.batch)
         waiting = len(left.faulty_rows()) if left else 0
-    told = _ask(workspace, asked, champion, wish.words())
-    return Released(entry=report.batch, batch=asked, report=told, waiting=waiting)
+    result = _ask(workspace, batch, champion, wish.words())
+    return Released(entry=report.batch, batch=batch, report=result, waiting=waiting)
 
 
 def hold(workspace: Workspace, beginning: str, by: str, note: str) -> Report:
@@ -121,8 +121,8 @@ def hold(workspace: Workspace, beginning: str, by: str, note: str) -> Report:
         raise WrongInput(f"{report.batch} is in quarantine, and no night learns it until it is released.")
     if report.batch not in _pending(workspace):
         raise WrongInput(f"{report.batch} is learned. `retain rollback` goes back to a version that does not know it.")
-    told = Hold(by=plain(by), why=plain(note))
-    held = report.model_copy(update={"admitted": False, "held": told, "summary": told.sentence()})
+    hold_record = Hold(by=plain(by), why=plain(note))
+    held = report.model_copy(update={"admitted": False, "held": hold_record, "summary": hold_record.sentence()})
     store.set_aside(workspace, held)
     return held
 

@@ -136,13 +136,13 @@ def entries(workspace: Workspace) -> tuple[Entry, ...]:
     )
 
 
-def find(workspace: Workspace, beginning: str, beside: Sequence[str] = ()) -> Report:
-    """The report of the entry whose batch's id begins so; of a batch `beside` the quarantine a report without checks.
+def find(workspace: Workspace, beginning: str, further: Sequence[str] = ()) -> Report:
+    """The report of the entry whose batch's id begins so; of a batch `further` the quarantine a report without checks.
 
     Raises `WrongInput` if there is none or more than one, and says what became of a batch that was corrected.
     """
     known = {report.batch: report for report in reports(workspace)}
-    names = sorted({*known, *beside})
+    names = sorted({*known, *further})
     fitting = [name for name in names if name.startswith(beginning)] if beginning else []
     fitting = [name for name in fitting if name == beginning] or fitting
     if len(fitting) == 1:
@@ -153,7 +153,7 @@ def find(workspace: Workspace, beginning: str, beside: Sequence[str] = ()) -> Re
         if batch.corrects.startswith(beginning):
             raise WrongInput(f"{batch.corrects} is not in quarantine any more: it was corrected as {batch.id}.")
     there = f"there {'is' if len(names) == 1 else 'are'} {_listed(names)}" if names else "it is empty"
-    where = "quarantine or pending" if beside else "quarantine"
+    where = "quarantine or pending" if further else "quarantine"
     raise WrongInput(f"Nothing in {where} begins with '{beginning}'; {there}.")
 
 
@@ -260,8 +260,8 @@ def _without(report: Report, rows: frozenset[int]) -> Report:
         left = [row for row in known if row not in rows]
         found = check.found - (len(known) - len(left))
         passed = check.passed or (check.found > 0 and found == 0)
-        told = {"violations": kept, "rows": packed(left) if len(kept) < len(left) else ""}
-        checks.append(check.model_copy(update={**told, "found": found, "passed": passed}))
+        remaining = {"violations": kept, "rows": packed(left) if len(kept) < len(left) else ""}
+        checks.append(check.model_copy(update={**remaining, "found": found, "passed": passed}))
     summary = f"{report.summary} {refused} of the refused {'is' if refused == 1 else 'are'} corrected since."
     return report.model_copy(update={"checks": tuple(checks), "summary": summary})
 

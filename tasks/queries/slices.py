@@ -85,5 +85,5 @@ def values_of(batches: Path, batch: Batch, by: str) -> pd.DataFrame:
         file = batches / batch.id / shard.name
         parts.append(parquet.read_table(file, columns=list(names), filters=[("split", "=", "test")]).to_pandas())
     table: pd.DataFrame = pd.concat(parts)
-    told = table[column] if column else (batch.source if by == SOURCE else "")
-    return table[["image", "label"]].assign(experience=batch.id, value=told)
+    value = table[column] if column else (batch.source if by == SOURCE else "")
+    return table[["image", "label"]].assign(experience=batch.id, value=value)

@@ -78,7 +78,7 @@ def status_of(workspace: Workspace) -> Status:
         refused=tuple(report for report in kept if report.admitted),
         last=last,
         approvable=last is not None and last.waits and last.parent == champion,
-        rollback=next((told for told in rollbacks[:1] if told.to in (0, champion)), None),
+        rollback=next((latest for latest in rollbacks[:1] if latest.to in (0, champion)), None),
     )
 
 

@@ -83,9 +83,9 @@ def update_together(root: Path, progress: Progress = lambda done, total: None) -
         assert running.stdout is not None
         try:
             for line in running.stdout:
-                if said := SAID.fullmatch(line.strip()):
-                    progress(int(said[1]), int(said[2]))
-                elif message := TOLD.fullmatch(line.rstrip("\n")):
+                if counts := PROGRESS_LINE.fullmatch(line.strip()):
+                    progress(int(counts[1]), int(counts[2]))
+                elif message := LOG_LINE.fullmatch(line.rstrip("\n")):
                     level = logging.getLevelNamesMapping()[message[1]]
                     log.log(level, "%s", message[2], extra={"lasting": True})
         except BaseException:
@@ -97,11 +97,11 @@ def update_together(root: Path, progress: Progress = lambda done, total: None) -
         )
 
 
-SAID = re.compile(r"(\d+) of (\d+) steps")
+PROGRESS_LINE = re.compile(r"(\d+) of (\d+) steps")
 """How the first of several processes tells the one that started them how far they are."""
 
 
-TOLD = re.compile(r"(INFO|WARNING): (.*)")
+LOG_LINE = re.compile(r"(INFO|WARNING): (.*)")
 """How it tells what a night says in its log."""
 
 

@@ -62,9 +62,9 @@ def update(
 def _say_if_made_elsewhere(checkpoint: Checkpoint) -> None:
     differences = checkpoint.made_elsewhere().items()
     if differences:
-        told = ", ".join(f"{name} {now} instead of {then}" for name, (then, now) in differences)
+        changes = ", ".join(f"{name} {now} instead of {then}" for name, (then, now) in differences)
         log.warning(
-            "The update starts anew from its parent: an interrupted one was computed with something else (%s).", told
+            "The update starts anew from its parent: an interrupted one was computed with something else (%s).", changes
         )
 
 
@@ -102,9 +102,9 @@ def learn(
         params.correction.apply(context, data)
     memory = _remember(remembered, context, params.strategy, data, params.memory, key)
     if params.strategy.remembers_outputs:
-        asked = memory.unanswered().recall(archive, student.spec)
-        if asked is not None:
-            memory = memory.answered(student.outputs(asked.all_images(), compute.device).numpy())
+        unanswered = memory.unanswered().recall(archive, student.spec)
+        if unanswered is not None:
+            memory = memory.answered(student.outputs(unanswered.all_images(), compute.device).numpy())
     state = {f"{params.strategy.name}/{name}": tensor for name, tensor in context.state.items()}
     return known.after(student, memory, state, experiences, identity, version), trained
 
@@ -157,8 +157,8 @@ def _past(known: ModelBundle, student: Learner, archive: Archive) -> Callable[[]
 
 def _remembered(known: ModelBundle, past: Callable[[], ImageDataset | None], params: MemoryParams, key: str) -> Memory:
     """The parent's memory at the size that is asked for; ranked anew from the archive if a smaller one was kept."""
-    whole = sum(experience.train for experience in known.snapshot.experiences)
-    dataset = past() if len(known.memory) < min(params.bound, whole) else None
+    images = sum(experience.train for experience in known.snapshot.experiences)
+    dataset = past() if len(known.memory) < min(params.bound, images) else None
     ranked = known.memory if dataset is None else Memory.of(dataset, params.seed, key=key).like(known.memory)
     return ranked.keep(params.bound, params.share)
 

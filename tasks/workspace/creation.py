@@ -22,14 +22,14 @@ TEMPLATE = {
 
 
 def create(
-    root: Path, remote: str | None = None, params: str = "params.yaml", told: WorkspaceFile | None = None
+    root: Path, remote: str | None = None, params: str = "params.yaml", workspace_file: WorkspaceFile | None = None
 ) -> Workspace:
     """Make a workspace at `root`, which must be empty or not there, and commit its first files.
 
     `remote`: address of a DVC remote (a folder, s3://...) that batches are pushed to. `params`: the file of the
-    template that becomes params.yaml. `told`: workspace.json; None for a workspace without. Raises `WrongInput` if
-    there is something at `root` already, or if an address cannot be used or holds a secret, which would be
-    committed. What fails leaves nothing behind; what others put there meanwhile stays.
+    template that becomes params.yaml. `workspace_file`: workspace.json; None for a workspace without. Raises
+    `WrongInput` if there is something at `root` already, or if an address cannot be used or holds a secret, which would
+    be committed. What fails leaves nothing behind; what others put there meanwhile stays.
     """
     root = root.absolute()
     if root.exists() and (not root.is_dir() or any(root.iterdir())):
@@ -41,11 +41,11 @@ def create(
             "in .dvc/config.local, which is never committed (for s3://, the environment has it: AWS_ACCESS_KEY_ID, "
             "AWS_SECRET_ACCESS_KEY)."
         )
-    if told is not None and told.mlflow is not None:
-        Connection(told.mlflow)  # Says what is wrong with an address that MLflow cannot use.
+    if workspace_file is not None and workspace_file.mlflow is not None:
+        Connection(workspace_file.mlflow)  # Says what is wrong with an address that MLflow cannot use.
     made: list[Path] = []
     try:
-        return _fill(Workspace(root), remote, params, told, made)
+        return _fill(Workspace(root), remote, params, workspace_file, made)
     except BaseException:
         # Half a workspace would be in the way of the next attempt.
         for path in reversed(made):
@@ -54,15 +54,15 @@ def create(
 
 
 def _fill(
-    workspace: Workspace, remote: str | None, params: str, told: WorkspaceFile | None, made: list[Path]
+    workspace: Workspace, remote: str | None, params: str, workspace_file: WorkspaceFile | None, made: list[Path]
 ) -> Workspace:
     """Make everything; `made` is told of each file and folder, in this order, before it is there."""
     template = resources.files("tasks.workspace") / "template"
     contents = {name: (template / source).read_text(encoding="utf-8") for source, name in TEMPLATE.items()}
     contents["params.yaml"] = (template / params).read_text(encoding="utf-8")
     contents["run.json"] = RunFile().as_text()
-    if told is not None:
-        contents["workspace.json"] = told.as_text()
+    if workspace_file is not None:
+        contents["workspace.json"] = workspace_file.as_text()
     _make_folder(workspace.root, made)
     for name, content in contents.items():
         _write_new(workspace.root / name, content, made)

@@ -105,18 +105,18 @@ def holder(path: Path) -> Holder | None:
 
 
 def _take(file: BinaryIO, patient: bool) -> None:
-    began, told = time.monotonic(), ""
+    began, waited_for = time.monotonic(), ""
     while not _is_free(file):
         who = holder(Path(file.name))
         if not patient:
             raise Taken(who)
         # Whoever took it a moment ago has not written yet who it is.
-        if who is not None and who.what != told:
+        if who is not None and who.what != waited_for:
             log.info("waiting for %s (%s)", who.what, who.detail())
-            told = who.what
+            waited_for = who.what
         time.sleep(ASK_EVERY)
-    if told:
-        log.info("waited %.0f seconds for %s", time.monotonic() - began, told)
+    if waited_for:
+        log.info("waited %.0f seconds for %s", time.monotonic() - began, waited_for)
 
 
 def _is_free(file: BinaryIO) -> bool:

@@ -68,7 +68,7 @@ class Workspace:
 
     @property
     def settings(self) -> Path:
-        """What the workspace was told once for all: addresses, and what decides how images are split."""
+        """What is decided once for the workspace: addresses, and how images are split."""
         return self.root / "workspace.json"
 
     @property
@@ -174,19 +174,23 @@ class Workspace:
     @property
     def mlflow_address(self) -> str:
         """MLFLOW_TRACKING_URI, or what workspace.json says, or a SQLite file of this workspace."""
-        return os.environ.get("MLFLOW_TRACKING_URI") or self.told().mlflow or f"sqlite:///{self.state / 'mlflow.db'}"
+        return (
+            os.environ.get("MLFLOW_TRACKING_URI")
+            or self.settings_file().mlflow
+            or f"sqlite:///{self.state / 'mlflow.db'}"
+        )
 
     def replaced(self) -> str:
         """That the environment names another registry than workspace.json; empty if it does not."""
-        given, told = os.environ.get("MLFLOW_TRACKING_URI"), self.told().mlflow
-        if not given or not told or given == told:
+        given, named = os.environ.get("MLFLOW_TRACKING_URI"), self.settings_file().mlflow
+        if not given or not named or given == named:
             return ""
-        return f"The registry is {shown(given)} (MLFLOW_TRACKING_URI), not {told}, which workspace.json names."
+        return f"The registry is {shown(given)} (MLFLOW_TRACKING_URI), not {named}, which workspace.json names."
 
     @property
     def prefect_address(self) -> str | None:
         """PREFECT_API_URL, or what workspace.json says; None for a server of the workspace's own."""
-        return os.environ.get("PREFECT_API_URL") or self.told().prefect
+        return os.environ.get("PREFECT_API_URL") or self.settings_file().prefect
 
     @property
     def mlflow_artifacts(self) -> str | None:
@@ -198,7 +202,7 @@ class Workspace:
         address = self.mlflow_address
         if address.startswith(("http://", "https://")):
             return None
-        given = os.environ.get("RETAIN_ARTIFACTS") or self.told().artifacts
+        given = os.environ.get("RETAIN_ARTIFACTS") or self.settings_file().artifacts
         if given is not None:
             return given if "://" in given else str(self.root / given)
         remote = "" if address.startswith("sqlite") else DataStore(self.root).remote()
@@ -206,7 +210,7 @@ class Workspace:
             return f"{remote.rstrip('/')}/mlartifacts"
         return str(self.state / "mlartifacts")
 
-    def told(self) -> WorkspaceFile:
+    def settings_file(self) -> WorkspaceFile:
         """`workspace.json`, or an empty one in a workspace that has none. Raises `WrongParameters`."""
         try:
             text = self.settings.read_text(encoding="utf-8")
@@ -223,7 +227,7 @@ class Workspace:
     def split_key(self) -> str:
         """What only who sees the workspace knows, and nobody who sends images: see `dataset.split.split_of`; empty in
         workspaces that were made without."""
-        return self.told().split_key or ""
+        return self.settings_file().split_key or ""
 
     def run_file(self) -> RunFile:
         """`run.json`, or an empty one before the first night."""
@@ -234,5 +238,5 @@ def _first_problem(error: ValidationError) -> str:
     problem = error.errors()[0]
     if problem["type"] == "extra_forbidden":
         known = ", ".join(WorkspaceFile.model_fields)
-        return f"`{problem['loc'][0]}` means nothing here; what may be told is {known}."
+        return f"`{problem['loc'][0]}` means nothing here; the keys are {known}."
     return first_problem(error)

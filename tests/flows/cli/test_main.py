@@ -163,7 +163,7 @@ def test_init_makes_a_workspace_and_says_what_comes_next(retain, tmp_path, monke
 def test_init_keeps_addresses_and_a_key_of_its_own(retain, tmp_path):
     told = retain("init", tmp_path / "shop", "--mlflow", "http://mlflow:5000", "--prefect", "http://prefect:4200/api")
     assert told.code == 0
-    kept = Workspace(tmp_path / "shop").told()
+    kept = Workspace(tmp_path / "shop").settings_file()
     assert (kept.mlflow, kept.prefect) == ("http://mlflow:5000", "http://prefect:4200/api")
     assert re.fullmatch("[0-9a-f]{32}", kept.split_key)
 

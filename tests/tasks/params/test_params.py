@@ -117,7 +117,7 @@ def test_flat_names_every_value_once() -> None:
 
 def test_what_tells_one_night_from_another_is_short():
     params = Params.model_validate({"update": {"network": {"name": "mlp"}, "memory": {"size": 500}}})
-    assert params.telling() == {
+    assert params.distinguishing() == {
         "update.network.name": "mlp", "update.strategy.name": "replay_distillation",
         "update.memory.size": "500", "update.budget.epochs": "1.0",
     }  # fmt: skip

@@ -260,4 +260,4 @@ def test_what_the_first_of_several_says_reaches_the_one_that_started_it(monkeypa
         log.info("150 steps,\nabout %d epochs", 48)
     said = capsys.readouterr().out.splitlines()
     assert said == ["INFO: 150 steps, about 48 epochs"]
-    assert launch.TOLD.fullmatch(said[0]).groups() == ("INFO", "150 steps, about 48 epochs")
+    assert launch.LOG_LINE.fullmatch(said[0]).groups() == ("INFO", "150 steps, about 48 epochs")

@@ -107,8 +107,8 @@ def test_a_workspace_is_told_once_where_everything_is(tmp_path, monkeypatch):
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.delenv("PREFECT_API_URL", raising=False)
     told = WorkspaceFile(mlflow="http://mlflow:5000", prefect="https://prefect:4200/api", split_key="0" * 32)
-    made = create(tmp_path / "shop", told=told)
-    assert made.told() == told
+    made = create(tmp_path / "shop", workspace_file=told)
+    assert made.settings_file() == told
     assert (made.mlflow_address, made.prefect_address) == ("http://mlflow:5000", "https://prefect:4200/api")
     assert git(made.root, "show", "HEAD:workspace.json") == made.settings.read_text()
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
@@ -120,7 +120,7 @@ def test_a_workspace_that_was_told_nothing_uses_its_own(made, monkeypatch):
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.delenv("PREFECT_API_URL", raising=False)
     assert not made.settings.exists()
-    assert made.told() == WorkspaceFile()
+    assert made.settings_file() == WorkspaceFile()
     assert (made.mlflow_address, made.prefect_address) == (f"sqlite:///{made.state}/mlflow.db", None)
     assert made.mlflow_artifacts == str(made.state / "mlartifacts")
 
@@ -155,7 +155,7 @@ def test_where_models_are_kept(tmp_path, monkeypatch, address, given, told, remo
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
-        ('{"mlfow": "http://mlflow:5000"}', "`mlfow` means nothing here; what may be told is mlflow, prefect, "),
+        ('{"mlfow": "http://mlflow:5000"}', "`mlfow` means nothing here; the keys are mlflow, prefect, "),
         ('{"mlflow": 5}', "mlflow: Input should be a valid string"),
         ("mlflow: http://mlflow:5000", "Invalid JSON"),
         ('{"mlflow": "http://ada:s3cret@mlflow:5000"}', "mlflow: the address holds a user, password or token"),
@@ -164,7 +164,7 @@ def test_where_models_are_kept(tmp_path, monkeypatch, address, given, told, remo
 def test_what_a_workspace_cannot_be_told_is_one_sentence(tmp_path, content, sentence):
     (tmp_path / "workspace.json").write_text(content)
     with pytest.raises(WrongParameters) as wrong:
-        Workspace(tmp_path).told()
+        Workspace(tmp_path).settings_file()
     assert str(wrong.value).startswith(f"{tmp_path}/workspace.json: {sentence}")
     assert "s3cret" not in str(wrong.value)
 
