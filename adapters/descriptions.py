@@ -7,6 +7,7 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 
 from records.batch import called, titles
+from records.formatting import in_percent
 from records.runs import NightFacts, Rollback, RunFacts, VersionFacts
 from records.scores import ScoreMatrix, ScoreRow
 from records.verdict import Finding, Verdict
@@ -98,7 +99,7 @@ def _scores(matrix: ScoreMatrix, parent: int, shown: dict[str, str]) -> list[str
 def _mean(row: ScoreRow | None, of: Sequence[str]) -> str:
     if row is None or not of or any(e not in row.scores for e in of):
         return "–"
-    return _percent(sum(row.scores[e].overall for e in of) / len(of))
+    return in_percent(sum(row.scores[e].overall for e in of) / len(of))
 
 
 ASKED = {"forgotten": "forgotten", "taken": "taken by new classes", "learned": "learned"}
@@ -120,8 +121,8 @@ def _question(f: Finding, shown: dict[str, str]) -> str:
 
 def _measured(f: Finding) -> str:
     least = "at least" if f.question == "learned" else "at most"
-    bounds = f"{_percent(max(f.lower, 0))} and {_percent(f.upper)}"
-    return f"{_percent(max(f.estimate, 0))} | {bounds} | {least} {_percent(f.limit)}"
+    bounds = f"{in_percent(max(f.lower, 0))} and {in_percent(f.upper)}"
+    return f"{in_percent(max(f.estimate, 0))} | {bounds} | {least} {in_percent(f.limit)}"
 
 
 def _scored(version: VersionFacts | None) -> str:
@@ -129,11 +130,11 @@ def _scored(version: VersionFacts | None) -> str:
         return ""
     number = version.run.metrics.get("experiences")
     over = f" over {number:.0f} {'delivery' if number == 1 else 'deliveries'}" if number else ""
-    return f", {_percent(version.run.metrics['average_accuracy'])} right on average{over}"
+    return f", {in_percent(version.run.metrics['average_accuracy'])} right on average{over}"
 
 
 def _row(version: VersionFacts) -> str:
-    average = _percent(version.run.metrics.get("average_accuracy"))
+    average = in_percent(version.run.metrics.get("average_accuracy"))
     return f"| v{version.number} | {_day(version.run)} | {_learned(version.run)} | {average} | {_word(version.run)} |"
 
 
@@ -164,10 +165,6 @@ def _word(run: RunFacts) -> str:
 def _some(names: Sequence[str]) -> str:
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
     return ", ".join(names[:SHOWN]) + more
-
-
-def _percent(share: float | None) -> str:
-    return "–" if share is None else f"{round(100 * share, 1) + 0:.1f}%"
 
 
 def _cut(lines: Sequence[str]) -> str:

@@ -22,6 +22,11 @@ def percent(share: float, limit: float = 0) -> str:
     return f"{round(100 * share, digits):.10g}%"
 
 
+def in_percent(share: float | None) -> str:
+    """A share, 0..1, with one decimal, for figures that stand together: `26.0%`, never `-0.0%`; `–` for None."""
+    return "–" if share is None else f"{round(100 * share, 1) + 0:.1f}%"
+
+
 def duration(seconds: float) -> str:
     """In words, as exactly as it matters: `45 s`, `4 min`, `2 h 10 min`."""
     if seconds < 90:

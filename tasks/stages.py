@@ -32,7 +32,7 @@ from tasks.params.params import params_of, read_params
 from tasks.register import night_facts, register
 from tasks.update import launch
 from tasks.update.update import update
-from tasks.validate.validator import answers_of
+from tasks.validate.answers import answers_of
 from tasks.workspace.local_data import archive_of
 from tasks.workspace.versions import registry_of, version_folder
 from tasks.workspace.workspace import Workspace
@@ -55,7 +55,8 @@ def run_validate(
     If none passes, the experiences of the run before stay: run.json still names them. Without `keep` nothing is
     written below `night/`: somebody only asks.
     """
-    answers = answers_of(workspace, run or workspace.run_file())
+    run = run or workspace.run_file()
+    answers = answers_of(workspace, run, read_params(workspace.params, run.overrides).validation)
     reports = [answer.report for answer in answers]
     experiences = [answer.experience for answer in answers if answer.experience is not None]
     if keep:

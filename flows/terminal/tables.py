@@ -13,6 +13,7 @@ from rich.text import Text
 
 from flows.terminal import screen
 from records.batch import shortened, titles
+from records.formatting import in_percent
 from records.runs import Rollback, RunFacts
 from records.scores import ScoreMatrix, ScoreRow
 
@@ -39,11 +40,6 @@ NAME_WIDTHS, NAME_LINES = (12, 9, 7), 4
 """Of a delivery's name above a column of scores."""
 MOST_VALUES = 30
 """Values of a column that a comparison shows."""
-
-
-def percent(value: float | None) -> str:
-    """A share as percent with one decimal, without the sign of a zero; a dash if there is none."""
-    return NONE if value is None else f"{round(value * 100, 1) + 0:.1f}%"
 
 
 def coloured(word: str) -> Text:
@@ -84,7 +80,9 @@ def show_matrix(
     if (measures := matrix.measures) is not None:
         numbers = {"macro F1": measures.macro_f1, "calibration error": measures.calibration_error,
                    "negative flips": measures.negative_flips}  # fmt: skip
-        screen.say(", ".join(f"{name} {percent(value)}" for name, value in numbers.items() if value is not None), "dim")
+        screen.say(
+            ", ".join(f"{name} {in_percent(value)}" for name, value in numbers.items() if value is not None), "dim"
+        )
 
 
 def _average(row: ScoreRow) -> float:
@@ -140,8 +138,8 @@ def show_history(runs: "Sequence[RunFacts]", champion: int, rollbacks: "Sequence
             coloured(word(run)),
             version,
             f"v{run.parent}" if run.parent else NONE,
-            percent(run.metrics.get("average_accuracy")),
-            percent(None if forgotten is None else max(forgotten, 0)),
+            in_percent(run.metrics.get("average_accuracy")),
+            in_percent(None if forgotten is None else max(forgotten, 0)),
             run.run[:SHORT],
             Text(screen.visible(_learned(run))),
         )
@@ -261,8 +259,8 @@ def _change_table(title: str, changes: "Sequence[Change]", first: str, second: s
         both = c.first is not None and c.second is not None
         flips = (str(c.lost), str(c.gained)) if both else ("", "")
         images = f"{c.images:,}"
-        table.add_row(Text(screen.visible(c.subject)), images, percent(c.first), percent(c.second), _points(c), *flips,
-                      style=style)  # fmt: skip
+        scores = (in_percent(c.first), in_percent(c.second))
+        table.add_row(Text(screen.visible(c.subject)), images, *scores, _points(c), *flips, style=style)
     return table
 
 

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from flows.terminal import screen
-from flows.terminal.tables import COLOURS, NONE, SHORT, WORDS, coloured, files_not_taken, percent, show_matrix, word
+from flows.terminal.tables import COLOURS, NONE, SHORT, WORDS, coloured, files_not_taken, show_matrix, word
 from records.experience import Report
+from records.formatting import in_percent
 from records.registration import Night
 from records.verdict import Finding, Verdict
 
@@ -28,15 +29,15 @@ def lost(finding: Finding | None) -> str:
     if finding is None:
         return NONE
     if finding.upper < 0:
-        return f"gained {percent(-finding.estimate)}"
+        return f"gained {in_percent(-finding.estimate)}"
     least, most = (f"{max(bound, 0) * 100:.1f}" for bound in (finding.lower, finding.upper))
-    return f"{percent(max(finding.estimate, 0))} [{least}, {most}]"
+    return f"{in_percent(max(finding.estimate, 0))} [{least}, {most}]"
 
 
 def learned(verdict: Verdict | None) -> str:
     """Score on what is new: the lowest of the new experiences."""
     new = [f.estimate for f in verdict.findings if f.question == "learned"] if verdict else []
-    return percent(min(new)) if new else NONE
+    return in_percent(min(new)) if new else NONE
 
 
 def outcome(night: Night) -> str:
@@ -66,7 +67,7 @@ def show_night_line(number: int, delivery: str, night: Night) -> None:
     version = night.registration.version if night.registration else None
     values = [
         str(number), delivery, learned(night.verdict), lost(night.verdict.find("forgotten") if night.verdict else None),
-        percent(max(taken.estimate, 0) if taken else None), outcome(night), f"v{version}" if version else NONE,
+        in_percent(max(taken.estimate, 0) if taken else None), outcome(night), f"v{version}" if version else NONE,
         f"{night.seconds:.1f} s",
     ]  # fmt: skip
     screen.draw(_line(values))
@@ -156,7 +157,10 @@ def show_status(status: "Status", workspace: Path) -> None:
     if status.champion is None:
         screen.say(f"{status.model} has no version yet.", "bold")
     else:
-        champion, average = f"v{status.champion.number}", percent(status.champion.run.metrics.get("average_accuracy"))
+        champion, average = (
+            f"v{status.champion.number}",
+            in_percent(status.champion.run.metrics.get("average_accuracy")),
+        )
         experiences = screen.count(len(status.learned), "experience")
         classes = screen.count(len(status.classes), "class", "classes")
         screen.say(

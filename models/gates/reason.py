@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 
+from records.formatting import in_percent
 from records.verdict import ClassFinding, Decision, Finding, Question
 
 QUESTIONS: tuple[Question, ...] = ("forgotten", "taken", "learned")
@@ -35,19 +36,19 @@ def _accepted(findings: Sequence[Finding], all_findings: Sequence[Finding]) -> l
     means = {f.question: f for f in findings if f.subject == "mean"}
     if "forgotten" in means:
         forgotten = means["forgotten"]
-        at_most = f"at most {_percent(max(forgotten.upper, 0))}, limit {_percent(forgotten.limit)}"
+        at_most = f"at most {in_percent(max(forgotten.upper, 0))}, limit {in_percent(forgotten.limit)}"
         sentence = f"forgot {_share(forgotten)} on average ({at_most}{_most(forgotten, all_findings)})"
         if "taken" in means:
             taken = means["taken"]
-            limit = f"limit {_percent(taken.limit)}{_most(taken, all_findings)}"
-            sentence += f", new classes took {_percent(taken.estimate)} ({limit})"
+            limit = f"limit {in_percent(taken.limit)}{_most(taken, all_findings)}"
+            sentence += f", new classes took {in_percent(taken.estimate)} ({limit})"
             sentence = f"{_balance(forgotten.estimate + taken.estimate)} of what was learned before: {sentence}"
         parts.append(sentence)
     learned = [f for f in findings if f.question == "learned"]
     if learned:
         least = min(learned, key=lambda f: f.estimate)
-        share = _percent(least.estimate) + ("" if len(learned) == 1 else " or more")
-        parts.append(f"learned the new images to {share} (limit {_percent(least.limit)})")
+        share = in_percent(least.estimate) + ("" if len(learned) == 1 else " or more")
+        parts.append(f"learned the new images to {share} (limit {in_percent(least.limit)})")
     return parts
 
 
@@ -56,13 +57,13 @@ def _most(f: Finding, all_findings: Sequence[Finding]) -> str:
     if not f.worst or f.worst_estimate < 0.0005:
         return ""
     alone = any(other.subject == f.worst for other in all_findings if other.question == f.question)
-    return f"; most of {f.worst}, {_percent(f.worst_estimate)}{'' if alone else ', too small to be judged alone'}"
+    return f"; most of {f.worst}, {in_percent(f.worst_estimate)}{'' if alone else ', too small to be judged alone'}"
 
 
 def _balance(lost: float) -> str:
     if abs(lost) < 0.0005:
         return "lost nothing"
-    return f"lost {_percent(lost)}" if lost > 0 else f"gained {_percent(-lost)}"
+    return f"lost {in_percent(lost)}" if lost > 0 else f"gained {in_percent(-lost)}"
 
 
 def _unsaid(findings: Sequence[Finding], classes: Sequence[ClassFinding]) -> str:
@@ -71,7 +72,7 @@ def _unsaid(findings: Sequence[Finding], classes: Sequence[ClassFinding]) -> str
     small = [c for c in classes if c.decision == "too few"]
     parts = []
     if few:
-        shown = [f"{f.subject} ({_percent(f.estimate)} of {f.images})" for f in few]
+        shown = [f"{f.subject} ({in_percent(f.estimate)} of {f.images})" for f in few]
         parts.append(f"whether {_some(shown)} {'was' if len(few) == 1 else 'were'} learned")
     if small:
         shown = [f"{_label(c)} ({c.kept:g} of {c.right:g} right)" for c in small]
@@ -94,24 +95,24 @@ def _refusals(refused: Sequence[Finding]) -> list[str]:
 
 def _refusal(f: Finding) -> str:
     if f.question == "learned":
-        return f"learned at most {_percent(f.upper)} of {f.subject} (limit {_percent(f.limit)})"
+        return f"learned at most {in_percent(f.upper)} of {f.subject} (limit {in_percent(f.limit)})"
     where = "on average" if f.subject == "mean" else f"of {f.subject}"
-    worst = f"; most of {f.worst}, {_percent(f.worst_estimate)}" if f.worst else ""
-    return f"{_verb(f.question)} at least {_percent(f.lower)} {where} (limit {_percent(f.limit)}{worst})"
+    worst = f"; most of {f.worst}, {in_percent(f.worst_estimate)}" if f.worst else ""
+    return f"{_verb(f.question)} at least {in_percent(f.lower)} {where} (limit {in_percent(f.limit)}{worst})"
 
 
 def _refused_classes(refused: Sequence[ClassFinding]) -> str:
     most = refused[0]
     more = "" if len(refused) == 1 else f" and too much of {len(refused) - 1} more"
-    return f"lost at least {_percent(most.lower)} of class {_label(most)} (limit {_percent(most.limit)}){more}"
+    return f"lost at least {in_percent(most.lower)} of class {_label(most)} (limit {in_percent(most.limit)}){more}"
 
 
 def _open(unsettled: Sequence[Finding]) -> str:
     """The open finding that is furthest from being settled, and how many others there are."""
     f = max(unsettled, key=lambda f: f.images_to_settle or math.inf)
     where = "on average" if f.subject == "mean" else f"of {f.subject}"
-    worst = f"; most of {f.worst}, {_percent(f.worst_estimate)}" if f.worst and f.worst_estimate >= 0.0005 else ""
-    between = f"somewhere between {_percent(f.lower)} and {_percent(f.upper)} (limit {_percent(f.limit)}{worst})"
+    worst = f"; most of {f.worst}, {in_percent(f.worst_estimate)}" if f.worst and f.worst_estimate >= 0.0005 else ""
+    between = f"somewhere between {in_percent(f.lower)} and {in_percent(f.upper)} (limit {in_percent(f.limit)}{worst})"
     others = f" ({len(unsettled) - 1} more left open)" if len(unsettled) > 1 else ""
     return f"{_verb(f.question)} {_share(f)} {where}, {between}; {_images(f.images_to_settle)}{others}"
 
@@ -121,7 +122,7 @@ def _open_classes(open_: Sequence[ClassFinding]) -> str:
     more = "" if len(open_) == 1 else f" ({len(open_) - 1} more left open)"
     return (
         f"of {most.right:g} test images of class {_label(most)} that were right {_kept(most)}, "
-        f"so more than {_percent(most.limit)} of it may be lost{more}"
+        f"so more than {in_percent(most.limit)} of it may be lost{more}"
     )
 
 
@@ -162,9 +163,4 @@ def _amount(question: Question) -> str:
 
 def _share(f: Finding) -> str:
     """The estimate; where images were gained rather than lost, nothing was forgotten."""
-    return "nothing" if f.question == "forgotten" and f.estimate < 0.0005 else _percent(f.estimate)
-
-
-def _percent(share: float) -> str:
-    """A share with one decimal, without the sign of a zero."""
-    return f"{round(100 * share, 1) + 0:.1f}%"
+    return "nothing" if f.question == "forgotten" and f.estimate < 0.0005 else in_percent(f.estimate)

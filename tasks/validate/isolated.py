@@ -8,7 +8,6 @@ process: one that ends again has done so over this batch, and the batch is held 
 `python -m tasks.validate.isolated ANSWER` is that other process; the question is on its standard input.
 """
 
-import errno
 import signal
 import sqlite3
 import subprocess
@@ -18,36 +17,15 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from records.batch import Batch
-from records.errors import Busy, DamagedState, RetainError, Unavailable
-from records.experience import Experience, Hold, Report
-from records.formatting import plain
-from records.record import Record
-from records.registration import RunFile
+from records.errors import DamagedState, RetainError, Unavailable
+from tasks.validate import validator
+from tasks.validate.question import Answer, Question, clause, unanswered
 from tasks.workspace.workspace import Workspace
 
 COMMAND = (sys.executable, "-P", "-m", "tasks.validate.isolated")
 """-P: what lies in the workspace is data, whatever it is called."""
 LONGEST = 3600.0
 """Seconds that a batch may be looked at in a process of its own."""
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE)
-
-
-class Question(Record):
-    """A batch, and what it is to be compared with."""
-
-    root: Path
-    batch: str
-    run: RunFile
-    tonight: tuple[Experience, ...] = ()
-    """Of batches that were admitted before it in the same night."""
-
-
-class Answer(Record):
-    """What the gate says of a batch."""
-
-    report: Report
-    experience: Experience | None = None
-    """None if it is not admitted."""
 
 
 @contextmanager
@@ -66,31 +44,6 @@ def left_by_another(file: Path) -> str:
     with suppress(FileNotFoundError):
         return file.read_text(encoding="utf-8", errors="replace") or "a batch"
     return ""
-
-
-def is_its_own(error: Exception) -> bool:
-    """Whether a batch may be held back for an error that came while it was looked at. What is wrong with a tool, the
-    disk or the index is no fault of it."""
-    elsewhere = isinstance(error, Unavailable | Busy | sqlite3.DatabaseError)
-    return not elsewhere and not (isinstance(error, OSError) and error.errno in FULL)
-
-
-def unanswered(batch: Batch, why: str) -> Answer:
-    """The gate could not be asked, and `why`, as a clause: the batch is held back."""
-    hold = Hold(by="retain", why=plain(f"the data gate could not look at it: {why}"))
-    report = Report(
-        batch=batch.id, source=plain(batch.source), images=batch.images, admitted=False, summary=hold.sentence(),
-        checks=(), held=hold,
-    )  # fmt: skip
-    return Answer(report=report)
-
-
-def clause(error: Exception) -> str:
-    """An error in a clause."""
-    if isinstance(error, MemoryError):
-        return "that takes more memory than there is"
-    said = " ".join(str(error).split())
-    return said if isinstance(error, RetainError) else f"{type(error).__name__}{f': {said}' if said else ''}"
 
 
 def ask_alone(question: Question, batch: Batch, command: Sequence[str] = (), longest: float = LONGEST) -> Answer:
@@ -124,8 +77,6 @@ def _end_of(status: int) -> str:
 
 def main() -> int:
     """Answer the question on standard input, into the file that is named."""
-    from tasks.validate import validator
-
     # If the machine runs out of memory, this process shall be the one that is ended, not the night.
     with suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")

@@ -78,8 +78,9 @@ def test_batches_that_end_the_process_are_found_and_the_nights_go_on(validated, 
     """Two such batches, and a third that came with them."""
     killer = ("import json, os, sys", "asked = json.load(sys.stdin)",
               f"asked['batch'] in {three[:2]} and os.kill(os.getpid(), 9)",
-              "from pathlib import Path", "from tasks.validate import isolated, validator",
-              "validator.answer(isolated.Question.model_validate(asked)).write(Path(sys.argv[1]))")  # fmt: skip
+              "from pathlib import Path",
+              "from tasks.validate import validator", "from tasks.validate.question import Question",
+              "validator.answer(Question.model_validate(asked)).write(Path(sys.argv[1]))")  # fmt: skip
     monkeypatch.setattr("tasks.validate.isolated.COMMAND", (sys.executable, "-c", "\n".join(killer)))
     validated.asking.write_text(three[0])  # as a process leaves it that was ended
     answered = run_validate(validated, RunFile(batches=three))

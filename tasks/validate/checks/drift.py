@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from records.experience import Comparison
 from tasks.validate.checks.base import BatchCheck, CheckGroup, FilteredBatch, Measurement
-from tasks.validate.drift_sample import DriftSample, drift_sample
+from tasks.validate.checks.drift_sample import DriftSample, drift_sample
+from tasks.validate.checks.label_issues import cross_val_proba
 from tasks.validate.histograms import BINS, FACTS, Counts, Fact, spread_of
-from tasks.validate.label_issues import cross_val_proba
 from tasks.validate.settings import ValidateParams
 
 SURE = 1.628

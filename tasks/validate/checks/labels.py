@@ -19,7 +19,7 @@ from tasks.validate.checks.base import (
     Measurement,
     ValidationInput,
 )
-from tasks.validate.label_issues import label_issues
+from tasks.validate.checks.label_issues import label_issues
 
 
 def columns(arriving: ValidationInput, table: pd.DataFrame) -> Columns:

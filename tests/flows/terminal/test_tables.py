@@ -40,10 +40,6 @@ def shown(capsys, monkeypatch):
     return show
 
 
-def test_percent_has_no_negative_zero():
-    assert [tables.percent(value) for value in (None, 0.12345, -0.0001, 1)] == ["–", "12.3%", "0.0%", "100.0%"]
-
-
 def test_a_score_matrix(shown):
     assert shown(tables.show_matrix, matrix(3), 7) == [
         "Score on the test images of each experience, in percent",

@@ -12,6 +12,8 @@ from records.batch import Batch, Shard
 from records.errors import Busy, DamagedState, Unavailable
 from records.registration import RunFile
 from tasks.validate import isolated
+from tasks.validate.question import Question, is_its_own, unanswered
+from tasks.validate.settings import ValidateParams
 
 BATCH = Batch(
     id="2026-01-05-3f2a9c1b", digest="3f2a9c1b" * 8, arrived=date(2026, 1, 5), source="mon\nday", images=7,
@@ -22,7 +24,7 @@ BATCH = Batch(
 @pytest.fixture
 def question(tmp_path):
     (tmp_path / ".retain").mkdir()
-    return isolated.Question(root=tmp_path, batch=BATCH.id, run=RunFile(batches=(BATCH.id,)))
+    return Question(root=tmp_path, batch=BATCH.id, run=RunFile(batches=(BATCH.id,)), params=ValidateParams())
 
 
 def python(*lines):
@@ -61,13 +63,13 @@ def test_a_batch_over_which_a_process_ends_is_held(question, lines, why):
 
 
 def test_what_the_other_process_says_is_the_answer(question):
-    said = isolated.unanswered(BATCH, "so it is").model_dump_json()
+    said = unanswered(BATCH, "so it is").model_dump_json()
     told = isolated.ask_alone(question, BATCH, python(f"open(sys.argv[1], 'w').write({said!r})"))
-    assert told == isolated.unanswered(BATCH, "so it is")
+    assert told == unanswered(BATCH, "so it is")
 
 
 def test_an_answer_of_before_is_none(question):
-    isolated.unanswered(BATCH, "of yesterday").write(question.root / ".retain" / "answer.json")
+    unanswered(BATCH, "of yesterday").write(question.root / ".retain" / "answer.json")
     told = isolated.ask_alone(question, BATCH, python("os.kill(os.getpid(), 9)"))
     assert "SIGKILL" in told.report.summary
 
@@ -82,7 +84,7 @@ def test_the_question_is_on_standard_input(question):
     line = "open('asked.json', 'w').write(sys.stdin.read())"
     isolated.ask_alone(question, BATCH, python(line))
     asked = json.loads((question.root / "asked.json").read_text())
-    assert isolated.Question.model_validate(asked) == question
+    assert Question.model_validate(asked) == question
 
 
 @pytest.mark.parametrize(
@@ -99,4 +101,4 @@ def test_the_question_is_on_standard_input(question):
     ],
 )
 def test_what_is_wrong_elsewhere_is_no_fault_of_a_batch(error, own):
-    assert isolated.is_its_own(error) == own
+    assert is_its_own(error) == own

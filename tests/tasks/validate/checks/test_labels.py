@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from records.batch import Batch, Shard
 from tasks.validate.checks.base import FilteredBatch, ValidationInput
+from tasks.validate.checks.label_issues import cross_val_proba
 from tasks.validate.checks.labels import LABELS, edit_distance, plain_name, slips
 from tasks.validate.earlier import EarlierImages
 from tasks.validate.embeddings import Embeddings, NullModel
-from tasks.validate.label_issues import cross_val_proba
 from tasks.validate.settings import ValidateParams
 
 CHECKS = {check.name: check for check in LABELS.checks}
