@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from dataset.archive import Archive
-from dataset.images import SHARD_SCHEMA
+from dataset.shards import SHARD_SCHEMA
 from models.learner import Learner
 from models.networks.mlp import MLP
 from models.problems.classification import Classification

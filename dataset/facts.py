@@ -28,27 +28,9 @@ Greys = NDArray[np.uint8]
 """Grey levels of several images of one size, [images, height, width]."""
 
 
-class Look(NamedTuple):
-    """What the grey levels of an image are like. All of it follows from sums and ranks of whole numbers."""
-
-    brightness: float = 0.0
-    """Mean grey level, 0 (black) to 1 (white)."""
-    contrast: float = 0.0
-    """Standard deviation of the grey levels scaled to 0..1, so 0 to 0.5."""
-    low: float = 0.0
-    """Grey level, 0..1, that 5% of the pixels do not exceed (nearest rank)."""
-    high: float = 0.0
-    """Grey level, 0..1, that 95% of the pixels do not exceed (nearest rank)."""
-    entropy: float = 0.0
-    """Shannon entropy of the 256 grey levels' frequencies, 0 (plain) to 8 bits, rounded to 4 decimals."""
-    sharpness: float = 0.0
-    """Variance of the Laplacian of the grey levels 0..255 (Pech-Pacheco et al. 2000): low means blurred."""
-    phash: str = ""
-    """Perceptual hash of 64 bits, 16 hex digits: images that look the same differ in few. Empty if not decodable."""
-
-
 class Facts(NamedTuple):
-    """What is known of one image file. The fields, those of `Look` among them, are columns of `SHARD_SCHEMA`."""
+    """What is known of one image file. The fields are columns of a shard, see `shards.SHARD_SCHEMA`: to add one, add it
+    here, in order."""
 
     image: str
     """First 32 hex digits of SHA-256: of size, channels and pixels; of the file's bytes if it cannot be decoded."""
@@ -66,12 +48,23 @@ class Facts(NamedTuple):
     frames: int = 0
     """Frames or pages in the file, counted no further than `codecs.MOST_FRAMES`."""
     brightness: float = 0.0
+    """Mean grey level, 0 (black) to 1 (white). From here on it is what the grey levels are like, see `LOOK`."""
     contrast: float = 0.0
+    """Standard deviation of the grey levels scaled to 0..1, so 0 to 0.5."""
     low: float = 0.0
+    """Grey level, 0..1, that 5% of the pixels do not exceed (nearest rank)."""
     high: float = 0.0
+    """Grey level, 0..1, that 95% of the pixels do not exceed (nearest rank)."""
     entropy: float = 0.0
+    """Shannon entropy of the 256 grey levels' frequencies, 0 (plain) to 8 bits, rounded to 4 decimals."""
     sharpness: float = 0.0
+    """Variance of the Laplacian of the grey levels 0..255 (Pech-Pacheco et al. 2000): low means blurred."""
     phash: str = ""
+    """Perceptual hash of 64 bits, 16 hex digits: images that look the same differ in few. Empty if not decodable."""
+
+
+LOOK = slice(Facts._fields.index("brightness"), None)
+"""Those facts that the grey levels give. All of it follows from sums and ranks of whole numbers."""
 
 
 def facts(encoded: bytes, limits: ImageLimits) -> Facts:
@@ -99,7 +92,7 @@ def facts_of(files: Iterable[bytes], limits: ImageLimits) -> list[Facts]:
 
 
 def _facts_but_look(encoded: bytes, limits: ImageLimits) -> tuple[Facts, NDArray[np.uint8] | None]:
-    """Facts without those of `Look`, and the grey copy [height, width] that has these; None if nothing can be seen."""
+    """Facts without those of `LOOK`, and the grey copy [height, width] that has these; None if nothing can be seen."""
     sha256 = hashlib.sha256(encoded).hexdigest()
     try:
         decoded = read_pixels(encoded, limits.max_pixels)
@@ -119,7 +112,7 @@ def _add_looks(found: list[Facts], greys: Sequence[tuple[int, NDArray[np.uint8]]
     for numbers in by_size.values():
         for number, look in zip(numbers, _looks(np.stack([greys[n][1] for n in numbers])), strict=True):
             place = greys[number][0]
-            found[place] = Facts._make((*found[place][: -len(look)], *look))
+            found[place] = Facts._make((*found[place][: LOOK.start], *look))
 
 
 def _grey_copy(decoded: Decoded) -> NDArray[np.uint8]:
@@ -132,12 +125,13 @@ def _grey_copy(decoded: Decoded) -> NDArray[np.uint8]:
     return np.asarray(grey.reduce(shrink) if shrink > 1 else grey)
 
 
-def _looks(greys: Greys) -> Iterator[Look]:
+def _looks(greys: Greys) -> Iterator[tuple[float | str, ...]]:
+    """The facts of `LOOK`, in their order."""
     counts = _counts(greys)
     mean, variance = _moments(greys[0].size, counts @ LEVELS, counts @ LEVELS**2)
     low, high = (_level_at(counts, percent) / 255 for percent in (5, 95))
     columns = mean / 255, np.sqrt(variance) / 255, low, high, _entropy(counts), _sharpness(greys)
-    return map(Look, *(column.tolist() for column in columns), _look_hashes(greys))
+    return zip(*(column.tolist() for column in columns), _look_hashes(greys), strict=True)
 
 
 def _counts(greys: Greys) -> NDArray[np.int64]:

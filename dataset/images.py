@@ -1,39 +1,11 @@
-"""What an image is to retain: its pixels once decoded, what it may cost, and the columns of its row in a shard."""
+"""What an image is to retain: its pixels once decoded, and what it may cost."""
 
 from dataclasses import dataclass
 
-import pyarrow as pa
 from pydantic import Field
 
 from dataset.decoding.codecs import Pixels, pillow_on_our_terms, read_pixels
 from records.record import Record
-
-SHARD_SCHEMA = pa.schema(
-    [
-        pa.field("image", pa.string(), nullable=False),
-        pa.field("path", pa.string(), nullable=False),
-        pa.field("label", pa.string(), nullable=False),
-        pa.field("split", pa.string(), nullable=False),
-        pa.field("encoded", pa.binary()),
-        pa.field("sha256", pa.string(), nullable=False),
-        pa.field("bytes", pa.int64(), nullable=False),
-        pa.field("problem", pa.string(), nullable=False),
-        pa.field("detail", pa.string(), nullable=False),
-        pa.field("format", pa.string(), nullable=False),
-        pa.field("mode", pa.string(), nullable=False),
-        pa.field("width", pa.int32(), nullable=False),
-        pa.field("height", pa.int32(), nullable=False),
-        pa.field("frames", pa.int32(), nullable=False),
-        pa.field("brightness", pa.float32(), nullable=False),
-        pa.field("contrast", pa.float32(), nullable=False),
-        pa.field("low", pa.float32(), nullable=False),
-        pa.field("high", pa.float32(), nullable=False),
-        pa.field("entropy", pa.float32(), nullable=False),
-        pa.field("sharpness", pa.float32(), nullable=False),
-        pa.field("phash", pa.string(), nullable=False),
-    ]
-)
-"""One row an image. A manifest's further columns follow, each as a string `user.<name>`."""
 
 
 class ImageLimits(Record):

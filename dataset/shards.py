@@ -4,7 +4,7 @@ import hashlib
 import io
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import numpy as np
 import pyarrow as pa
@@ -12,7 +12,7 @@ import pyarrow.compute as compute
 import pyarrow.parquet as parquet
 from typing_extensions import Buffer
 
-from dataset.images import SHARD_SCHEMA
+from dataset.facts import Facts
 from records.batch import Shard
 
 GROUP_ROWS = 2048
@@ -20,6 +20,25 @@ GROUP_BYTES = 16 * 2**20
 """A row group ends with the image that reaches one of these: what is held in memory, and read at a time later on."""
 
 NUMBERS = {pa.int32(): np.int32, pa.int64(): np.int64, pa.float32(): np.float32}
+KINDS = {str: pa.string(), int: pa.int32(), float: pa.float32()}
+WIDE = {"bytes": pa.int64()}
+"""A file may be larger than what 32 bits can count."""
+FACTS_OF_FILES = [
+    pa.field(name, WIDE.get(name, KINDS[kind]), nullable=False) for name, kind in get_type_hints(Facts).items()
+]
+SHARD_SCHEMA = pa.schema(
+    [
+        FACTS_OF_FILES[0],  # the image's id
+        pa.field("path", pa.string(), nullable=False),
+        pa.field("label", pa.string(), nullable=False),
+        pa.field("split", pa.string(), nullable=False),
+        pa.field("encoded", pa.binary()),
+        *FACTS_OF_FILES[1:],
+    ]
+)
+"""One row an image. A manifest's further columns follow, each as a string `user.<name>`."""
+KNOWN = tuple(name for name in SHARD_SCHEMA.names if name != "encoded")
+"""Columns that tell of an image without its bytes, which are nearly all that a shard weighs."""
 FEW_VALUES = ("label", "split", "problem", "detail", "format", "mode")
 
 

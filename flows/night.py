@@ -10,7 +10,6 @@ import os
 import time
 from datetime import date
 from pathlib import Path
-from typing import Literal
 
 from prefect import flow, runtime, settings
 from pydantic import BaseModel, ConfigDict, Field
@@ -19,6 +18,7 @@ from dataset.deliveries.delivery import printable
 from flows import artifacts, failures
 from flows.servers import aftermath
 from flows.steps import step
+from models.strategies.names import Strategy
 from records.batch import Arrival
 from records.errors import Unavailable, UnreadableBatch
 from records.experience import Experience, Report
@@ -41,11 +41,6 @@ from tasks.workspace.versions import snapshot_of, start_of
 from tasks.workspace.workspace import Workspace
 
 log = logging.getLogger("retain")
-
-Strategy = Literal[
-    "as configured", "finetune", "joint", "replay", "dark_replay", "er_ace", "lwf", "replay_distillation", "icarl",
-    "ewc", "si", "importance_weighted", "reptile", "analytic",
-]  # fmt: skip
 
 
 class Request(BaseModel):

@@ -4,13 +4,14 @@ import os
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 
 from flows.cli import options
-from flows.cli.options import Arrived, AsJson, Choice, Where, open_workspace
+from flows.cli.options import Arrived, AsJson, Where, open_workspace
 from flows.terminal import screen, views
+from models.strategies.names import Strategy
 from records.errors import Unavailable, WrongInput
 
 if TYPE_CHECKING:
@@ -71,8 +72,8 @@ def ingest(
 def night(
     workspace: Where = Path(),
     strategy: Annotated[
-        Choice, typer.Option(help=f"How this night learns: {', '.join(Choice)}.", metavar="NAME")
-    ] = Choice.configured,
+        Strategy, typer.Option(help=f"How this night learns: {', '.join(get_args(Strategy))}.", metavar="NAME")
+    ] = "as configured",
     epochs: Annotated[
         float | None, typer.Option(min=0.01, max=1000, help="Passes over the new images.", metavar="NUMBER")
     ] = None,
@@ -98,9 +99,7 @@ def night(
     """
     place, day = open_workspace(workspace), options.day(arrived)
     with screen.at_work("starting Prefect"):
-        result = _run_night(
-            place, lambda: _request(strategy=strategy.value, epochs=epochs, memory=memory, hold=hold), day
-        )
+        result = _run_night(place, lambda: _request(strategy=strategy, epochs=epochs, memory=memory, hold=hold), day)
     if as_json:
         screen.print_json(result)
     else:

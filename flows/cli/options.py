@@ -41,25 +41,6 @@ class Stream(StrEnum):
     fashion = "fashion-mnist"
 
 
-class Choice(StrEnum):
-    """Strategies that a night can be run with."""
-
-    configured = "as configured"
-    finetune = "finetune"
-    joint = "joint"
-    replay = "replay"
-    dark_replay = "dark_replay"
-    er_ace = "er_ace"
-    lwf = "lwf"
-    replay_distillation = "replay_distillation"
-    icarl = "icarl"
-    ewc = "ewc"
-    si = "si"
-    importance_weighted = "importance_weighted"
-    reptile = "reptile"
-    analytic = "analytic"
-
-
 Root = Annotated[
     Path | None,
     typer.Option(help="Folder with Fashion-MNIST's four files; downloaded if left out.", metavar="DIR"),

@@ -24,9 +24,9 @@ from dataset.deliveries.delivery import LONGEST_LABEL, Delivery, Item, label_pro
 from dataset.deliveries.handles import Root
 from dataset.deliveries.reading import Reader, close_kept
 from dataset.facts import Facts, facts_of
-from dataset.images import SHARD_SCHEMA, ImageLimits
+from dataset.images import ImageLimits
 from dataset.processes import Limits, affordable, guarded, in_order, one_by_one
-from dataset.shards import ShardWriter, column, shard_schema
+from dataset.shards import SHARD_SCHEMA, ShardWriter, column, shard_schema
 from dataset.split import split_of
 from records.batch import Arrival, Batch, Shard, id_of
 from records.errors import Unavailable, UnreadableBatch

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import pandas as pd
 
 from adapters.expectations import Expectation, Finding, Rule, run
+from dataset.shards import KNOWN
 from records.batch import Batch
 from records.errors import DamagedState
 from records.experience import Check, Experience, RejectedBatch, Report, Severity, Violation
@@ -22,10 +23,7 @@ from tasks.validate.earlier import EarlierImages
 from tasks.validate.embeddings import Champion, NullModel
 from tasks.validate.settings import ValidateParams
 
-NEEDED = (
-    "image", "path", "label", "split", "problem", "detail", "format", "mode", "width", "height", "frames", "bytes",
-    "brightness", "contrast", "low", "high", "entropy", "sharpness", "phash",
-)  # fmt: skip
+NEEDED = tuple(name for name in KNOWN if name != "sha256")
 """Columns of the facts that are looked at; none may have missing values."""
 
 SHOWN, SHOWN_IF_LEFT_OUT = 20, 100

@@ -12,16 +12,11 @@ import pyarrow.parquet as parquet
 from adapters.datastore import DataStore
 from dataset.archive import Archive
 from dataset.batches import read_batch
+from dataset.shards import KNOWN
 from records.batch import Batch
 from records.errors import WrongInput
 from tasks.workspace.versions import forget_versions
 from tasks.workspace.workspace import Workspace
-
-FACTS = [
-    "image", "path", "label", "split", "sha256", "bytes", "problem", "detail", "format", "mode", "width", "height",
-    "frames", "brightness", "contrast", "low", "high", "entropy", "sharpness", "phash",
-]  # fmt: skip
-"""Columns of a shard that the data gate looks at; the images themselves stay on disk."""
 
 KEPT_VERSIONS = 24 * 3600 * 10**9
 """Nanoseconds for which a version that was fetched stays on this machine after it was used."""
@@ -57,7 +52,7 @@ def cache_limit() -> int:
     return int(limit * 10**9)
 
 
-def facts_of(workspace: Workspace, batch_id: str, columns: Sequence[str] = FACTS) -> pd.DataFrame:
+def facts_of(workspace: Workspace, batch_id: str, columns: Sequence[str] = KNOWN) -> pd.DataFrame:
     """Facts of every image of a batch, row by row."""
     batch: Batch = read_batch(workspace.batches, batch_id)
     shards = [workspace.batches / batch_id / shard.name for shard in batch.shards]

@@ -11,8 +11,8 @@ from PIL import Image as Pillow
 from scipy.fft import dctn
 
 from dataset.decoding.codecs import BadImage, plain_png
-from dataset.facts import Facts, Look, facts, facts_of
-from dataset.images import SHARD_SCHEMA, ImageLimits, decode
+from dataset.facts import facts, facts_of
+from dataset.images import ImageLimits, decode
 from dataset.split import content_id, split_of
 
 LIMITS = ImageLimits()
@@ -441,11 +441,6 @@ def test_facts_of_many_are_those_of_each():
     together = facts_of(files, LIMITS)
     assert together == [facts(file, LIMITS) for file in files]
     assert [found.problem for found in together[30:]] == ["empty", "", "truncated", ""]
-
-
-def test_facts_are_columns_of_the_schema():
-    assert Facts._fields[-len(Look._fields) :] == Look._fields
-    assert set(Facts._fields) < set(SHARD_SCHEMA.names)
 
 
 # Splits

@@ -8,8 +8,7 @@ import pytest
 
 from dataset import shards
 from dataset.facts import Facts
-from dataset.images import SHARD_SCHEMA
-from dataset.shards import ShardWriter, column
+from dataset.shards import SHARD_SCHEMA, ShardWriter, column
 
 
 def rows_of(sizes):
@@ -21,6 +20,27 @@ def rows_of(sizes):
     values["split"] = ["train", "test"] * (len(files) // 2) + ["train"] * (len(files) % 2)
     arrays = [column(values[field.name], field.type) for field in SHARD_SCHEMA]
     return pa.RecordBatch.from_arrays(arrays, schema=SHARD_SCHEMA)
+
+
+def test_a_shard_has_the_columns_that_batches_of_before_have():
+    """What is on disk already is read for ever: a column that is gone or has another type would be a loss."""
+    told = {field.name: str(field.type) for field in SHARD_SCHEMA}
+    text = dict.fromkeys(("sha256", "problem", "detail", "format", "mode"), "string")
+    assert list(told.items())[:5] == [
+        ("image", "string"), ("path", "string"), ("label", "string"), ("split", "string"), ("encoded", "binary"),
+    ]  # fmt: skip
+    assert {name: told[name] for name in text} == text
+    assert {name: told[name] for name in ("bytes", "width", "height", "frames")} == {
+        "bytes": "int64", "width": "int32", "height": "int32", "frames": "int32",
+    }  # fmt: skip
+    greys = ("brightness", "contrast", "low", "high", "entropy", "sharpness")
+    assert {name: told[name] for name in greys} == dict.fromkeys(greys, "float")
+    assert told["phash"] == "string"
+    assert [field.name for field in SHARD_SCHEMA if field.nullable] == ["encoded"]
+
+
+def test_every_fact_is_a_column():
+    assert {"encoded", "path", "label", "split", *Facts._fields} == set(SHARD_SCHEMA.names)
 
 
 @pytest.mark.parametrize("part", [1, 7, 64, 5000])

@@ -17,9 +17,9 @@ from typing import Any, get_args
 import psutil
 import pytest
 
-from flows.night import Strategy
 from flows.servers.access import header, serving, token_of
 from flows.servers.processes import answers
+from models.strategies.names import Strategy
 from tasks.queries.status import status_of
 from tasks.workspace.versions import registry_of
 from tasks.workspace.workspace import Workspace

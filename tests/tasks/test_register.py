@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from adapters.registry import Registry
 from adapters.runs import JudgedNight
 from dataset.archive import Archive
-from dataset.images import SHARD_SCHEMA
+from dataset.shards import SHARD_SCHEMA
 from models.budget import Budget
 from models.bundle import ModelBundle
 from models.networks.mlp import MLP

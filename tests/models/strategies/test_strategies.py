@@ -15,6 +15,7 @@ from models.problems.classification import Classification
 from models.strategies.base import Step, Strategy, TrainingContext, TrainingData, frozen
 from models.strategies.finetune import Finetune
 from models.strategies.joint import Joint
+from models.strategies.names import StrategyName
 from models.strategies.replay import Replay
 from models.strategies.replay_distillation import ReplayDistillation
 from models.training import Plan, train
@@ -43,6 +44,10 @@ def context() -> TrainingContext:
     torch.manual_seed(0)
     student, parent = (Network(MLP(hidden=(8,)), SPEC, classes) for classes in (3, 2))
     return TrainingContext(student, frozen(parent), Classification(), seed=1)
+
+
+def test_forms_and_help_offer_exactly_the_strategies_of_the_catalogue() -> None:
+    assert list(get_args(StrategyName)) == [strategy.name for strategy in STRATEGIES]
 
 
 @every_strategy

@@ -18,7 +18,7 @@ import pytest
 from PIL import Image as Pillow
 
 from dataset.batches import count_tests, list_batches, read_batch
-from dataset.images import SHARD_SCHEMA
+from dataset.shards import SHARD_SCHEMA
 from dataset.split import split_of
 from records.batch import Batch
 from records.errors import DamagedState, Unavailable, UnreadableBatch, WrongInput

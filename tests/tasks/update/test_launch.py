@@ -176,7 +176,7 @@ def test_nights_on_top_of_another_in_two_processes_are_those_of_one(first_night,
         learn(before.candidate, 1, experiences[1:], archive, params, "aa", Compute(), half_way, interrupt)
     (tmp_path / "orders.json").write_text(json.dumps(orders))
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    script = [str(ROOT / "tests" / "update_together.py"), str(tmp_path / "orders.json")]
+    script = [str(Path(__file__).with_name("update_together.py")), str(tmp_path / "orders.json")]
     done = subprocess.run([*command, *script], capture_output=True, text=True, timeout=240, check=False)
     assert done.returncode == 0, done.stderr
     assert not half_way.path.exists()

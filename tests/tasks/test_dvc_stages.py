@@ -8,7 +8,7 @@ import yaml
 from records.scores import ScoreMatrix
 from records.verdict import Verdict
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
