@@ -1,7 +1,6 @@
 """Contract of every correction in the catalogue."""
 
 import copy
-from typing import get_args
 
 import pytest
 import torch
@@ -14,10 +13,11 @@ from models.networks.mlp import MLP
 from models.problems.classification import Classification
 from models.strategies.base import TrainingContext, TrainingData, frozen
 from records.snapshot import InputSpec
+from tests.models.catalogue import listed
 from tests.models.datasets import coloured
 
 SPEC = InputSpec(channels=1, height=4, width=4, mean=(0.5,), std=(0.25,))
-CORRECTIONS = [correction() for correction in get_args(get_args(CorrectionChoice)[0])]
+CORRECTIONS = listed(CorrectionChoice)
 every_correction = pytest.mark.parametrize("correction", CORRECTIONS, ids=lambda c: c.name)
 every_bias_correction = pytest.mark.parametrize(
     "correction", [c for c in CORRECTIONS if c.name != "interpolation"], ids=lambda c: c.name

@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from models.catalogue import GateChoice
 from models.gates.hypothesis import Losses
 from models.gates.outcomes import Outcomes
-from models.gates.paired_bootstrap import PairedBootstrap
 from models.gates.paired_score import PairedScore
 from models.statistics import share_lower, share_upper, tango_lower, tango_upper
 from tasks.judge import judge
+from tests.models.catalogue import listed
 
 LIMITS = {
     "forgotten_mean": 0.03,
@@ -18,8 +19,8 @@ LIMITS = {
     "taken_each": 0.40,
     "learned_at_least": 0.60,
 }
-GATES = [PairedScore(**LIMITS), PairedBootstrap(**LIMITS)]
-SCORE = GATES[0]
+GATES = [gate.model_copy(update=LIMITS) for gate in listed(GateChoice)]
+SCORE = PairedScore(**LIMITS)
 
 
 def past(experience, images, lost=0, gained=0, taken=0):

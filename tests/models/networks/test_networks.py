@@ -1,7 +1,6 @@
 """Contract of every network in the catalogue."""
 
 from pathlib import Path
-from typing import get_args
 
 import pytest
 import torch
@@ -10,8 +9,9 @@ from models.catalogue import NetworkRecipe
 from models.learner import Learner
 from models.networks.base import Network, Recipe
 from records.snapshot import InputSpec
+from tests.models.catalogue import listed
 
-RECIPES = [recipe() for recipe in get_args(get_args(NetworkRecipe)[0])]
+RECIPES = listed(NetworkRecipe)
 SPECS = [
     InputSpec(channels=1, height=8, width=8, mean=(0.5,), std=(0.25,)),
     InputSpec(channels=1, height=28, width=28, mean=(0.3,), std=(0.35,)),

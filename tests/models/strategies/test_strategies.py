@@ -21,10 +21,11 @@ from models.strategies.replay_distillation import ReplayDistillation
 from models.training import Plan, train
 from records.snapshot import InputSpec
 from tasks.update.settings import UpdateParams
+from tests.models.catalogue import listed
 from tests.models.datasets import coloured
 
 SPEC = InputSpec(channels=1, height=4, width=4, mean=(0.5,), std=(0.25,))
-STRATEGIES = [strategy() for strategy in get_args(get_args(StrategyChoice)[0])]
+STRATEGIES = listed(StrategyChoice)
 every_strategy = pytest.mark.parametrize("strategy", STRATEGIES, ids=lambda s: s.name)
 
 
@@ -154,10 +155,10 @@ def test_what_cannot_be_blended_is_refused_with_a_sentence(name: str) -> None:
 
 @every_strategy
 def test_a_correction_is_refused_exactly_where_it_would_undo_what_the_strategy_does(strategy: Strategy) -> None:
-    for correction in get_args(get_args(CorrectionChoice)[0]):
-        asked = {"strategy": strategy.model_dump(), "correction": correction().model_dump()}
+    for correction in listed(CorrectionChoice):
+        asked = {"strategy": strategy.model_dump(), "correction": correction.model_dump()}
         if strategy.corrected:
-            assert UpdateParams.model_validate(asked).correction == correction()
+            assert UpdateParams.model_validate(asked).correction == correction
         else:
             with pytest.raises(ValueError, match=f"`correction` makes no sense with the strategy {strategy.name}"):
                 UpdateParams.model_validate(asked)
