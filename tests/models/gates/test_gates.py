@@ -9,6 +9,7 @@ from pydantic import TypeAdapter
 
 from models.catalogue import GateChoice
 from models.gates.base import Gate
+from models.gates.decision import decide
 from models.gates.outcomes import Outcomes
 from records.verdict import Verdict
 from tests.models.catalogue import listed
@@ -43,23 +44,23 @@ MIXED = [past("a", lost=9, gained=4), past("b", taken=60), past("c", lost=30, ta
 @every_gate
 def test_the_same_outcomes_give_the_same_verdict(gate: Gate) -> None:
     again = type(gate).model_validate(gate.model_dump())
-    assert gate.judge(MIXED) == gate.judge(MIXED) == again.judge(MIXED)
+    assert decide(gate, MIXED) == decide(gate, MIXED) == decide(again, MIXED)
 
 
 @every_gate
 def test_it_is_read_from_what_it_is_written_as(gate: Gate) -> None:
     choice: TypeAdapter[Gate] = TypeAdapter(GateChoice)
     assert choice.validate_json(gate.model_dump_json()) == gate
-    verdict = gate.judge(MIXED)
+    verdict = decide(gate, MIXED)
     assert Verdict.model_validate_json(verdict.model_dump_json()) == verdict
     assert (verdict.gate, verdict.confidence, verdict.attempt) == (gate.name, gate.confidence, 1)
 
 
 @every_gate
 def test_a_candidate_that_answers_as_before_is_accepted(gate: Gate) -> None:
-    assert gate.judge([past("a"), past("b"), new("c")]).decision == "accept"
-    assert gate.judge([past("a"), past("b")]).decision == "accept"
-    assert gate.judge([new("a")]).decision == "accept"
+    assert decide(gate, [past("a"), past("b"), new("c")]).decision == "accept"
+    assert decide(gate, [past("a"), past("b")]).decision == "accept"
+    assert decide(gate, [new("a")]).decision == "accept"
 
 
 @every_gate
@@ -74,7 +75,7 @@ def test_a_candidate_that_answers_as_before_is_accepted(gate: Gate) -> None:
     ids=["all forgotten", "all taken", "nothing learned", "one forgotten"],
 )
 def test_a_candidate_that_lost_all_is_refused(gate: Gate, outcomes: list[Outcomes]) -> None:
-    assert gate.judge(outcomes).decision == "refuse"
+    assert decide(gate, outcomes).decision == "refuse"
 
 
 SIDES = {
@@ -93,7 +94,7 @@ def test_a_limit_has_two_sides_and_at_it_nothing_is_certain(gate: Gate, limit: s
     question, subject, make = SIDES[limit]
     make: Callable[[int], Sequence[Outcomes]]
     at = round(getattr(gate, limit) * IMAGES)
-    found = {n: gate.judge(make(n)).find(question, subject) for n in (0, at - 1, at, at + 1, IMAGES)}
+    found = {n: decide(gate, make(n)).find(question, subject) for n in (0, at - 1, at, at + 1, IMAGES)}
     good, bad = (IMAGES, 0) if question == "learned" else (0, IMAGES)
     assert (found[good].decision, found[bad].decision) == ("accept", "refuse")
     assert {found[n].decision for n in (at - 1, at, at + 1)} == {"inconclusive"}
@@ -102,7 +103,7 @@ def test_a_limit_has_two_sides_and_at_it_nothing_is_certain(gate: Gate, limit: s
 
 @every_gate
 def test_the_more_is_lost_the_less_lenient_is_the_verdict(gate: Gate) -> None:
-    decisions = [gate.judge([past("a", lost=n), past("b"), new("c")]).decision for n in (0, 10, 25, 40, 60, 100, 500)]
+    decisions = [decide(gate, [past("a", lost=n), past("b"), new("c")]).decision for n in (0, 10, 25, 40, 60, 100, 500)]
     ranks = [LENIENT.index(decision) for decision in decisions]
     assert ranks == sorted(ranks, reverse=True)
     assert set(decisions) == set(LENIENT)
@@ -111,7 +112,7 @@ def test_the_more_is_lost_the_less_lenient_is_the_verdict(gate: Gate) -> None:
 @every_gate
 def test_a_further_attempt_is_never_more_lenient(gate: Gate) -> None:
     for lost in (0, 16, 30, 36):
-        verdicts = [gate.judge([past("a", lost=lost), new("b", missed=150)], attempt) for attempt in (1, 2, 9)]
+        verdicts = [decide(gate, [past("a", lost=lost), new("b", missed=150)], attempt) for attempt in (1, 2, 9)]
         ranks = [LENIENT.index(verdict.decision) for verdict in verdicts]
         assert ranks == sorted(ranks, reverse=True), lost
         uppers = [verdict.find("forgotten", "a").upper for verdict in verdicts]
@@ -122,7 +123,7 @@ def test_a_further_attempt_is_never_more_lenient(gate: Gate) -> None:
 @every_gate
 def test_the_order_of_experiences_does_not_matter(gate: Gate) -> None:
     """Of those that are large enough to be judged alone; small ones are judged together with their neighbours."""
-    verdict, other = gate.judge(MIXED), gate.judge(MIXED[::-1])
+    verdict, other = decide(gate, MIXED), decide(gate, MIXED[::-1])
     assert verdict.decision == other.decision
     assert len(verdict.findings) == len(other.findings)
     for finding in verdict.findings:
@@ -142,8 +143,8 @@ def test_findings_have_bounds_in_range_around_the_estimate_and_the_verdict_has_w
 ) -> None:
     n = round(share * images)
     half = (images - n) // 2
-    verdict = gate.judge(
-        [past("a", lost=n, images=images), past("b", gained=half, taken=half, images=images), new("c", n, images)]
+    verdict = decide(
+        gate, [past("a", lost=n, images=images), past("b", gained=half, taken=half, images=images), new("c", n, images)]
     )
     asked = {(finding.question, finding.subject) for finding in verdict.findings}
     assert {question for question, _ in asked} == {"forgotten", "taken", "learned"}
@@ -165,7 +166,7 @@ def test_findings_have_bounds_in_range_around_the_estimate_and_the_verdict_has_w
 def test_a_class_that_is_lost_altogether_is_refused_within_all_other_limits(gate: Gate) -> None:
     right, labels = np.ones(4000), np.array(["common"] * 3900 + ["rare"] * 100)
     kept = np.where(labels == "rare", 0.0, 1.0)
-    verdict = gate.judge([Outcomes("a", False, kept, kept, right, labels)])
+    verdict = decide(gate, [Outcomes("a", False, kept, kept, right, labels)])
     assert {finding.decision for finding in verdict.findings} == {"accept"}
     assert (verdict.decision, [c.label for c in verdict.classes]) == ("refuse", ["rare"])
 
@@ -173,4 +174,4 @@ def test_a_class_that_is_lost_altogether_is_refused_within_all_other_limits(gate
 @every_gate
 def test_there_must_be_something_to_judge(gate: Gate) -> None:
     with pytest.raises(ValueError, match="nothing to judge"):
-        gate.judge([])
+        decide(gate, [])
