@@ -16,6 +16,8 @@ from records.record import Record
 from records.renamed import modernise
 from records.snapshot import InputSpec
 
+DESCRIPTION = "learner.json"
+
 
 class Description(Record):
     """What must be known besides the weights to use a network."""
@@ -80,12 +82,12 @@ class Learner:
         folder.mkdir(parents=True, exist_ok=True)
         weights = {name: value.detach().cpu().contiguous() for name, value in self.network.state_dict().items()}
         save_file(weights, folder / "weights.safetensors")
-        Description(recipe=self.recipe, spec=self.spec, classes=self.classes).write(folder / "learner.json")
+        Description(recipe=self.recipe, spec=self.spec, classes=self.classes).write(folder / DESCRIPTION)
 
     @classmethod
     def read(cls, folder: Path) -> "Learner":
         """Read what `write` wrote."""
-        description = Description.read(folder / "learner.json")
+        description = Description.read(folder / DESCRIPTION)
         network = Network(description.recipe, description.spec, len(description.classes))
         network.load_state_dict(load_file(folder / "weights.safetensors"))
         return cls(description.recipe, description.spec, description.classes, network)

@@ -9,8 +9,9 @@ from pydantic import ConfigDict, Field, ValidationError, model_validator
 from adapters.datastore import DataStore
 from models.catalogue import GateChoice
 from models.gates.paired_score import PairedScore
+from models.learner import DESCRIPTION, Description
 from models.networks.torchvision import known_models
-from records.errors import WrongParameters
+from records.errors import RetainError, WrongParameters
 from records.record import Record
 from records.renamed import modernise
 from tasks.evaluate import EvaluateParams
@@ -20,7 +21,7 @@ from tasks.params.sections import RegisterParams, load_sections
 from tasks.update.settings import UpdateParams
 from tasks.validate import catalogue
 from tasks.validate.settings import ValidateParams
-from tasks.workspace.versions import start_of
+from tasks.workspace.versions import start_of, version_folder
 from tasks.workspace.workspace import Workspace
 
 
@@ -118,8 +119,20 @@ def check_start(workspace: Workspace, overrides: Mapping[str, object] | None = N
     before anything is taken or trained."""
     params = read_params(workspace.params, overrides)
     strategy, network = params.update.strategy, params.update.network
-    # The registry is asked only if it matters: one that does not answer must not keep a delivery from being taken.
-    if not strategy.descends and network.begins_as_chance and start_of(workspace) == 0:
+    trains_chance = not strategy.descends and network.begins_as_chance
+    # The registry is asked only if it matters: no night may have learned here yet, and `joint` takes any network.
+    if not trains_chance and (strategy.starts_over or not workspace.run_file().batches):
+        return params
+    try:
+        parent = start_of(workspace)
+        folder = version_folder(workspace, parent)
+        taught = None if folder is None else Description.read(folder / "snapshot" / DESCRIPTION).recipe
+    except RetainError:
+        # One that does not answer must not keep a delivery from being taken. The night asks again before it learns.
+        return params
+    if taught is not None:
+        params.update.check_network(taught)
+    elif trains_chance:
         raise WrongParameters(
             f"`update.strategy.name` is `{strategy.name}`, which trains no layer but the last, and there is no version "
             f"yet whose `{network.name}` has learned something: choose the network `patches`, or `torchvision` with "

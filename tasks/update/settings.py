@@ -2,6 +2,7 @@
 
 from typing import Annotated, Literal, Self
 
+import yaml
 from pydantic import Field, model_validator
 
 from models.augmentation import Augmentation
@@ -15,6 +16,7 @@ from models.optimiser import Optimiser
 from models.problems.classification import Classification
 from models.strategies.replay_distillation import ReplayDistillation
 from models.training import Plan
+from records.errors import WrongParameters
 from records.record import Record
 
 
@@ -89,6 +91,15 @@ class UpdateParams(Record):
             raise ValueError("`prior_exponent` is part of `imbalance: prior`")
         return self
 
+    def check_network(self, taught: NetworkRecipe) -> None:
+        """Raise `WrongParameters` if a night on top of a version with the network `taught` cannot take this one."""
+        if self.network != taught and not self.strategy.starts_over:
+            raise WrongParameters(
+                f"`update.network` is {_written(self.network)}, but the champion's is {_written(taught)}, and a "
+                "network cannot be exchanged: restore it, or run one night with the strategy `joint`, which starts "
+                "over (`retain night --strategy joint`)."
+            )
+
     @property
     def plan(self) -> Plan:
         """How to train, whatever the strategy."""
@@ -99,3 +110,10 @@ class UpdateParams(Record):
             imbalance=self.imbalance,
             prior_exponent=self.prior_exponent,
         )
+
+
+def _written(network: NetworkRecipe) -> str:
+    """A network as it may stand in params.yaml, without what is as by default."""
+    chosen = {"name": network.name} | network.model_dump(mode="json", exclude_defaults=True)
+    text: str = yaml.safe_dump(chosen, default_flow_style=True, sort_keys=False, width=1000)
+    return f"`{text.strip()}`"

@@ -18,7 +18,6 @@ from models.learner import Learner
 from models.memory import Memory
 from models.strategies.base import State, Strategy, TrainingContext, TrainingData, frozen
 from models.training import Progress, train
-from records.errors import WrongParameters
 from records.experience import Experience
 from records.snapshot import InputSpec, Snapshot
 from records.training import TrainingLog
@@ -127,11 +126,8 @@ def _nothing(experiences: Sequence[Experience], archive: Archive, params: Update
 
 
 def _student(parent: Learner, experiences: Sequence[Experience], params: UpdateParams, seed: int) -> Learner:
-    if parent.classes and params.network != parent.recipe and not params.strategy.starts_over:
-        raise WrongParameters(
-            f"`update.network` is not the champion's ({parent.recipe!r}), and a network cannot be exchanged: restore "
-            "it, or run one night with the strategy `joint`, which starts over."
-        )
+    if parent.classes:
+        params.check_network(parent.recipe)
     if params.strategy.starts_over:
         student = Learner.fresh(params.network, parent.spec, parent.classes, seed)
     else:

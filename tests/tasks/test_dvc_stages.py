@@ -35,7 +35,7 @@ LEARNED = ("night/candidate", "night/evaluation", "night/verdict.json", "night/m
 
 
 def certain(lock: str) -> dict[str, Any]:
-    """A lock file without what depends on retain's code and on the last bits of the weights, and so on the processor."""
+    """A lock file without what depends on the code, or on the last bits of the weights and so on the processor."""
     told = yaml.safe_load(lock)
     for stage in told["stages"].values():
         for entry in stage["deps"] + stage["outs"]:

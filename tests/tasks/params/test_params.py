@@ -1,6 +1,7 @@
 """Every configuration in the repository is valid, and what stands twice is equal, and what is wrong is told."""
 
 import re
+import socket
 from pathlib import Path
 from typing import get_args
 
@@ -9,10 +10,13 @@ import yaml
 
 from adapters.registry import Registry
 from dataset.archive import ImageDataset
-from models.catalogue import StrategyChoice
+from models.catalogue import NetworkRecipe, StrategyChoice
+from models.learner import DESCRIPTION, Description
+from models.networks.cnn import CNN
 from models.strategies.base import TrainingData
 from records.errors import WrongParameters
 from records.registration import RunFile
+from records.snapshot import InputSpec
 from tasks.ingest.settings import IngestParams
 from tasks.params.params import Params, check_start, read_params
 from tasks.params.sections import RegisterParams, read_section
@@ -164,6 +168,43 @@ def test_what_a_night_would_come_to_nothing_by_is_told_at_once(tmp_path, update,
     assert sentence in str(error.value)
 
 
+def registered(monkeypatch: pytest.MonkeyPatch, folder: Path, network: NetworkRecipe) -> None:
+    """Whoever asks is told that v3 is the champion, and that it has this network."""
+    spec = InputSpec(channels=1, height=8, width=8, mean=(0.5,), std=(0.2,))
+    description = Description(recipe=network, spec=spec, classes=("a", "b"))
+    (folder / "v3" / "snapshot").mkdir(parents=True)
+    description.write(folder / "v3" / "snapshot" / DESCRIPTION)
+    monkeypatch.setattr(Registry, "start", lambda registry, parent: 3)
+    monkeypatch.setattr(Registry, "fetch", lambda registry, version, into: folder / f"v{version}")
+
+
+def test_another_network_than_the_champions_is_refused_before_anything_is_taken(tmp_path, monkeypatch):
+    place = Workspace(tmp_path)
+    place.params.write_text(SECTIONS.replace("update: {}", "update: {network: {name: mlp, hidden: [16]}}"))
+    RunFile(parent=3, batches=("2026-03-02-aaaaaaaa",)).write(place.run)
+    registered(monkeypatch, tmp_path, CNN())
+    with pytest.raises(WrongParameters) as error:
+        check_start(place)
+    assert str(error.value) == (
+        "`update.network` is `{name: mlp, hidden: [16]}`, but the champion's is `{name: cnn}`, and a network cannot be "
+        "exchanged: restore it, or run one night with the strategy `joint`, which starts over "
+        "(`retain night --strategy joint`)."
+    )
+    assert check_start(place, {"update.strategy.name": "joint"}).update.network.name == "mlp"
+    assert check_start(place, {"update.network.name": "cnn"}).update.network == CNN()
+
+
+@pytest.mark.parametrize("strategy", ["replay_distillation", "analytic"])
+def test_a_registry_that_does_not_answer_keeps_no_delivery_from_being_taken(tmp_path, monkeypatch, strategy):
+    place = Workspace(tmp_path)
+    place.params.write_text(SECTIONS)
+    RunFile(parent=3, batches=("2026-03-02-aaaaaaaa",)).write(place.run)
+    with socket.socket() as taken:  # Bound, but nobody listens.
+        taken.bind(("127.0.0.1", 0))
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{taken.getsockname()[1]}")
+        assert check_start(place, {"update.strategy.name": strategy}).update.strategy.name == strategy
+
+
 @pytest.mark.parametrize(
     "network",
     ["{name: cnn}", "{name: mlp}", "{name: resnet18}", "{name: torchvision}", "{name: patches, hidden: [8]}"],
@@ -176,7 +217,7 @@ def test_a_head_alone_is_not_learned_on_a_network_of_chance(tmp_path, monkeypatc
         check_start(place, analytic)
     assert check_start(place).update.strategy.name == "replay_distillation"
     # What another strategy has trained is worth adding up.
-    monkeypatch.setattr(Registry, "start", lambda registry, parent: 1)
+    registered(monkeypatch, tmp_path, read_params(place.params).update.network)
     assert check_start(place, analytic).update.strategy.name == "analytic"
 
 

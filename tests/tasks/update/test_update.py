@@ -166,7 +166,7 @@ def test_another_network_than_the_parents_is_refused_unless_the_night_starts_ove
     parent = learn("one", None, nights[:1])
     other = PARAMS.model_copy(update={"network": MLP(hidden=(16,))})
     with pytest.raises(
-        WrongParameters, match="`update.network` is not the champion's .*: restore it, or run one night"
+        WrongParameters, match="`update.network` is .*, but the champion's is .*: restore it, or run one night"
     ):
         learn("two", parent, nights[1:], other)
     started_over = learn("three", parent, nights[1:], other.model_copy(update={"strategy": Joint()}))
