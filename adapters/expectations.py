@@ -79,8 +79,8 @@ class Rule(Record):
     expectation: Expectation = Field(discriminator="kind")
 
 
-class Finding(Record):
-    """What became of one rule."""
+class RuleResult(Record):
+    """Whether a table keeps one rule, and the rows that break it."""
 
     rule: str
     passed: bool
@@ -90,7 +90,7 @@ class Finding(Record):
     """The mean or the sum, or the number of rows that break the rule."""
 
 
-def run(table: "pandas.DataFrame", rules: Iterable[Rule]) -> tuple[Finding, ...]:
+def run(table: "pandas.DataFrame", rules: Iterable[Rule]) -> tuple[RuleResult, ...]:
     """Check the rules, which bear different names, and give the findings in their order.
 
     `table` has one row an image, at least one, and the row numbers as index. Great Expectations passes over missing
@@ -103,7 +103,7 @@ def run(table: "pandas.DataFrame", rules: Iterable[Rule]) -> tuple[Finding, ...]
     table = table[[column for column in table.columns if column in columns]]
     _refuse_missing_values(table, rules)
     results = {result.expectation_config.meta["rule"]: result for result in _validate(table, rules)}
-    return tuple(_finding(rule, results[rule.name]) for rule in rules)
+    return tuple(_rule_result(rule, results[rule.name]) for rule in rules)
 
 
 def _refuse_missing_values(table: "pandas.DataFrame", rules: tuple[Rule, ...]) -> None:
@@ -153,12 +153,12 @@ def _translate(rule: Rule) -> Any:
             return core.ExpectColumnSumToBeBetween(min_value=expected.least, max_value=expected.most, **shared)
 
 
-def _finding(rule: Rule, result: Any) -> Finding:
+def _rule_result(rule: Rule, result: Any) -> RuleResult:
     for message in _exceptions(result.exception_info):
         raise DamagedState(f"The rule {rule.name!r} could not be checked: {message}. The table is not as it should be.")
     rows = tuple(sorted(int(row) for row in result.result.get("unexpected_index_list") or ()))
     observed = result.result.get("observed_value", len(rows))
-    return Finding(rule=rule.name, passed=bool(result.success), rows=rows, observed=str(observed))
+    return RuleResult(rule=rule.name, passed=bool(result.success), rows=rows, observed=str(observed))
 
 
 def _exceptions(info: dict[str, Any]) -> list[str]:

@@ -21,6 +21,7 @@ from PIL import Image
 
 from dataset.split import content_id, split_of
 from records.errors import WrongInput
+from records.pace import Progress
 
 StreamName = Literal["digits", "fashion-mnist"]
 FIRST_DAY = date(2026, 3, 2)
@@ -29,12 +30,11 @@ FASHION = (
     "t-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot",
 )  # fmt: skip
 
-Progress = Callable[[int, int], None]
 Writer = Callable[[Path, Progress], None]
 
 
 @dataclass(frozen=True)
-class Delivery:
+class StreamDelivery:
     """What arrives on one day, and how the night that takes it is run."""
 
     name: str
@@ -78,7 +78,7 @@ class Pictures:
             progress(number + 1, len(self.labels))
 
 
-def deliveries(stream: StreamName, root: Path | None, test_share: float) -> tuple[Delivery, ...]:
+def deliveries(stream: StreamName, root: Path | None, test_share: float) -> tuple[StreamDelivery, ...]:
     """The nights of a stream, in order. `root`: folder with Fashion-MNIST's four files; None downloads them."""
     if stream == "digits":
         return _digit_nights(digits(), test_share)
@@ -140,17 +140,17 @@ def _lay_out(root: Path, raw: Path) -> None:
             shutil.copyfile(found, raw / file)
 
 
-def _fashion_nights(pictures: Pictures) -> tuple[Delivery, ...]:
+def _fashion_nights(pictures: Pictures) -> tuple[StreamDelivery, ...]:
     nights = []
     for night in range(5):
         first, second = 2 * night, 2 * night + 1
         story = f"two new classes: {FASHION[first]} and {FASHION[second]}"
         part = pictures.of(first, second)
-        nights.append(Delivery(f"night-{night + 1}", FIRST_DAY + timedelta(night), part.write, story, {}))
+        nights.append(StreamDelivery(f"night-{night + 1}", FIRST_DAY + timedelta(night), part.write, story, {}))
     return tuple(nights)
 
 
-def _digit_nights(pictures: Pictures, test_share: float) -> tuple[Delivery, ...]:
+def _digit_nights(pictures: Pictures, test_share: float) -> tuple[StreamDelivery, ...]:
     # A third of the first night's digits is held back: it arrives on the fifth night, as more of an old class.
     zeros_and_ones = pictures.of(0, 1)
     early = zeros_and_ones.part(0, 120)
@@ -173,7 +173,7 @@ def _digit_nights(pictures: Pictures, test_share: float) -> tuple[Delivery, ...]
         ("eights-and-nines", pictures.of(8, 9).write, "two new classes: 8 and 9"),
     )
     return tuple(
-        Delivery(
+        StreamDelivery(
             name,
             FIRST_DAY + timedelta(night),
             write,

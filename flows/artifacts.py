@@ -27,7 +27,7 @@ from records.scores import ScoreMatrix
 from records.verdict import Verdict
 
 if TYPE_CHECKING:
-    from models.training import Progress
+    from records.pace import Progress
 
 log = logging.getLogger("retain")
 PERCENT = 100

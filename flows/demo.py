@@ -16,7 +16,7 @@ from tasks.workspace.creation import create
 from tasks.workspace.workspace import Workspace
 
 if TYPE_CHECKING:
-    from dataset.streams import Delivery, StreamName
+    from dataset.streams import StreamDelivery, StreamName
 
 log = logging.getLogger("retain")
 MARK = "demo"
@@ -28,7 +28,7 @@ class Watched:
     """A night of the demo, and what it is meant to show."""
 
     number: int
-    delivery: "Delivery"
+    delivery: "StreamDelivery"
     night: Night
 
 

@@ -29,9 +29,10 @@ class Augmentation(Record):
     """Enlarge or shrink by up to this share."""
 
     mixup_alpha: float = Field(default=0.0, ge=0, le=2)
-    """Blend every image with another one of its step, by a share from Beta(mix, mix) whose larger part is the image's
-    own (Zhang et al., 2018, "mixup", arXiv:1710.09412). New and remembered images mix freely, and a teacher answers the
-    blend, so a small memory teaches as a larger one would; with a large one it costs more than it brings."""
+    """Blend every image with another one of its step, with a weight from Beta(alpha, alpha) whose larger part is the
+    image's own (Zhang et al., 2018, "mixup", arXiv:1710.09412). New and remembered images mix freely, and a
+    teacher answers the blend, so a small memory teaches as a larger one would; with a large one it costs more than it
+    brings."""
 
     @property
     def active(self) -> bool:
@@ -61,15 +62,15 @@ class Augmentation(Record):
         return functional.grid_sample(images.float(), grid, padding_mode="border", align_corners=False)
 
     def blend(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Float [n, C, H, W], each image blended with another; which one [n]; and its own share [n], 0.5 to 1."""
+        """Float [n, C, H, W], each image blended with another; which one [n]; and its own weight [n], 0.5 to 1."""
         n = len(images)
-        share = torch.from_numpy(
+        mixup_lambda = torch.from_numpy(
             np.random.default_rng(int(torch.randint(2**62, ()))).beta(self.mixup_alpha, self.mixup_alpha, n)
         ).float()
-        share = torch.maximum(share, 1 - share).to(images.device)
+        mixup_lambda = torch.maximum(mixup_lambda, 1 - mixup_lambda).to(images.device)
         partner = torch.randperm(n).to(images.device)
         images = images.float()
-        return torch.lerp(images[partner], images, share.view(-1, 1, 1, 1)), partner, share
+        return torch.lerp(images[partner], images, mixup_lambda.view(-1, 1, 1, 1)), partner, mixup_lambda
 
 
 AS_IT_IS = Augmentation()

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from models.statistics import Floats
+
 Classes = NDArray[np.int64]
-Floats = NDArray[np.float64]
 
 BINS = 15
 """Bins of confidence, as in Guo et al. (2017)."""

@@ -73,8 +73,8 @@ class BatchSampler:
         step = Step(images, targets, len(positions), self.log_prior, weight, remembered=remembered)
         if not self.augmentation.mixup_alpha:
             return step
-        images, partner, share = self.augmentation.blend(images)
-        return replace(step, images=images, partner=targets[partner], share=share)
+        images, partner, mixup_lambda = self.augmentation.blend(images)
+        return replace(step, images=images, partner_targets=targets[partner], mixup_lambda=mixup_lambda)
 
     def close(self) -> None:
         """No more steps are drawn."""

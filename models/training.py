@@ -2,7 +2,6 @@
 
 import math
 import time
-from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -16,11 +15,9 @@ from models.forecast import Forecast
 from models.minibatches import BatchSampler, Imbalance
 from models.optimiser import MovingAverage, Optimiser, adapted_rate, set_rate
 from models.strategies.base import Strategy, TrainingContext, TrainingData
+from records.pace import Progress
 from records.record import Record
 from records.training import TrainingLog
-
-Progress = Callable[[int, int], None]
-"""Called with (steps done, steps in all)."""
 
 
 class Plan(Record):

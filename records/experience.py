@@ -25,7 +25,7 @@ class Violation(Record):
     """The image that it resembles or contradicts, as `<batch id>#<row>`: an earlier one, or one of the same batch."""
 
 
-class Comparison(Record):
+class Distributions(Record):
     """How something is distributed in the batch and in what was learned before: what a check of drift looked at."""
 
     of: str
@@ -57,7 +57,7 @@ class Check(Record):
     """All rows, as `records.rows` packs them, if `violations` names only the first."""
     note: str = ""
     """What was found, for checks that look at the batch as a whole: how much, and in which direction."""
-    comparison: Comparison | None = None
+    comparison: Distributions | None = None
     """For checks of drift: the two distributions."""
 
     @field_validator("rows")

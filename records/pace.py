@@ -3,6 +3,9 @@
 import time
 from collections.abc import Callable
 
+Progress = Callable[[int, int], None]
+"""Called with how many are done, and of how many, as often as something was done."""
+
 
 class Pace:
     """Measured from the first thing that was done to the last: the first one also starts threads and fills caches."""

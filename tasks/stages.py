@@ -17,9 +17,9 @@ from adapters import metric_names
 from adapters.datastore import DataStore
 from dataset.batches import read_batch
 from models.bundle import ModelBundle
-from models.training import Progress
 from records.errors import DamagedState, UpdateFailed
 from records.experience import Experience, Report
+from records.pace import Progress
 from records.registration import Beginning, Registration, RunFile
 from records.scores import ScoreMatrix
 from records.snapshot import Snapshot

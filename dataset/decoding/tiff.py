@@ -19,7 +19,7 @@ SHORT = 3
 
 
 @dataclass(frozen=True)
-class Layout:
+class TiffLayout:
     """Where things stand in a file: `struct` formats with their byte order."""
 
     count: str
@@ -72,21 +72,21 @@ def _entries(encoded: bytes) -> Iterator[tuple[int, int, int, int]]:
     yield from struct.iter_unpack(layout.entry, encoded[start : start + entries * size])
 
 
-def _value(layout: Layout, kind: int, field: int) -> int:
+def _value(layout: TiffLayout, kind: int, field: int) -> int:
     """The one number that stands in a field, at its beginning: a short of two bytes, or what fills it."""
     packed = struct.pack(layout.place, field)
     order = layout.place[0]
     return int(struct.unpack_from(f"{order}{'H' if kind == SHORT else 'I'}", packed)[0])
 
 
-def _layout(encoded: bytes) -> Layout:
+def _layout(encoded: bytes) -> TiffLayout:
     order = "<" if encoded.startswith(b"II") else ">"
     if encoded[2:4] in (b"+\0", b"\0+"):
-        return Layout(f"{order}Q", f"{order}HHQQ", f"{order}Q", 8)
-    return Layout(f"{order}H", f"{order}HHII", f"{order}I", 4)
+        return TiffLayout(f"{order}Q", f"{order}HHQQ", f"{order}Q", 8)
+    return TiffLayout(f"{order}H", f"{order}HHII", f"{order}I", 4)
 
 
-def _directories(encoded: bytes, layout: Layout) -> Iterator[tuple[int, int]]:
+def _directories(encoded: bytes, layout: TiffLayout) -> Iterator[tuple[int, int]]:
     """Place and number of entries of each directory, each once: a file may lead back to where it came from."""
     seen: set[int] = set()
     place = _number(encoded, layout.place, layout.first)

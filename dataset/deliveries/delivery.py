@@ -28,10 +28,10 @@ from typing import IO, NamedTuple
 
 from dataset.decoding.codecs import BadImage
 from dataset.deliveries.allowance import USUAL, Caps, Tally, is_sparse
-from dataset.deliveries.handles import Entry, LinkOnTheWay, NotAFile, Root, Tree
+from dataset.deliveries.handles import DirectoryEntry, LinkOnTheWay, NotAFile, Root, Tree
 from dataset.deliveries.manifests import Manifest, manifest_in
 from dataset.deliveries.samples import CLASSES, Sample, read_classes, read_samples
-from dataset.deliveries.tables import Cell, Layout, holds_images, read_layout, read_pictures
+from dataset.deliveries.tables import Cell, TableLayout, holds_images, read_layout, read_pictures
 from records.errors import UnreadableBatch
 from records.formatting import plain
 
@@ -287,7 +287,7 @@ def _from_tables(tree: Tree, source: Path, shards: Sequence[Path], tally: Tally)
     """`source` is the one file, or the folder of all, which is `tree`."""
     items: list[Item] = []
     containers: list[Container] = []
-    first: Layout | None = None
+    first: TableLayout | None = None
     places: dict[tuple[str, str], str] = {}
     for shard in shards:
         shown = printable(str(shard))
@@ -365,7 +365,7 @@ def _from_folder(tree: Tree, tally: Tally) -> Delivery:
     return Delivery(printable(folder.name), tree.root(), _in_order(items))
 
 
-def _visible(tree: Tree, folder: str = "") -> list[Entry]:
+def _visible(tree: Tree, folder: str = "") -> list[DirectoryEntry]:
     entries = [e for e in tree.entries(folder) if not e.name.startswith(".") and e.name.lower() not in UNSEEN]
     # The mark stands beside the class folders; in one of them a file of that name was delivered like any other.
     return entries if folder else [e for e in entries if e.name != READY]
@@ -394,7 +394,7 @@ def _linked(name: str, label: str) -> Item:
     return Item(printable(name), label, name, problem="link", detail="a symbolic link; links are not followed")
 
 
-def _item(name: str, label: str, entry: Entry) -> Item:
+def _item(name: str, label: str, entry: DirectoryEntry) -> Item:
     if not entry.is_file:
         return Item(printable(name), label, name, problem="not-a-file", detail="no ordinary file")
     return Item(printable(name), label, name, bytes=entry.status.st_size)

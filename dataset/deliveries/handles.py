@@ -109,12 +109,12 @@ class Tree:
             return False
         return True
 
-    def entries(self, name: str = "") -> list["Entry"]:
+    def entries(self, name: str = "") -> list["DirectoryEntry"]:
         """What lies in a folder below this one, or in this one; in no order."""
         # The name of no file, so that the way leads into the last folder.
         folder, _ = self._way(f"{name}/-") if name else (self.handle, "")
         with os.scandir(folder) as found:
-            return [Entry(entry.name, entry.stat(follow_symlinks=False)) for entry in found]
+            return [DirectoryEntry(entry.name, entry.stat(follow_symlinks=False)) for entry in found]
 
     def _way(self, name: str) -> tuple[int, str]:
         *folders, last = PurePosixPath(name).parts or (".",)
@@ -148,7 +148,7 @@ class Tree:
         self._last = None
 
 
-class Entry(NamedTuple):
+class DirectoryEntry(NamedTuple):
     """What lies in a folder."""
 
     name: str

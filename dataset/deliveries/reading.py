@@ -9,7 +9,7 @@ from dataset.decoding.codecs import BadImage
 from dataset.deliveries.allowance import is_sparse
 from dataset.deliveries.delivery import Item, unopened
 from dataset.deliveries.handles import Root, Tree
-from dataset.deliveries.tables import KEPT, Cell, Cells
+from dataset.deliveries.tables import OPEN_TABLE, Cell, Cells
 from dataset.deliveries.tars import stretch
 
 
@@ -77,13 +77,13 @@ class Reader:
         except OSError as error:
             raise unopened(error) from None
         key = (self._folder, name, status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
-        if KEPT.key != key or KEPT.cells is None:
+        if OPEN_TABLE.key != key or OPEN_TABLE.cells is None:
             try:
-                KEPT.swap(key, Cells(os.fdopen(self._open(name), "rb")))
+                OPEN_TABLE.swap(key, Cells(os.fdopen(self._open(name), "rb")))
             except (pa.ArrowException, OSError) as error:
                 raise BadImage("unreadable", f"the Parquet file cannot be read ({type(error).__name__})") from None
-        assert KEPT.cells is not None
-        return KEPT.cells
+        assert OPEN_TABLE.cells is not None
+        return OPEN_TABLE.cells
 
     def _open(self, name: str) -> int:
         try:
@@ -112,4 +112,4 @@ def _all(handle: int, size: int) -> bytes:
 
 def close_kept() -> None:
     """Close what this thread keeps open from one part of a delivery to the next."""
-    KEPT.swap(None, None)
+    OPEN_TABLE.swap(None, None)

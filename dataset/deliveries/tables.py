@@ -53,7 +53,7 @@ class Cell(NamedTuple):
     """Dotted, such as image.bytes."""
 
 
-class Picture(NamedTuple):
+class TableImage(NamedTuple):
     """One row of a table of images."""
 
     label: str
@@ -68,7 +68,7 @@ class Picture(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Layout:
+class TableLayout:
     """Which columns of a file mean what."""
 
     image: str
@@ -101,7 +101,7 @@ def holds_images(file: IO[bytes]) -> bool:
     )
 
 
-def read_layout(file: IO[bytes], shown: str, tally: Tally) -> Layout:
+def read_layout(file: IO[bytes], shown: str, tally: Tally) -> TableLayout:
     """Find image and label of an open file, which is called `shown`.
 
     Raises `UnreadableBatch` with the columns that there are.
@@ -128,7 +128,7 @@ def read_layout(file: IO[bytes], shown: str, tally: Tally) -> Layout:
     path = f"{image}.path" if has_path and f"{image}.path" not in further else ""
     fields = [f"{image}.{f.name}" for f in schema.field(image).type] if struct else []
     left_out = [name for name in schema.names if name not in (image, label, *further)]
-    return Layout(
+    return TableLayout(
         image=f"{image}.bytes" if struct else image,
         label=label,
         path=path,
@@ -138,7 +138,7 @@ def read_layout(file: IO[bytes], shown: str, tally: Tally) -> Layout:
     )
 
 
-def read_pictures(file: IO[bytes], layout: Layout, shown: str) -> Iterator[Picture]:
+def read_pictures(file: IO[bytes], layout: TableLayout, shown: str) -> Iterator[TableImage]:
     """The rows of a file in its order; columns as in `layout.columns`. Raises `UnreadableBatch`."""
     with _open_table(file, shown, dictionaries=True) as table:
         try:
@@ -150,7 +150,7 @@ def read_pictures(file: IO[bytes], layout: Layout, shown: str) -> Iterator[Pictu
             raise _unreadable(shown, error) from None
 
 
-def _pictures(table: parquet.ParquetFile, group: int, layout: Layout, shown: str) -> Iterator[Picture]:
+def _pictures(table: parquet.ParquetFile, group: int, layout: TableLayout, shown: str) -> Iterator[TableImage]:
     rows = _rows_at_once(table, group, layout.image, shown)
     columns = [layout.image, layout.label, *layout.columns]
     row = 0
@@ -184,14 +184,14 @@ def _images(part: pa.RecordBatch, column: str) -> list[_Bytes | None]:
 
 def _picture(
     image: _Bytes | None, label: str | None, names: Sequence[str], cell: Cell, values: tuple[str, ...]
-) -> Picture:
+) -> TableImage:
     if label is None:
         name, problem, detail = "", "label-missing", "the row has no label"
     else:
         name, problem, detail = named(label, names)
     if image is None:
-        return Picture(name, 0, "missing", "the row holds no bytes of an image", cell, values)
-    return Picture(name, image.length, problem, detail, cell, values, image.digest)
+        return TableImage(name, 0, "missing", "the row holds no bytes of an image", cell, values)
+    return TableImage(name, image.length, problem, detail, cell, values, image.digest)
 
 
 class Cells:
@@ -232,7 +232,7 @@ class Cells:
         self._at, self._start, self._part = (cell.group, cell.column), 0, pa.array([], pa.binary())
 
 
-class Kept(threading.local):
+class OpenTable(threading.local):
     """The Parquet file that this thread read last, still open: the next part of a delivery goes on in the same row
     group, and would otherwise go through it from its beginning again.
     """
@@ -247,7 +247,7 @@ class Kept(threading.local):
         self.key, self.cells = key, cells
 
 
-KEPT = Kept()
+OPEN_TABLE = OpenTable()
 
 
 def _open_table(file: IO[bytes], shown: str, dictionaries: bool = False) -> parquet.ParquetFile:

@@ -17,7 +17,7 @@ FEW = 5
 
 app = typer.Typer(rich_markup_mode="rich")
 
-Entry = Annotated[
+BatchArgument = Annotated[
     str, typer.Argument(help="Id of the batch, or its beginning.", metavar="BATCH", show_default=False)
 ]  # fmt: skip
 
@@ -71,7 +71,7 @@ def list_entries(workspace: Where = Path(), as_json: AsJson = False) -> None:
 
 @app.command()
 def show(
-    batch: Entry,
+    batch: BatchArgument,
     workspace: Where = Path(),
     files: Annotated[
         Path | None,
@@ -118,7 +118,7 @@ def show(
 
 @app.command()
 def release(
-    batch: Entry,
+    batch: BatchArgument,
     workspace: Where = Path(),
     relabel: Annotated[
         list[str] | None,
@@ -182,7 +182,7 @@ def release(
 
 @app.command()
 def hold(
-    batch: Entry,
+    batch: BatchArgument,
     workspace: Where = Path(),
     by: Annotated[str, typer.Option(help="Who holds it.", envvar="USER", metavar="NAME")] = "somebody",
     note: Annotated[str, typer.Option(help="Why; kept with the batch.", metavar="TEXT")] = "",
@@ -210,7 +210,7 @@ def hold(
 
 @app.command()
 def drop(
-    batch: Entry,
+    batch: BatchArgument,
     workspace: Where = Path(),
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask, for scripts.", metavar=" ")] = False,
     as_json: AsJson = False,

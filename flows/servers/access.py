@@ -18,7 +18,7 @@ from pathlib import Path
 from flows.servers.door import ENTRANCE, USER
 from records.errors import Busy
 from records.record import Record
-from tasks.workspace.lock import Taken, is_held, turn
+from tasks.workspace.lock import LockTaken, is_held, turn
 from tasks.workspace.workspace import PRIVATE, Workspace
 
 
@@ -70,7 +70,7 @@ def alone_to_serve(place: Workspace) -> Iterator[None]:
     with ExitStack() as stack:
         try:
             stack.enter_context(turn(_lock(place), "`retain ui`", patient=False))
-        except Taken as other:
+        except LockTaken as other:
             who = f" ({other.holder.detail()})" if other.holder else ""
             raise Busy(f"`retain ui` serves {place.root} already{who}. Use that one, or end it first.") from None
         yield

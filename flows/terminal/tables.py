@@ -19,7 +19,7 @@ from records.scores import ScoreMatrix, ScoreRow
 
 if TYPE_CHECKING:
     from tasks.quarantine.store import Entry
-    from tasks.queries.comparison import Change, Comparison
+    from tasks.queries.comparison import Change, VersionComparison
     from tasks.queries.slices import Slices
     from tasks.validate.handbook import ConfiguredCheck
 
@@ -165,7 +165,7 @@ def _learned(run: RunFacts) -> str:
     return shortened(run.batches[0]) if number == 1 else screen.count(number, "batch", "batches")
 
 
-def show_comparison(comparison: "Comparison") -> None:
+def show_comparison(comparison: "VersionComparison") -> None:
     """What the second version learned and lost against the first."""
     first, second = f"v{comparison.first}", f"v{comparison.second}"
     shared = screen.count(comparison.total.images if comparison.total else 0, "test image")

@@ -11,7 +11,7 @@ from models.strategies.base import TrainingContext, TrainingData
 from records.record import Record
 
 
-class Correction(Record):
+class BiasCorrection(Record):
     """A repair of the network. Nothing happens on the first night."""
 
     name: str

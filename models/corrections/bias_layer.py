@@ -10,11 +10,11 @@ import torch
 from pydantic import Field
 
 from dataset.archive import ImageDataset
-from models.corrections.base import Correction, old_and_new
+from models.corrections.base import BiasCorrection, old_and_new
 from models.strategies.base import TrainingContext, TrainingData
 
 
-class BiasLayer(Correction):
+class BiasLayer(BiasCorrection):
     """Two numbers, folded into the head."""
 
     name: Literal["bias_layer"] = "bias_layer"

@@ -9,11 +9,11 @@ from typing import Literal
 import torch
 from pydantic import Field
 
-from models.corrections.base import Correction
+from models.corrections.base import BiasCorrection
 from models.strategies.base import TrainingContext, TrainingData
 
 
-class Interpolation(Correction):
+class Interpolation(BiasCorrection):
     """Needs no images. Classes that the parent did not know keep their new rows; statistics go with the weights."""
 
     name: Literal["interpolation"] = "interpolation"

@@ -7,11 +7,11 @@ from typing import Literal
 
 import torch
 
-from models.corrections.base import Correction, old_and_new
+from models.corrections.base import BiasCorrection, old_and_new
 from models.strategies.base import TrainingContext, TrainingData
 
 
-class WeightAligning(Correction):
+class WeightAligning(BiasCorrection):
     """Needs no images."""
 
     name: Literal["weight_aligning"] = "weight_aligning"

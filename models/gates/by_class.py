@@ -25,7 +25,7 @@ Decided = Literal["accept", "refuse", "inconclusive", "too few"]
 
 
 @dataclass(frozen=True)
-class Tally:
+class ClassTally:
     """A class: its test images, how many of them were right, and how many are now."""
 
     label: str
@@ -34,7 +34,7 @@ class Tally:
     kept: float
 
 
-def tallies(parts: Iterable[tuple[NDArray[np.str_], Floats, Floats]]) -> list[Tally]:
+def tallies(parts: Iterable[tuple[NDArray[np.str_], Floats, Floats]]) -> list[ClassTally]:
     """The tally of each class that had anything right, by name. A part is the class of each of n images (or of each of
     n pairs of an image and a class), how right that was, and how right it is now, 0..1."""
     columns = list(zip(*parts, strict=True))
@@ -43,11 +43,11 @@ def tallies(parts: Iterable[tuple[NDArray[np.str_], Floats, Floats]]) -> list[Ta
     labels, right, kept = (np.concatenate(column) for column in columns)
     names, where = np.unique(labels.astype(str), return_inverse=True)
     sums = [np.bincount(where, weights) for weights in (np.ones(len(where)), right, kept)]
-    return [Tally(str(name), int(n), r, k) for name, n, r, k in zip(names, *sums, strict=True) if r > 0]
+    return [ClassTally(str(name), int(n), r, k) for name, n, r, k in zip(names, *sums, strict=True) if r > 0]
 
 
 def class_findings(
-    classes: Sequence[Tally], limit: float, least: int, accepting: float, refusing: float
+    classes: Sequence[ClassTally], limit: float, least: int, accepting: float, refusing: float
 ) -> list[ClassFinding]:
     """What is known of each class's loss, those that lost most first.
 
@@ -72,7 +72,7 @@ def class_findings(
     return sorted(findings, key=lambda f: -f.estimate)
 
 
-def _decide(tally: Tally, lower: float, upper: float, limit: float, least: int) -> Decided:
+def _decide(tally: ClassTally, lower: float, upper: float, limit: float, least: int) -> Decided:
     if tally.right < least:
         gone = tally.kept == 0 and tally.right >= ALL_GONE
         return "inconclusive" if gone else "accept" if upper < limit else "too few"

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from models.gates.base import Gate
-from models.gates.by_class import Tally, class_findings, tallies
-from models.gates.hypothesis import Hypothesis, Losses
+from models.gates.by_class import ClassTally, class_findings, tallies
+from models.gates.hypothesis import Hypothesis, LossHistogram
 from models.gates.outcomes import Outcomes
 from models.gates.questions import questions
 from models.gates.reason import reason
@@ -103,7 +103,7 @@ def _too_few(gate: Gate, hypothesis: Hypothesis, accepting: float) -> bool:
     """
     if hypothesis.question != "learned" or hypothesis.total >= gate.min_group_size:
         return False
-    nothing = tuple(Losses.of(one.experience, one.low, np.zeros(hypothesis.total)) for one in hypothesis.losses)
+    nothing = tuple(LossHistogram.of(one.experience, one.low, np.zeros(hypothesis.total)) for one in hypothesis.losses)
     perfect = Hypothesis(hypothesis.question, hypothesis.subject, nothing, hypothesis.limit)
     return hypothesis.estimate <= hypothesis.limit or bool(gate.uppers([perfect], accepting)[0] >= hypothesis.limit)
 
@@ -164,7 +164,7 @@ def _overall(findings: Sequence[Finding], classes: Sequence[ClassFinding]) -> De
     return "accept" if shown and decisions == {"accept"} else "inconclusive"
 
 
-def _classes(outcomes: Sequence[Outcomes]) -> list[Tally]:
+def _classes(outcomes: Sequence[Outcomes]) -> list[ClassTally]:
     """What each class had right in the past, and has right now."""
     return tallies(
         (one.labels, one.reference, one.overall)

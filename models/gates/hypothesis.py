@@ -11,7 +11,7 @@ from records.verdict import Question
 
 
 @dataclass(frozen=True)
-class Losses:
+class LossHistogram:
     """What one experience, or several together, lost image by image: distinct values, how many images have each."""
 
     experience: str
@@ -26,12 +26,12 @@ class Losses:
 
     @classmethod
     def of(cls, experience: str, low: float, losses: Floats) -> Self:
-        """Losses [n] of n images."""
+        """LossHistogram [n] of n images."""
         values, images = np.unique(losses, return_counts=True)
         return cls(experience, low, values, images.astype(np.float64))
 
     @classmethod
-    def pooled(cls, parts: Sequence["Losses"]) -> "Losses":
+    def pooled(cls, parts: Sequence["LossHistogram"]) -> "LossHistogram":
         """All images of several experiences as if they had come at once, named by the first and the last of them."""
         if len(parts) == 1:
             return parts[0]
@@ -57,7 +57,7 @@ class Hypothesis:
 
     question: Question
     subject: str
-    losses: tuple[Losses, ...]
+    losses: tuple[LossHistogram, ...]
     limit: float
 
     @property
@@ -78,10 +78,10 @@ class Hypothesis:
     def scaled(self, total: int) -> "Hypothesis":
         """The same hypothesis if there were `total` images, the rates being what they are."""
         more = total / self.total
-        losses = tuple(Losses(one.experience, one.low, one.values, one.images * more) for one in self.losses)
+        losses = tuple(LossHistogram(one.experience, one.low, one.values, one.images * more) for one in self.losses)
         return Hypothesis(self.question, self.subject, losses, self.limit)
 
 
-def _worst(losses: Sequence[Losses]) -> tuple[str, float]:
+def _worst(losses: Sequence[LossHistogram]) -> tuple[str, float]:
     named = [one.worst if one.worst[0] else (one.experience, one.mean) for one in losses]
     return max(named, key=lambda one: one[1])

@@ -17,7 +17,7 @@ from pydantic import Field
 from scipy.special import ndtri
 
 from models.gates.base import Gate
-from models.gates.hypothesis import Hypothesis, Losses
+from models.gates.hypothesis import Hypothesis, LossHistogram
 from models.statistics import Floats, mean_and_error, padded
 
 TAIL = 10
@@ -75,7 +75,7 @@ class PairedBootstrap(Gate):
             errors=_error_of_mean([part.errors for part in parts]),
         )
 
-    def _redraw(self, question: str, losses: Losses) -> Resamples:
+    def _redraw(self, question: str, losses: LossHistogram) -> Resamples:
         """Draws of one experience. Redrawing n images is drawing how many have each distinct value: n costs nothing.
 
         No redrawn error is taken for less than what the padding alone explains: a draw without any loss has none.
@@ -105,7 +105,7 @@ def _quantile(deviations: Floats, level: float) -> float:
     return found if nearest == level else found * float(ndtri(level) / ndtri(nearest))
 
 
-def _pooled(losses: Losses) -> tuple[Floats, Floats]:
+def _pooled(losses: LossHistogram) -> tuple[Floats, Floats]:
     """Values and their counts, at most 100: neighbours are replaced by their mean.
 
     The mean stays what it is; the spread of an image shrinks by 0.01 at most (half a cell of 0.02 between -1 and 1).
@@ -119,7 +119,7 @@ def _pooled(losses: Losses) -> tuple[Floats, Floats]:
     return sums[used] / images[used], images[used]
 
 
-def _seed(question: str, losses: Losses) -> int:
+def _seed(question: str, losses: LossHistogram) -> int:
     """A seed from the data. The experience is part of it, or equal data would be drawn alike and not independently."""
     digest = hashlib.sha256(f"{question} {losses.experience}".encode())
     digest.update(losses.values.tobytes() + losses.images.tobytes())

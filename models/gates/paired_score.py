@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 
 from models.gates.base import Gate
-from models.gates.hypothesis import Hypothesis, Losses
+from models.gates.hypothesis import Hypothesis, LossHistogram
 from models.statistics import Floats, mover, share_lower, share_upper, tango_lower, tango_upper
 
 
@@ -50,7 +50,7 @@ def _bounds(
     return np.array([mover(e, b) for e, b in zip(np.split(estimates, ends), np.split(bounds, ends), strict=True)])
 
 
-def _count(losses: Losses, value: int) -> float:
+def _count(losses: LossHistogram, value: int) -> float:
     """How many images lost exactly `value`. Raises ValueError if any lost a fraction."""
     if not np.isin(losses.values, (-1, 0, 1)).all():
         raise ValueError(

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from models.gates.base import Gate
-from models.gates.hypothesis import Hypothesis, Losses
+from models.gates.hypothesis import Hypothesis, LossHistogram
 from models.gates.outcomes import Outcomes
 from records.verdict import Question
 
@@ -28,10 +28,10 @@ def questions(gate: Gate, outcomes: Sequence[Outcomes]) -> list[list[Hypothesis]
     forgotten, taken, missed = [], [], []
     for one in outcomes:
         if one.reference is None:
-            missed.append(Losses.of(one.experience, 0, 1 - one.overall))
+            missed.append(LossHistogram.of(one.experience, 0, 1 - one.overall))
         else:
-            forgotten.append(Losses.of(one.experience, -1, one.reference - one.among_known))
-            taken.append(Losses.of(one.experience, 0, np.maximum(one.among_known - one.overall, 0)))
+            forgotten.append(LossHistogram.of(one.experience, -1, one.reference - one.among_known))
+            taken.append(LossHistogram.of(one.experience, 0, np.maximum(one.among_known - one.overall, 0)))
     families = [
         _mean("forgotten", _parts(forgotten, gate.min_group_size), gate.forgotten_mean),
         _each("forgotten", _together(forgotten, gate.min_group_size), gate.forgotten_each),
@@ -42,15 +42,15 @@ def questions(gate: Gate, outcomes: Sequence[Outcomes]) -> list[list[Hypothesis]
     return [family for family in families if family]
 
 
-def _mean(question: Question, losses: list[Losses], limit: float) -> list[Hypothesis]:
+def _mean(question: Question, losses: list[LossHistogram], limit: float) -> list[Hypothesis]:
     return [Hypothesis(question, "mean", tuple(losses), limit)] if losses else []
 
 
-def _each(question: Question, losses: list[Losses], limit: float) -> list[Hypothesis]:
+def _each(question: Question, losses: list[LossHistogram], limit: float) -> list[Hypothesis]:
     return [Hypothesis(question, one.experience, (one,), limit) for one in losses]
 
 
-def _together(losses: Sequence[Losses], least: int) -> list[Losses]:
+def _together(losses: Sequence[LossHistogram], least: int) -> list[LossHistogram]:
     """Experiences of `least` images as they are; smaller ones pooled, in their order, until they have as many together.
 
     What is left over joins the last group of small ones, or for want of one the last large experience. That one is
@@ -60,18 +60,18 @@ def _together(losses: Sequence[Losses], least: int) -> list[Losses]:
     return [_pooled(losses, group) for group in [*groups, *joined]]
 
 
-def _parts(losses: Sequence[Losses], least: int) -> list[Losses]:
+def _parts(losses: Sequence[LossHistogram], least: int) -> list[LossHistogram]:
     """The same groups, each experience in one of them: what is left over is part of the group that it joins."""
     groups, joined = _groups(losses, least)
     apart = [group for group in groups if not any(set(group) <= set(last) for last in joined)]
     return [_pooled(losses, group) for group in [*apart, *joined]]
 
 
-def _pooled(losses: Sequence[Losses], group: Sequence[int]) -> Losses:
-    return Losses.pooled([losses[i] for i in group])
+def _pooled(losses: Sequence[LossHistogram], group: Sequence[int]) -> LossHistogram:
+    return LossHistogram.pooled([losses[i] for i in group])
 
 
-def _groups(losses: Sequence[Losses], least: int) -> tuple[list[list[int]], list[list[int]]]:
+def _groups(losses: Sequence[LossHistogram], least: int) -> tuple[list[list[int]], list[list[int]]]:
     """Places of experiences that are judged together, and of those left over with the group that they join, if any."""
     groups: list[list[int]] = []
     waiting: list[int] = []

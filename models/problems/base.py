@@ -11,9 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from models.statistics import Floats
 from records.record import Record
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

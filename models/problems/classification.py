@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from models.problems.base import Answers, Floats, Problem
+from models.problems.base import Answers, Problem
+from models.statistics import Floats
 
 
 class Classification(Problem):

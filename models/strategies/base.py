@@ -40,12 +40,12 @@ class Step:
     """[classes] log of each class's expected share of a step, if the loss shall correct for it."""
     weight: Tensor | None = None
     """[n] how much each image counts, 1 on average; None if all count alike."""
-    partner: Tensor | None = None
-    """int64 [n] class of the image that each was blended with, if images were blended."""
-    share: Tensor | None = None
-    """[n] its own share, 0.5 to 1, of a blended image."""
+    partner_targets: Tensor | None = None
+    """int64 [n] class of the image that each was blended with by mixup; None if images are not blended."""
+    mixup_lambda: Tensor | None = None
+    """[n] weight of the image itself in its blend, 0.5 to 1."""
     remembered: Tensor | None = None
-    """[n - fresh, classes] what was answered when the replayed images were stored; NaN for classes that came later."""
+    """[n - n_new, classes] what was answered when the replayed images were stored; NaN for classes that came later."""
 
 
 @dataclass(frozen=True)
@@ -85,9 +85,10 @@ class TrainingContext:
         """[n] the problem's loss of each image of a step; `log_prior` [classes] takes the place of the step's."""
         prior = step.log_prior if log_prior is None else log_prior
         losses = self.problem.losses(outputs, step.targets, prior)
-        if step.partner is None or step.share is None:
+        if step.partner_targets is None or step.mixup_lambda is None:
             return losses
-        return torch.lerp(self.problem.losses(outputs, step.partner, prior), losses, step.share)
+        of_partners = self.problem.losses(outputs, step.partner_targets, prior)
+        return torch.lerp(of_partners, losses, step.mixup_lambda)
 
     def loss(self, outputs: Tensor, step: Step) -> Tensor:
         """The problem's loss of a step's outputs, a scalar."""

@@ -3,7 +3,7 @@
 import math
 from html import escape
 
-from records.experience import Comparison
+from records.experience import Distributions
 
 MOST_PARTS = 24
 """Of more parts, those are drawn whose shares differ most."""
@@ -14,7 +14,7 @@ UNITS = (0.01, 0.02, 0.05, 0.1, 0.25)
 """Shares between two lines of the scale."""
 
 
-def chart(comparison: Comparison) -> str:
+def chart(comparison: Distributions) -> str:
     """Two bars for each part: its share of what was learned before, and of the batch."""
     drawn = _most_different(comparison)
     unit, marks = _scale(max((max(comparison.before[at], comparison.now[at]) for at in drawn), default=0))
@@ -37,7 +37,7 @@ def chart(comparison: Comparison) -> str:
     )
 
 
-def _most_different(comparison: Comparison) -> list[int]:
+def _most_different(comparison: Distributions) -> list[int]:
     parts = sorted(range(len(comparison.bins)), key=lambda at: -abs(comparison.before[at] - comparison.now[at]))
     return sorted(parts[:MOST_PARTS])
 
@@ -48,7 +48,7 @@ def _scale(most: float) -> tuple[float, int]:
     return unit, max(1, math.ceil(most / unit - 1e-9))
 
 
-def _pair(comparison: Comparison, at: int, left: float, step: float, top: float) -> str:
+def _pair(comparison: Distributions, at: int, left: float, step: float, top: float) -> str:
     wide = min(0.4 * step, 36)
     middle = left + step / 2
     title = escape(f"{comparison.bins[at]}: {comparison.before[at]:.1%} before, {comparison.now[at]:.1%} now")

@@ -22,7 +22,7 @@ import pyarrow.parquet as parquet
 
 from dataset.deliveries.allowance import is_sparse
 from dataset.deliveries.delivery import READY, REPEATED, Delivery, printable, seen
-from dataset.deliveries.handles import INTO_FILE, Entry, LinkOnTheWay, Tree, open_folder
+from dataset.deliveries.handles import INTO_FILE, DirectoryEntry, LinkOnTheWay, Tree, open_folder
 from dataset.deliveries.samples import APPLE_DOUBLE, CLASSES, JUNK
 from records.record import Record
 from tasks.workspace.workspace import Workspace
@@ -290,9 +290,9 @@ class Apart:
             return self._digest(name) == _digest_of(file.fileno(), there)
 
 
-def _entries(handle: int) -> list[Entry]:
+def _entries(handle: int) -> list[DirectoryEntry]:
     with os.scandir(handle) as found:
-        return [Entry(entry.name, entry.stat(follow_symlinks=False)) for entry in found]
+        return [DirectoryEntry(entry.name, entry.stat(follow_symlinks=False)) for entry in found]
 
 
 def _digest_of(handle: int, status: os.stat_result) -> tuple[str, int]:

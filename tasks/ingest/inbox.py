@@ -8,7 +8,7 @@ Whatever else is there is kept in `quarantine/<batch>/files`. How is in `taking.
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import date
 from pathlib import Path, PurePosixPath
 
@@ -23,6 +23,7 @@ from records.batch import Arrival
 from records.errors import RetainError, Unavailable, UnreadableBatch, WrongInput
 from records.experience import Report
 from records.formatting import plain
+from records.pace import Progress
 from tasks.ingest import taking
 from tasks.ingest.ingest import ingest_delivery, listed
 from tasks.ingest.readiness import is_folder
@@ -31,7 +32,6 @@ from tasks.ingest.taking import Taking
 from tasks.workspace.workspace import Workspace
 
 log = logging.getLogger("retain")
-Progress = Callable[[int, int], None]
 
 PATIENCE = 24 * 3600.0
 """Seconds that a delivery waits for a manifest beside it that names it: whoever laid that there may never mend it."""

@@ -31,11 +31,10 @@ from dataset.split import split_of
 from records.batch import Arrival, Batch, Shard, id_of
 from records.errors import Unavailable, UnreadableBatch
 from records.formatting import plain
+from records.pace import Progress
 from tasks.ingest.readiness import is_folder
 from tasks.ingest.settings import IngestParams
 from tasks.ingest.staging import put_into_place, staged
-
-Progress = Callable[[int, int], None]
 
 SPLIT = SHARD_SCHEMA.get_field_index("split")
 PART_ITEMS = 256

@@ -25,7 +25,7 @@ from pydantic import ValidationError
 
 from dataset.batches import BATCH_ID
 from dataset.deliveries.delivery import READY, Delivery, printable
-from dataset.deliveries.handles import Entry, NotAFile, Tree, open_folder
+from dataset.deliveries.handles import DirectoryEntry, NotAFile, Tree, open_folder
 from records.errors import DamagedState
 from tasks.ingest.apart import (
     LONGEST_NAME,
@@ -211,7 +211,7 @@ def put_back_into(inbox: Tree, tree: Tree) -> None:
     _remove_folder(tree)
 
 
-def _give_back(entry: Entry, place: Tree, inbox: Tree) -> None:
+def _give_back(entry: DirectoryEntry, place: Tree, inbox: Tree) -> None:
     for number in itertools.count():
         target = numbered(entry.name, number) if number else entry.name
         if inbox.holds(target):
@@ -232,7 +232,7 @@ def numbered(name: str, number: int) -> str:
     return shortened(name.removesuffix(suffix), f"~{number}{suffix}")
 
 
-def _renamed(entry: Entry, target: str, place: Tree, inbox: Tree) -> bool:
+def _renamed(entry: DirectoryEntry, target: str, place: Tree, inbox: Tree) -> bool:
     """Whether an entry could be given a name that nobody else has taken. A folder replaces no other one."""
     if entry.is_file:
         try:

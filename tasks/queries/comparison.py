@@ -25,7 +25,7 @@ class Change(Record):
     """Images that the second answers rightly and the first does not."""
 
 
-class Comparison(Record):
+class VersionComparison(Record):
     """What `second` learned and what it lost against `first`."""
 
     first: int
@@ -40,7 +40,7 @@ class Comparison(Record):
     """`label → answer` to number of images that the second lost so, most frequent first."""
 
 
-def compare_versions(workspace: Workspace, first: int, second: int) -> Comparison:
+def compare_versions(workspace: Workspace, first: int, second: int) -> VersionComparison:
     """Compare two registered versions image by image, from the outcomes stored with them; no model runs.
 
     Raises `WrongInput` if one of them does not exist.
@@ -48,13 +48,13 @@ def compare_versions(workspace: Workspace, first: int, second: int) -> Compariso
     return compare_answers(first, second, outcomes_of(workspace, first), outcomes_of(workspace, second))
 
 
-def compare_answers(first: int, second: int, before: pd.DataFrame, after: pd.DataFrame) -> Comparison:
+def compare_answers(first: int, second: int, before: pd.DataFrame, after: pd.DataFrame) -> VersionComparison:
     """Compare two versions by their answers: a row an image, with columns experience, image, label, answer, overall."""
     rows = join_answers(before, after)
     both = rows[rows["_merge"] == "both"]
     lost = both[both["overall_first"] > both["overall_second"]]
     pairs = (lost["label"] + " → " + lost["answer_second"]).value_counts()
-    return Comparison(
+    return VersionComparison(
         first=first,
         second=second,
         total=change_of("all", both) if len(both) else None,

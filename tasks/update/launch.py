@@ -17,8 +17,8 @@ import torch
 import torch.distributed as distributed
 
 from models.compute import Compute, default_device
-from models.training import Progress
 from records.errors import UpdateFailed, WrongInput
+from records.pace import Progress
 from tasks.update.settings import UpdateParams
 
 log = logging.getLogger("retain")

@@ -17,8 +17,9 @@ from models.compute import Compute
 from models.learner import Learner
 from models.memory import Memory
 from models.strategies.base import State, Strategy, TrainingContext, TrainingData, frozen
-from models.training import Progress, train
+from models.training import train
 from records.experience import Experience
+from records.pace import Progress
 from records.snapshot import InputSpec, Snapshot
 from records.training import TrainingLog
 from tasks.update.settings import MemoryParams, UpdateParams

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import pandas as pd
 
-from adapters.expectations import Expectation, Finding, Rule, run
+from adapters.expectations import Expectation, Rule, RuleResult, run
 from dataset.shards import KNOWN
 from records.batch import Batch
 from records.errors import DamagedState
@@ -88,9 +88,9 @@ def _refuse_foreign_facts(facts: pd.DataFrame, batch: Batch) -> None:
 
 def _ask_the_images(
     arriving: ValidationInput, table: pd.DataFrame
-) -> tuple[pd.DataFrame, list[tuple[ImageCheck, Severity, Finding]]]:
+) -> tuple[pd.DataFrame, list[tuple[ImageCheck, Severity, RuleResult]]]:
     """The table with every column, and what each check of images found."""
-    found: list[tuple[ImageCheck, Severity, Finding]] = []
+    found: list[tuple[ImageCheck, Severity, RuleResult]] = []
     waiting: list[tuple[ImageCheck, Expectation, Severity]] = []
     for group in catalogue.GROUPS:
         if group.of_the_standing:
@@ -107,16 +107,16 @@ def _ask_the_images(
 
 def _answers(
     table: pd.DataFrame, expected: Sequence[tuple[ImageCheck, Expectation, Severity]]
-) -> list[tuple[ImageCheck, Severity, Finding]]:
+) -> list[tuple[ImageCheck, Severity, RuleResult]]:
     findings = run(table, [Rule(name=check.name, expectation=expectation) for check, expectation, _ in expected])
     return [(check, severity, finding) for (check, _, severity), finding in zip(expected, findings, strict=True)]
 
 
-def _refused(found: Sequence[tuple[ImageCheck, Severity, Finding]]) -> list[int]:
+def _refused(found: Sequence[tuple[ImageCheck, Severity, RuleResult]]) -> list[int]:
     return [row for _, severity, finding in found if severity == "refuse image" for row in finding.rows]
 
 
-def _main_reasons(found: Sequence[tuple[ImageCheck, Severity, Finding]]) -> dict[int, ImageCheck]:
+def _main_reasons(found: Sequence[tuple[ImageCheck, Severity, RuleResult]]) -> dict[int, ImageCheck]:
     """Row to the check that leaves it out: the first that refuses it, else the first that drops it."""
     reasons: dict[int, ImageCheck] = {}
     for wanted in ("refuse image", "drop"):
@@ -127,7 +127,7 @@ def _main_reasons(found: Sequence[tuple[ImageCheck, Severity, Finding]]) -> dict
 
 
 def _rows(
-    check: ImageCheck, severity: Severity, finding: Finding, reasons: Mapping[int, ImageCheck]
+    check: ImageCheck, severity: Severity, finding: RuleResult, reasons: Mapping[int, ImageCheck]
 ) -> tuple[int, ...]:
     """The rows to report: an image that is refused anyway is not reported as dropped too."""
     return tuple(row for row in finding.rows if severity != "drop" or reasons[row] is check)
@@ -206,7 +206,7 @@ def _ask_the_batch(filtered: FilteredBatch) -> tuple[Check, ...]:
 
 
 def _batch_check(
-    check: BatchCheck, severity: Severity, answer: Measurement, finding: Finding, filtered: FilteredBatch
+    check: BatchCheck, severity: Severity, answer: Measurement, finding: RuleResult, filtered: FilteredBatch
 ) -> Check:
     paths = filtered.table["path"]
     return Check(
@@ -226,7 +226,7 @@ def _batch_check(
 
 
 def _sentence(
-    found: Sequence[tuple[ImageCheck, Severity, Finding]],
+    found: Sequence[tuple[ImageCheck, Severity, RuleResult]],
     reasons: Mapping[int, ImageCheck],
     failed: Sequence[Check],
     batch: Batch,

@@ -37,7 +37,7 @@ def workspace_lock(place: Workspace, what: str = "another night or command", pat
     with ExitStack() as stack:
         try:
             stack.enter_context(turn(place.lock, what, patient))
-        except Taken as other:
+        except LockTaken as other:
             who, detail = "Another night or command", ""
             if other.holder is not None:
                 who, detail = other.holder.what, f" ({other.holder.detail()})"
@@ -60,7 +60,7 @@ class Holder(Record):
         return f"process {self.process}, since {self.since.astimezone():%Y-%m-%d %H:%M}"
 
 
-class Taken(Exception):
+class LockTaken(Exception):
     """Another process holds the file."""
 
     def __init__(self, holder: Holder | None) -> None:
@@ -73,8 +73,8 @@ class Taken(Exception):
 def turn(path: Path, what: str, patient: bool) -> Iterator[None]:
     """Hold the file `path`, as `what`, while in here.
 
-    If another process holds it, raises `Taken`, or, if `patient`, waits as long as that takes, says for whom, and again
-    for each further one that comes first.
+    If another process holds it, raises `LockTaken`, or, if `patient`, waits as long as that takes, says for whom, and
+    again for each further one that comes first.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     # Opened so that it is not emptied: those who wait read in it who holds it.
@@ -109,7 +109,7 @@ def _take(file: BinaryIO, patient: bool) -> None:
     while not _is_free(file):
         who = holder(Path(file.name))
         if not patient:
-            raise Taken(who)
+            raise LockTaken(who)
         # Whoever took it a moment ago has not written yet who it is.
         if who is not None and who.what != waited_for:
             log.info("waiting for %s (%s)", who.what, who.detail())

@@ -100,8 +100,8 @@ def test_a_blended_step_says_with_what() -> None:
         (shaded([0, 1] * 4),), None, Budget(batch_size=8), 2, seed=1, augmentation=Augmentation(mixup_alpha=0.5)
     )
     step = drawn.step(0)
-    assert sorted(step.partner.tolist()) == [0] * 4 + [1] * 4
-    assert step.share.min() >= 0.5
+    assert sorted(step.partner_targets.tolist()) == [0] * 4 + [1] * 4
+    assert step.mixup_lambda.min() >= 0.5
     assert step.images.is_floating_point()
 
 

@@ -14,7 +14,7 @@ import pandas as pd
 
 from adapters.expectations import Between, Expectation
 from records.batch import Batch
-from records.experience import Comparison, Severity
+from records.experience import Distributions, Severity
 from tasks.validate.earlier import EarlierImages
 from tasks.validate.embeddings import Champion
 from tasks.validate.settings import ValidateParams
@@ -74,7 +74,7 @@ class Measurement:
     """How many images or classes that concerns, if the check does not pass."""
     details: Mapping[int, str] = field(default_factory=dict)
     """Row to a sentence about that image."""
-    comparison: Comparison | None = None
+    comparison: Distributions | None = None
     final: bool = False
     """True if nobody can accept it: there is nothing to learn with, or nothing to judge by."""
 

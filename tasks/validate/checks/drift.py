@@ -11,7 +11,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from records.experience import Comparison
+from records.experience import Distributions
 from tasks.validate.checks.base import BatchCheck, CheckGroup, FilteredBatch, Measurement
 from tasks.validate.checks.drift_sample import DriftSample, drift_sample
 from tasks.validate.checks.label_issues import cross_val_proba
@@ -78,13 +78,13 @@ def _median(fact: Fact, shares: NDArray[np.float64]) -> float:
     return fact.edge(place) + (fact.edge(place + 1) - fact.edge(place)) * float(np.clip(inside, 0, 1))
 
 
-def _shown(fact: Fact, before: NDArray[np.float64], now: NDArray[np.float64]) -> Comparison:
+def _shown(fact: Fact, before: NDArray[np.float64], now: NDArray[np.float64]) -> Distributions:
     """The range in which there is anything, in at most `SHOWN` parts."""
     filled = np.flatnonzero(before + now)
     first, last = int(filled[0]), int(filled[-1]) + 1
     width = -(-(last - first) // SHOWN)
     starts = list(range(first, last, width))
-    return Comparison(
+    return Distributions(
         of=f"{fact.name}: {fact.unit}",
         bins=tuple(f"{fact.shown(fact.edge(s))} to {fact.shown(fact.edge(min(s + width, BINS)))}" for s in starts),
         before=tuple(round(float(before[s : s + width].sum()), 6) for s in starts),
@@ -119,7 +119,7 @@ def _classes(filtered: FilteredBatch) -> Measurement | None:
         surely,
         f"{moved or 'the same shares'}; distance {distance:.2f}, surely {surely:.2f}",
         int(now.sum()),
-        comparison=Comparison(
+        comparison=Distributions(
             of="share of the known classes",
             bins=tuple(known[i] for i in shown),
             before=tuple(round(float(before_share[i]), 6) for i in shown),

@@ -12,7 +12,7 @@ import pytest
 from dataset.decoding.codecs import BadImage
 from dataset.deliveries.delivery import read_delivery
 from dataset.deliveries.reading import Reader, close_kept
-from dataset.deliveries.tables import KEPT, LARGEST_GROUP, Cell, Cells
+from dataset.deliveries.tables import LARGEST_GROUP, OPEN_TABLE, Cell, Cells
 from records.errors import UnreadableBatch
 
 IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
@@ -170,14 +170,14 @@ def test_row_groups_are_read_forwards_and_only_once_by_a_process(tmp_path, pictu
     for start in range(0, 200, 64):
         with Reader(delivery.folder, 10_000) as reader:
             seen += [reader.read(item) for item in delivery.items[start : start + 64]]
-        assert KEPT.cells is not None
-        seen.append(id(KEPT.cells).to_bytes(8))
+        assert OPEN_TABLE.cells is not None
+        seen.append(id(OPEN_TABLE.cells).to_bytes(8))
     assert len({found for found in seen if len(found) == 8}) == 1, "the file stays open from part to part"
     assert [found for found in seen if len(found) != 8] == [picture(n) for n in range(200)]
     with Reader(delivery.folder, 10_000) as reader:
         assert [reader.read(delivery.items[n]) for n in (5, 150, 3)] == [picture(n) for n in (5, 150, 3)]
     others = []
-    thread = threading.Thread(target=lambda: others.append(KEPT.cells))
+    thread = threading.Thread(target=lambda: others.append(OPEN_TABLE.cells))
     thread.start()
     thread.join()
     assert others == [None]

@@ -8,7 +8,7 @@ from flows.terminal import tables
 from records.measures import Measures
 from records.runs import RunFacts
 from records.scores import Score, ScoreMatrix, ScoreRow
-from tasks.queries.comparison import Change, Comparison
+from tasks.queries.comparison import Change, VersionComparison
 from tasks.queries.slices import Slices
 
 
@@ -135,7 +135,8 @@ def change(subject, first=0.9, second=0.8, lost=0, gained=0):
 
 def test_a_comparison_of_many_classes_shows_those_that_lost_most(shown):
     classes = tuple(change(f"class {n}", lost=n) for n in range(100))
-    told = Comparison(first=3, second=4, total=change("all", lost=9), experiences=(change("old"), change("new", None)),
+    told = VersionComparison(first=3, second=4, total=change("all", lost=9),
+                      experiences=(change("old"), change("new", None)),
                       classes=classes, confused={f"a → {n}": 100 - n for n in range(100)})  # fmt: skip
     lines = shown(tables.show_comparison, told)
     assert lines[0] == "v4 against v3, on the 1,000 test images that both were examined on"
@@ -153,7 +154,7 @@ def test_a_comparison_of_many_classes_shows_those_that_lost_most(shown):
 
 
 def test_versions_with_nothing_in_common(shown):
-    told = Comparison(first=1, second=2, total=None, experiences=(change("a", None), change("b", second=None)),
+    told = VersionComparison(first=1, second=2, total=None, experiences=(change("a", None), change("b", second=None)),
                       classes=(), confused={})  # fmt: skip
     assert shown(tables.show_comparison, told)[0].startswith("v2 against v1, on the 0 test images")
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from models.catalogue import CorrectionChoice
-from models.corrections.base import Correction
+from models.corrections.base import BiasCorrection
 from models.corrections.interpolation import Interpolation
 from models.networks.base import Network
 from models.networks.mlp import MLP
@@ -24,7 +24,7 @@ every_bias_correction = pytest.mark.parametrize(
 )
 
 
-def corrected(correction: Correction, old: int, classes: int, memory: bool = True) -> tuple[TrainingContext, dict]:
+def corrected(correction: BiasCorrection, old: int, classes: int, memory: bool = True) -> tuple[TrainingContext, dict]:
     """A course after the correction, and its weights before."""
     torch.manual_seed(0)
     student, parent = (Network(MLP(hidden=(8,)), SPEC, n) for n in (classes, old))
@@ -41,12 +41,12 @@ def changed(context: TrainingContext, before: dict) -> list[str]:
 
 @every_bias_correction
 @pytest.mark.parametrize(("old", "classes"), [(0, 3), (3, 3)], ids=["first night", "no new class"])
-def test_without_old_or_without_new_classes_nothing_happens(correction: Correction, old: int, classes: int) -> None:
+def test_without_old_or_without_new_classes_nothing_happens(correction: BiasCorrection, old: int, classes: int) -> None:
     assert changed(*corrected(correction, old, classes)) == []
 
 
 @every_bias_correction
-def test_only_the_rows_of_new_classes_change(correction: Correction) -> None:
+def test_only_the_rows_of_new_classes_change(correction: BiasCorrection) -> None:
     context, before = corrected(correction, old=2, classes=4)
     assert set(changed(context, before)) <= {"head.weight", "head.bias"}
     assert "head.weight" in changed(context, before)
@@ -57,12 +57,12 @@ def test_only_the_rows_of_new_classes_change(correction: Correction) -> None:
 
 
 @every_correction
-def test_a_night_without_memory_is_no_fault(correction: Correction) -> None:
+def test_a_night_without_memory_is_no_fault(correction: BiasCorrection) -> None:
     corrected(correction, old=2, classes=4, memory=False)
 
 
 @every_correction
-def test_it_does_the_same_twice(correction: Correction) -> None:
+def test_it_does_the_same_twice(correction: BiasCorrection) -> None:
     one, other = (corrected(correction, old=2, classes=4)[0].network.state_dict() for _ in range(2))
     assert all(torch.equal(value, other[name]) for name, value in one.items())
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from models.gates.by_class import Tally, class_findings, tallies
+from models.gates.by_class import ClassTally, class_findings, tallies
 from models.gates.decision import decide
 from models.gates.outcomes import Outcomes
 from models.gates.paired_bootstrap import PairedBootstrap
@@ -24,15 +24,16 @@ def past(experience, rng, counts, lost="", taken=""):
 
 def judge_class(right, kept, images=None, classes=1, limit=0.8, least=10):
     """The decision on the first of some classes, the others of 50 images being well kept."""
-    others = [Tally(f"other {i}", 50, 45, 44) for i in range(classes - 1)]
-    found = class_findings([Tally("fox", images or right, right, kept), *others], limit, least, 0.04, 0.01)
+    others = [ClassTally(f"other {i}", 50, 45, 44) for i in range(classes - 1)]
+    found = class_findings([ClassTally("fox", images or right, right, kept), *others], limit, least, 0.04, 0.01)
     return next(f for f in found if f.label == "fox")
 
 
 def test_images_of_all_experiences_are_added_up_by_class():
     first = np.array(["a", "b", "a"]), np.array([1.0, 1.0, 0.0]), np.array([1.0, 0.0, 1.0])
     second = np.array(["b", "c", "b"]), np.array([1.0, 0.0, 0.5]), np.array([1.0, 1.0, 0.25])
-    assert tallies([first, second]) == [Tally("a", 2, 1, 2), Tally("b", 3, 2.5, 1.25)]  # nothing of c could be lost
+    # Nothing of c could be lost.
+    assert tallies([first, second]) == [ClassTally("a", 2, 1, 2), ClassTally("b", 3, 2.5, 1.25)]
     assert tallies([]) == []
 
 

@@ -5,7 +5,7 @@ import pytest
 from pydantic import ValidationError
 
 from models.catalogue import GateChoice
-from models.gates.hypothesis import Losses
+from models.gates.hypothesis import LossHistogram
 from models.gates.outcomes import Outcomes
 from models.gates.paired_score import PairedScore
 from models.statistics import share_lower, share_upper, tango_lower, tango_upper
@@ -288,7 +288,7 @@ def test_a_large_experience_is_never_diluted_by_small_ones(gate):
 
 
 def test_equal_losses_are_counted_once():
-    losses = Losses.of("a", -1, np.array([0.0, 1, 0, -1, 1]))
+    losses = LossHistogram.of("a", -1, np.array([0.0, 1, 0, -1, 1]))
     assert losses.values.tolist() == [-1, 0, 1]
     assert losses.images.tolist() == [1, 2, 2]
     assert losses.mean == pytest.approx(0.2)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from models.gates.decision import decide
-from models.gates.hypothesis import Hypothesis, Losses
+from models.gates.hypothesis import Hypothesis, LossHistogram
 from models.gates.outcomes import Outcomes
 from models.gates.paired_bootstrap import PairedBootstrap
 from models.gates.paired_score import PairedScore
@@ -16,7 +16,9 @@ GATE = PairedBootstrap(forgotten_mean=0.03, forgotten_each=0.10)
 
 def hypothesis(experience, lost, gained, images, limit=0.1):
     counts = np.array([gained, images - lost - gained, lost], dtype=np.float64)
-    return Hypothesis("forgotten", experience, (Losses(experience, -1.0, np.array([-1.0, 0.0, 1.0]), counts),), limit)
+    return Hypothesis(
+        "forgotten", experience, (LossHistogram(experience, -1.0, np.array([-1.0, 0.0, 1.0]), counts),), limit
+    )
 
 
 def scores(rng, experience, images, loss=0.0):
@@ -73,7 +75,7 @@ def test_experiences_with_equal_counts_are_drawn_independently():
 def test_pooling_neighbours_keeps_the_mean():
     rng = np.random.default_rng(0)
     values = rng.uniform(-1, 1, 5000)
-    many = Hypothesis("forgotten", "a", (Losses.of("a", -1, values),), 0.1)
+    many = Hypothesis("forgotten", "a", (LossHistogram.of("a", -1, values),), 0.1)
     margin = 1.645 * values.std() / np.sqrt(5000)
     assert GATE.uppers([many], 0.05)[0] == pytest.approx(values.mean() + margin, abs=0.15 * margin)
 

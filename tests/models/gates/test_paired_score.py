@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from models.gates.decision import decide
-from models.gates.hypothesis import Hypothesis, Losses
+from models.gates.hypothesis import Hypothesis, LossHistogram
 from models.gates.outcomes import Outcomes
 from models.gates.paired_score import PairedScore
 from models.statistics import share_upper, tango_lower, tango_upper
@@ -13,7 +13,7 @@ GATE = PairedScore()
 
 
 def losses(experience, lost, gained, images):
-    return Losses(experience, -1.0, np.array([-1.0, 0.0, 1.0]), np.array([gained, images - lost - gained, lost]))
+    return LossHistogram(experience, -1.0, np.array([-1.0, 0.0, 1.0]), np.array([gained, images - lost - gained, lost]))
 
 
 def test_one_experience_is_bounded_by_the_score_interval():
@@ -26,7 +26,7 @@ def test_one_experience_is_bounded_by_the_score_interval():
 
 
 def test_what_cannot_be_gained_is_a_share():
-    taken = Losses("a", 0.0, np.array([0.0, 1.0]), np.array([57.0, 3.0]))
+    taken = LossHistogram("a", 0.0, np.array([0.0, 1.0]), np.array([57.0, 3.0]))
     assert GATE.uppers([Hypothesis("taken", "a", (taken,), 0.4)], 0.05) == pytest.approx(share_upper([3], [60], 0.05))
 
 

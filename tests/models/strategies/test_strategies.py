@@ -136,7 +136,7 @@ def test_the_loss_of_a_blend_is_that_of_both_its_classes(context: TrainingContex
     plain = step()
     outputs = context.network(plain.images)
     partner, share = torch.tensor([0, 2, 1, 2, 2, 0]), torch.tensor([0.5, 0.6, 0.7, 0.8, 0.9, 1.0])
-    blended = replace(plain, partner=partner, share=share)
+    blended = replace(plain, partner_targets=partner, mixup_lambda=share)
     mine, its = (context.problem.losses(outputs, t, plain.log_prior) for t in (plain.targets, partner))
     torch.testing.assert_close(context.loss(outputs, blended), (share * mine + (1 - share) * its).mean())
 

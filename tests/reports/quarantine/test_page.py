@@ -6,7 +6,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from records.experience import Check, Comparison, Report, Violation
+from records.experience import Check, Distributions, Report, Violation
 from records.formatting import percent, plain, summary
 from reports.quarantine.page import (
     MOST_CLASSES,
@@ -188,7 +188,7 @@ def test_a_correction_says_whose_and_why():
 
 
 def test_drift_is_drawn():
-    told = Comparison(of="brightness <b>", bins=("0 to 0.5", "<i>"), before=(0.25, 0.75), now=(0.5, 0.5))
+    told = Distributions(of="brightness <b>", bins=("0 to 0.5", "<i>"), before=(0.25, 0.75), now=(0.5, 0.5))
     drift = check("drift", found=1, severity="warn", note="brighter", comparison=told)
     page = Page(report_html(report(drift)))
     assert page.tags.count("rect") == 4

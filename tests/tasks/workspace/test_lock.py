@@ -6,7 +6,7 @@ import sys
 import psutil
 import pytest
 
-from tasks.workspace.lock import Taken, is_held, turn
+from tasks.workspace.lock import LockTaken, is_held, turn
 
 HOLD = """
 import pathlib, signal, sys
@@ -28,7 +28,7 @@ def night(tmp_path):
 
 
 def test_who_does_not_wait_hears_who_is_at_work(tmp_path, night):
-    with pytest.raises(Taken) as taken, turn(tmp_path / "lock", "a command", patient=False):
+    with pytest.raises(LockTaken) as taken, turn(tmp_path / "lock", "a command", patient=False):
         pytest.fail("entered")
     assert (taken.value.holder.what, taken.value.holder.process) == ("a night", night.pid)
     assert taken.value.holder.detail().startswith(f"process {night.pid}, since 20")
