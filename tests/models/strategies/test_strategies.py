@@ -1,7 +1,9 @@
 """Contract of every strategy in the catalogue, and what is particular to the four simplest."""
 
 import copy
+import re
 from dataclasses import replace
+from pathlib import Path
 from typing import get_args
 
 import pytest
@@ -12,7 +14,7 @@ from models.catalogue import CorrectionChoice, StrategyChoice
 from models.networks.base import Network
 from models.networks.mlp import MLP
 from models.problems.classification import Classification
-from models.strategies.base import Step, Strategy, TrainingContext, TrainingData, frozen
+from models.strategies.base import Losses, Step, Strategy, TrainingContext, TrainingData, frozen
 from models.strategies.finetune import Finetune
 from models.strategies.joint import Joint
 from models.strategies.names import StrategyName
@@ -26,7 +28,21 @@ from tests.models.datasets import coloured
 
 SPEC = InputSpec(channels=1, height=4, width=4, mean=(0.5,), std=(0.25,))
 STRATEGIES = listed(StrategyChoice)
-every_strategy = pytest.mark.parametrize("strategy", STRATEGIES, ids=lambda s: s.name)
+ROOT = Path(__file__).parents[3]
+
+
+def example() -> Strategy:
+    """The strategy that docs/extending.md adds, from the page itself: it keeps the contract as if it were listed."""
+    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "extending.md").read_text(), flags=re.S)
+    names: dict = {"__name__": "example"}
+    exec(code, names)
+    (kind,) = [k for k in names.values() if isinstance(k, type) and issubclass(k, Strategy) and k is not Strategy]
+    return kind()
+
+
+EXAMPLE = example()
+every_strategy = pytest.mark.parametrize("strategy", [*STRATEGIES, EXAMPLE], ids=lambda s: s.name)
+every_listed_strategy = pytest.mark.parametrize("strategy", STRATEGIES, ids=lambda s: s.name)
 
 
 def data() -> TrainingData:
@@ -147,13 +163,67 @@ def test_features_are_held_to_the_parents_on_remembered_images(context: Training
     assert losses["features"].item() == pytest.approx(2 * ((mine - its) ** 2).mean().item())
 
 
+@every_strategy
+def test_the_loss_counts_images_by_their_weights_and_corrects_for_the_frequency_of_classes(
+    strategy: Strategy, context: TrainingContext
+) -> None:
+    """As `context.loss` does it; a strategy that takes the problem's loss by itself must not leave them out."""
+    if not strategy.descends or strategy.name == "finetune":
+        pytest.skip("takes no steps, or corrects for nothing: it is what others are compared with")
+    strategy.begin(context, data())
+    plain = replace(step(), log_prior=None)
+    of_plain = total(strategy.loss(context, plain))
+    weighted = replace(plain, weight=torch.tensor([3.0, 0.5, 0.5, 0.5, 0.2, 1.3]))
+    assert total(strategy.loss(context, weighted)) != pytest.approx(of_plain, rel=1e-4)
+    if strategy.name != "er_ace":  # It says itself which classes compete.
+        assert total(strategy.loss(context, step())) != pytest.approx(of_plain, rel=1e-4)
+
+
+def total(losses: Losses) -> float:
+    return sum(part.item() for part in losses.values())
+
+
+@every_strategy
+def test_the_loss_of_a_blended_image_is_that_of_both_its_classes_unless_it_is_said_to_make_no_sense(
+    strategy: Strategy, context: TrainingContext
+) -> None:
+    if not (strategy.descends and strategy.blends):
+        pytest.skip("images are not blended")
+    strategy.begin(context, data())
+    plain, (half, whole) = step(), (torch.full((6,), share) for share in (0.5, 1.0))
+    other = torch.tensor([0, 0, 0, 0, 2, 2])
+    one, turned = (
+        replace(plain, partner_targets=other, mixup_lambda=half),
+        replace(plain, targets=other, partner_targets=plain.targets, mixup_lambda=half),
+    )
+    loss = strategy.loss(context, one)["task"]
+    # Half of one and half of the other is the same whichever is called the first.
+    if strategy.name != "importance_weighted":  # it counts an image by the loss of its first class
+        torch.testing.assert_close(loss, strategy.loss(context, turned)["task"])
+    assert loss.item() != pytest.approx(strategy.loss(context, plain)["task"].item(), rel=1e-4)
+    of_itself = replace(plain, partner_targets=other, mixup_lambda=whole)
+    torch.testing.assert_close(strategy.loss(context, of_itself)["task"], strategy.loss(context, plain)["task"])
+
+
+def test_the_example_of_the_page_holds_the_features_and_is_in_no_list(context: TrainingContext) -> None:
+    losses = EXAMPLE.loss(context, step())
+    assert losses.keys() == {"task", "features"}
+    torch.testing.assert_close(losses["task"], context.loss(context.network(step().images), step()))
+    assert EXAMPLE.name not in {strategy.name for strategy in STRATEGIES}
+    before, plan = losses["task"].item(), Plan(budget={"min_steps": 30, "max_steps": 30, "batch_size": 4})
+    log = train(context, EXAMPLE, data(), plan)
+    assert log.steps == 30
+    context.network.train()
+    assert log.losses["task"][-1] < log.losses["task"][0] < before * 10
+
+
 @pytest.mark.parametrize("name", ["dark_replay", "er_ace"])
 def test_what_cannot_be_blended_is_refused_with_a_sentence(name: str) -> None:
     with pytest.raises(ValueError, match=f"`augmentation.mixup_alpha` makes no sense with the strategy {name}"):
         UpdateParams.model_validate({"strategy": {"name": name}, "augmentation": {"mixup_alpha": 0.2}})
 
 
-@every_strategy
+@every_listed_strategy
 def test_a_correction_is_refused_exactly_where_it_would_undo_what_the_strategy_does(strategy: Strategy) -> None:
     for correction in listed(CorrectionChoice):
         asked = {"strategy": strategy.model_dump(), "correction": correction.model_dump()}
