@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from adapters.connection import SETTINGS
 from records.errors import DamagedState, Unavailable
 
-PACKAGES = ("flows", "tasks", "serving", "models", "adapters", "records")
+PACKAGES = ("flows", "tasks", "reports", "serving", "models", "dataset", "adapters", "records")
 """What a logged model must not take from here."""
 TOLERANCE = 0.01
 """Confidences may differ by so much: other hardware, other rounding (a GPU's TF32 has ten bits)."""

@@ -7,6 +7,8 @@ from dataclasses import replace
 from datetime import date
 
 import pytest
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
 
 from adapters.packaging import Packaging
 from adapters.registry import Registry
@@ -633,6 +635,27 @@ def test_a_night_starts_from_the_champion_and_only_in_the_registry_of_the_night_
         registry.start(2)
     registry.rollback(2)
     assert registry.start(2) == 2
+
+
+def test_where_a_registry_stands_takes_as_few_questions_after_many_nights_as_after_one(registry, packaging, night):
+    """It is what `retain status` asks."""
+
+    def questions() -> int:
+        asked: list[str] = []
+        note = lambda connection, cursor, statement, *more: asked.append(statement)  # noqa: E731
+        event.listen(Engine, "before_cursor_execute", note)
+        try:
+            told = registry.version(registry.start(0)), registry.runs(1), registry.rollbacks()
+        finally:
+            event.remove(Engine, "before_cursor_execute", note)
+        assert told[0].run.run == told[1][0].run
+        return len(asked)
+
+    counted = []
+    for number in range(3):
+        registry.promote(registry.log_night(night(f"{number:02d}", parent=number), packaging))
+        counted.append(questions())
+    assert counted[0] == counted[1] == counted[2] < 100
 
 
 def test_a_file_that_is_no_database_is_unavailable(tmp_path):

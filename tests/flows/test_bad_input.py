@@ -435,6 +435,9 @@ def test_a_full_disk(template, tmp_path, megabytes, sentence):
     assert done.returncode == 2
     assert sentence in done.stderr
     assert "Traceback" not in done.stderr
+    (batch,) = done.stdout.split() or [""]
+    told = f"monday is written as {shortened(batch)} but not committed" if batch else "Nothing of monday was taken."
+    assert told in done.stderr
     assert len(list(delivery.iterdir())) == 3
 
 

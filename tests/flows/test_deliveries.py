@@ -4,6 +4,7 @@ import io
 import json
 import logging
 import os
+import re
 import shutil
 import tarfile
 from contextlib import ExitStack
@@ -14,6 +15,7 @@ import pyarrow.parquet as parquet
 import pytest
 
 from dataset.batches import list_batches
+from records.errors import Unavailable
 from records.experience import Report
 from records.registration import RunFile
 from tasks import stages
@@ -79,8 +81,8 @@ def test_the_same_image_in_two_deliveries_of_a_night_is_learned_once(workspace, 
         inbox.take(workspace, delivery, date(2026, 3, 2), IngestParams())
     run = RunFile(batches=list_batches(workspace.batches))
     _, reports = stages.run_validate(workspace, run)
-    # Which of two batches of one day is the earlier is decided by their digests.
     first, second = reports
+    assert (first.source, second.source) == ("monday", "tuesday"), "in the order in which they were taken"
     found = {c.name: c.found for c in second.checks if c.name in ("duplicate-earlier", "test-leak") and c.found}
     assert sum(found.values()) == 4
     assert "duplicate-earlier" in found, "copies of training images are left out, copies of test images are refused"
@@ -164,3 +166,25 @@ def test_a_file_that_ends_whatever_reads_it_stays_night_after_night_and_all_othe
         assert all("the process that lists it crashed (SIGABRT)" in sentence for sentence in unreadable.values())
     assert sorted(path.name for path in inbox.waiting(workspace)) == ["alone.parquet", "fatal"]
     assert (workspace.inbox / "alone.parquet").exists()
+
+
+@pytest.mark.usefixtures("prefect")
+def test_what_ends_a_night_between_two_deliveries_is_told_with_what_was_taken_before(workspace, deliver, monkeypatch):
+    from flows import night as nights
+
+    for seed, name in enumerate(("monday", "tuesday", "wednesday")):
+        deliver(workspace.inbox / name, {"bar": 1}, seed)
+    take = inbox.take
+
+    def full(place, delivery, *more):
+        if delivery.name == "tuesday":
+            raise Unavailable("The disk is full. Nothing of tuesday was taken.")
+        return take(place, delivery, *more)
+
+    monkeypatch.setattr(inbox, "take", full)
+    monkeypatch.setattr(nights, "ingest_step", nights.ingest_step.with_options(retry_delay_seconds=0))
+    sentence = "The disk is full. Nothing of tuesday was taken. Taken before it, and pending: monday."
+    with pytest.raises(Unavailable, match=f"^{re.escape(sentence)}$"):
+        nights.take_all(workspace, date(2026, 3, 2))
+    assert len(list_batches(workspace.batches)) == 1
+    assert [path.name for path in inbox.waiting(workspace)] == ["tuesday", "wednesday"]

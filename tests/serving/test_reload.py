@@ -4,6 +4,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tomllib
 from datetime import date
 from pathlib import Path
 
@@ -116,13 +117,20 @@ def test_other_weights_with_the_right_digests_answer_differently(logged, damaged
         reload.reload_and_compare(uri, registry.address, IMAGES, *answers_of(seed=1))
 
 
-def test_a_model_that_imports_retain_is_not_registered(logged, damaged):
+@pytest.mark.parametrize("package", ["records", "dataset"])
+def test_a_model_that_imports_retain_is_not_registered(logged, damaged, package):
     """It would answer here alone, and differently once the code changes."""
     registry, uri, _ = logged
     script = damaged / "served.py"
-    script.write_text("import records\n" + script.read_text())
-    with pytest.raises(DamagedState, match="package records was imported from .*, not from the logged model"):
+    script.write_text(f"import {package}\n" + script.read_text())
+    with pytest.raises(DamagedState, match=f"package {package} was imported from .*, not from the logged model"):
         reload.reload_and_compare(uri, registry.address, IMAGES, *answers_of(seed=1))
+
+
+def test_every_package_of_retain_is_looked_for():
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8"))
+    installed = {name.partition(".")[0] for name in project["tool"]["setuptools"]["packages"]}
+    assert set(reload.PACKAGES) == installed
 
 
 @pytest.mark.parametrize(

@@ -45,7 +45,7 @@ import importlib.abc, json, sys
 class NoRetain(importlib.abc.MetaPathFinder):
     """As where retain is not installed."""
     def find_spec(self, name, path, target=None):
-        if name.split(".")[0] in ("serving", "tasks", "adapters"):
+        if name.split(".")[0] in ("tasks", "reports", "serving", "dataset", "adapters"):
             raise ImportError(f"{name} is not installed")
 
 sys.meta_path.insert(0, NoRetain())

@@ -107,6 +107,24 @@ def test_a_night_that_was_killed_has_crashed_and_its_steps_with_it(server, place
     assert server.client.read_flow_run(run).state.message == aftermath.WITHOUT_A_WORD
 
 
+def test_the_slot_of_a_night_that_was_killed_is_free_at_once(server, place):
+    """Else every night after it waits for ever, and nothing says why."""
+    from prefect import states
+
+    alone = server.client.create_deployment(server.flow, "one at a time", concurrency_limit=1)
+    killed, later = (str(server.client.create_flow_run_from_deployment(alone).id) for _ in range(2))
+
+    def begin(run: str) -> str:
+        return server.client.set_flow_run_state(run, states.Pending()).state.name
+
+    assert [begin(killed), begin(later)] == ["Pending", "AwaitingConcurrencySlot"]
+    server.client.set_flow_run_state(killed, states.Running())
+    place.nights.mkdir(parents=True)
+    (place.nights / killed).touch()
+    Care(place, server.client, worker=False).round()
+    assert begin(later) == "Pending"
+
+
 def test_a_night_that_lives_is_left_alone_and_so_is_one_of_another_machine(server, place, begin, state, start):
     ours, theirs = begin("Running"), begin("Running", ours=False)
     start(ours)

@@ -12,9 +12,10 @@ from pathlib import Path
 import psutil
 import pytest
 
+from flows.servers import processes
 from flows.servers.access import Serving, announced, serving, token_file, token_of
 from flows.servers.guard import PATIENCE
-from flows.servers.interface import introduce, serve
+from flows.servers.interface import _signals, introduce, serve
 from flows.servers.processes import Server, answers, listen, port_of, prefect_api
 from records.addresses import WorkspaceFile
 from records.errors import Busy, Unavailable, WrongInput
@@ -130,6 +131,26 @@ def test_a_port_that_is_taken_is_one_sentence(option, tmp_path):
         with pytest.raises(WrongInput, match=f"Port {port} is taken. Name another one with {option}"):
             serve(Workspace(tmp_path), *ports, with_worker=False)
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_and_a_wish_to_end_stop_the_servers_in_order(number):
+    with _signals() as stop:
+        signal.raise_signal(number)
+        assert stop.is_set()
+
+
+def test_a_night_beside_a_running_ui_uses_its_server_and_gives_its_token(tmp_path, monkeypatch):
+    for name in ("PREFECT_API_URL", "PREFECT_API_AUTH_STRING"):
+        monkeypatch.delenv(name, raising=False)
+    here = Serving(prefect="http://127.0.0.1:9/api", mlflow=None, token="secret-token", pid=1)
+    (tmp_path / ".retain" / "prefect").mkdir(parents=True)
+    monkeypatch.setattr(processes, "serving", lambda place: here)
+    monkeypatch.setattr(processes, "prefect_server", lambda *_: pytest.fail("another server was started"))
+    with prefect_api(Workspace(tmp_path)) as api:
+        told = [os.environ.get(name) for name in ("PREFECT_API_URL", "PREFECT_API_AUTH_STRING")]
+        assert (api, told) == (here.prefect, [here.prefect, "retain:secret-token"])
+    assert "PREFECT_API_AUTH_STRING" not in os.environ
 
 
 def test_what_is_printed_of_a_registry_elsewhere_holds_no_password(tmp_path, monkeypatch, capsys):

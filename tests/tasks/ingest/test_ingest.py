@@ -18,6 +18,7 @@ import pytest
 from PIL import Image as Pillow
 
 from dataset.batches import count_tests, list_batches, read_batch
+from dataset.processes import in_order
 from dataset.shards import SHARD_SCHEMA
 from dataset.split import split_of
 from records.batch import Batch
@@ -690,6 +691,22 @@ def misnamed(file):
     """A Parquet file with a column whose name is not in UTF-8: an exception that no library tells of."""
     parquet.write_table(pa.table({"path": ["1.png"], "label": ["cat"], "n0te": ["x"]}), file)
     file.write_bytes(file.read_bytes().replace(b"n0te", b"n\xff\xfete"[:4]))
+
+
+def test_no_more_images_are_decoded_at_once_than_memory_is_enough_for(tmp_path, monkeypatch):
+    files = {f"c/{n:04d}.png": png(n) for n in range(30)}
+    source, asked = lay_out(tmp_path / "monday", files), []
+
+    def count(function, parts, workers, *more):
+        asked.append(workers)
+        return in_order(function, parts, workers, *more)
+
+    monkeypatch.setattr("tasks.ingest.ingest.in_order", count)
+    monkeypatch.setattr("dataset.processes._free_memory", lambda: 5 * 2**30)
+    for memory in (2**30, 2**31, 2**40):
+        params = IngestParams(image_memory=memory)
+        ingest(tmp_path / "batches", tmp_path / "staging", source, DAY, params, workers=4)
+    assert asked == [4, 2, 1]
 
 
 @pytest.mark.parametrize(
