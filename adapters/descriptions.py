@@ -29,7 +29,7 @@ def of_model(
     by_number = {version.number: version for version in versions}
     lines = [f"**v{champion} is the champion**{_scored(by_number.get(champion))}. The alias `champion` names it."]
     if champion in by_number:
-        names = {b: d for v in versions for b, d in zip(v.run.batches, v.run.deliveries, strict=False)}
+        names = {batch: name for v in versions for batch, name in v.run.names.items()}
         lines += ["", f"Why: {_why(by_number[champion].run, names)}"]
     if rollbacks and rollbacks[0].to in (0, champion):
         lines += ["", f"It is the champion because a person wished so: {plain(rollbacks[0].sentence())}."]
@@ -69,7 +69,7 @@ def of_night(facts: NightFacts, matrix: ScoreMatrix, verdict: Verdict) -> str:
         f"{f', by `{strategy}`' if strategy else ''}.",
         "",
     ]
-    return _cut([*summary, *_scores(matrix, facts.parent, shown), "", *_answers(verdict, shown)])
+    return _cut([*summary, *_scores(matrix, facts.parent, shown), "", *_answers(verdict, shown, facts.deliveries)])
 
 
 def beside_theirs(ours: str, before: str) -> str:
@@ -105,18 +105,20 @@ def _mean(row: ScoreRow | None, of: Sequence[str]) -> str:
 ASKED = {"forgotten": "forgotten", "taken": "taken by new classes", "learned": "learned"}
 
 
-def _answers(verdict: Verdict, shown: dict[str, str]) -> list[str]:
+def _answers(verdict: Verdict, shown: Mapping[str, str], names: Mapping[str, str]) -> list[str]:
     """What the gate asked, of the mean, of what is new, and of all that did not pass."""
     findings = [f for f in verdict.findings if f.subject == "mean" or f.question == "learned" or f.decision != "accept"]
     if not findings:
         return []
     header = ["| the gate asked | measured | certainly between | limit |", "| --- | --- | --- | --- |"]
-    return header + [f"| {_question(f, shown)} | {_measured(f)} |" for f in findings[: 2 * SHOWN]]
+    return header + [f"| {_question(f, shown, names)} | {_measured(f)} |" for f in findings[: 2 * SHOWN]]
 
 
-def _question(f: Finding, shown: dict[str, str]) -> str:
-    of = "on average" if f.subject == "mean" else plain(called(shown.get(f.subject, f.subject), {}))
-    return f"{ASKED[f.question]}, {of}"
+def _question(f: Finding, shown: Mapping[str, str], names: Mapping[str, str]) -> str:
+    if f.subject == "mean":
+        return f"{ASKED[f.question]}, on average"
+    of = called(shown[f.subject], {}) if f.subject in shown else called(f.subject, names)
+    return f"{ASKED[f.question]}, {plain(of)}"
 
 
 def _measured(f: Finding) -> str:

@@ -21,6 +21,7 @@ from adapters.connection import Connection
 from adapters.lineage import line_of, overruled, was_champion
 from adapters.packaging import Packaging, download, model_of
 from adapters.runs import JudgedNight
+from records.batch import called
 from records.errors import Busy, WrongInput
 from records.registration import APPROVAL, Approval, Registration
 from records.runs import Rollback, RunFacts, VersionFacts
@@ -194,7 +195,9 @@ class Registry:
         if version is not None and was_champion(version):
             raise WrongInput(f"Run {facts.run} is v{version.version} already; `retain rollback` makes it champion.")
         if facts.decision == "refuse" and not overrule:
-            raise WrongInput(f"Run {facts.run} was refused: {facts.reason} Only an overrule can let it in.")
+            raise WrongInput(
+                f"Run {facts.run} was refused: {called(facts.reason, facts.names)} Only an overrule can let it in."
+            )
         if champion not in (facts.parent, facts.version) and not overrule:
             raise WrongInput(
                 f"Run {facts.run} started from v{facts.parent}, but v{champion} is the champion now, and what it "
@@ -325,7 +328,7 @@ class Registry:
         if not client.search_registered_models(f"name = '{self.model}'"):
             client.create_registered_model(self.model)
         run_tags = client.get_run(facts.run).data.tags
-        note = run_tags.get("mlflow.note.content") or facts.reason
+        note = run_tags.get("mlflow.note.content") or called(facts.reason, facts.names)
         kept = {name: run_tags[name] for name in _LINEAGE if name in run_tags}
         model = model_of(client, facts.run)
         return client.create_model_version(

@@ -18,7 +18,7 @@ from prefect.artifacts import (
 from prefect.client.orchestration import get_client
 
 from flows.terminal import screen
-from records.batch import shortened, titles
+from records.batch import called, shortened, titles
 from records.experience import Report
 from records.formatting import duration, plain
 from records.pace import Pace
@@ -130,27 +130,35 @@ def score_rows(matrix: ScoreMatrix, names: Mapping[str, str]) -> list[dict[str, 
     ]  # fmt: skip
 
 
-def show_verdict(verdict: Verdict) -> None:
-    """The verdict in words, and each finding."""
+def show_verdict(verdict: Verdict, names: Mapping[str, str]) -> None:
+    """The verdict in words, and each finding. `names`: experience to what it was delivered as."""
+    page = verdict_page(verdict, names)
+    create_markdown_artifact(page, key="verdict", description=called(verdict.reason, names))
+
+
+def verdict_page(verdict: Verdict, names: Mapping[str, str]) -> str:
+    """In markdown, in which a delivery's name means nothing."""
+    shown = {e: _text(name) for e, name in names.items()}
     lines = [
-        f"# {verdict.decision.capitalize()}", "", verdict.reason, "",
+        f"# {verdict.decision.capitalize()}", "", called(verdict.reason, shown), "",
         "| question | of | estimate | at least | at most | limit | images | |",
         "| --- | --- | --- | --- | --- | --- | --- | --- |",
     ]  # fmt: skip
     for f in verdict.findings:
         numbers = " | ".join(f"{value * PERCENT:.1f}%" for value in (f.estimate, f.lower, f.upper, f.limit))
         decision = "too few images to say" if f.too_few else f.decision
-        lines.append(f"| {f.question} | {f.subject} | {numbers} | {f.images} | {decision} |")
+        lines.append(f"| {f.question} | {called(f.subject, shown)} | {numbers} | {f.images} | {decision} |")
     for c in verdict.classes:
         numbers = " | ".join(f"{value * PERCENT:.1f}%" for value in (c.estimate, c.lower, c.upper, c.limit))
         decision = "too few images to say" if c.decision == "too few" else c.decision
         lines.append(f"| lost | class {_text(c.label)} | {numbers} | {c.images} | {decision} |")
-    create_markdown_artifact(shortened("\n".join(lines)), key="verdict", description=shortened(verdict.reason))
+    return shortened("\n".join(lines))
 
 
 def show_night(night: Night) -> None:
     """The night in a few sentences."""
-    lines = [f"# {night.outcome.capitalize()}", "", night.sentence()]
+    escaped = night.model_copy(update={"deliveries": {e: _text(name) for e, name in night.deliveries.items()}})
+    lines = [f"# {night.outcome.capitalize()}", "", escaped.sentence()]
     lines += [f"- {_text(name)} stays in the inbox: {_text(reason)}" for name, reason in night.unreadable.items()]
     lines += [f"- {_text(name)} is left to the next night: it {_text(seen)}" for name, seen in night.waiting.items()]
     kept = (*night.quarantined, *night.refusals)

@@ -270,7 +270,7 @@ def judge_step(place: Workspace) -> Verdict:
     """May the candidate become the champion?"""
     log.info("judge")
     verdict = stages.run_judge(place)
-    artifacts.show_verdict(verdict)
+    artifacts.show_verdict(verdict, stages.deliveries_of(place, stages.read_matrix(place)))
     return verdict
 
 

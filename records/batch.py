@@ -93,9 +93,18 @@ def titles(names: Mapping[str, str]) -> dict[str, str]:
 
 
 def called(text: str, names: Mapping[str, str]) -> str:
-    """A text for people, with deliveries called by their names where these are known, see `titles`."""
-    shown = titles(names)
-    return shortened(LONG_ID.sub(lambda found: shown.get(found[0], found[0]), text))
+    """A text for people, with deliveries called by name and day where the name is known: `monday (2026-03-02)`.
+
+    Several of one name and day are told apart by some digits more.
+    """
+    days = Counter((name, one[: DAY - 1]) for one, name in names.items())
+
+    def told(found: re.Match[str]) -> str:
+        one, day = found[0], found[0][: DAY - 1]
+        name = names.get(one)
+        return f"{name} ({day if days[name, day] == 1 else one})" if name else one
+
+    return shortened(LONG_ID.sub(told, text))
 
 
 class Arrival(Record):

@@ -3,7 +3,7 @@
 from datetime import date
 from typing import Literal
 
-from records.batch import Arrival
+from records.batch import Arrival, called
 from records.experience import Report
 from records.record import Record
 from records.scores import ScoreMatrix
@@ -101,7 +101,7 @@ class Night(Record):
         """What happened, in one sentence."""
         if self.verdict is not None:
             held = "Held for a person. " if self.outcome == "held" else ""
-            return f"{held}{self.verdict.reason} {self._kept()}"
+            return f"{held}{called(self.verdict.reason, self.deliveries)} {self._kept()}"
         if self.beginning is not None:
             return f"Nothing to learn yet: {self.beginning.sentence()}"
         if self.quarantined:

@@ -96,6 +96,11 @@ class RunFacts(Record):
     metrics: dict[str, float] = {}
 
     @property
+    def names(self) -> dict[str, str]:
+        """Batch to the name that it was delivered under, as far as these were written down."""
+        return dict(zip(self.batches, self.deliveries, strict=False))
+
+    @property
     def waits(self) -> bool:
         """A person may let it in, as far as it goes by itself: it is held or inconclusive, and no version yet."""
         return self.version is None and (self.decision == "inconclusive" or (self.held and self.decision == "accept"))

@@ -4,6 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from records.batch import called
 from records.errors import RetainError
 from tasks.update import launch
 from tasks.workspace.workspace import Workspace
@@ -39,7 +40,8 @@ def _run(step: str, workspace: Workspace) -> str:
         return f"Learned {len(snapshot.experiences)} experiences, {len(snapshot.classes)} classes."
     if step == "evaluate":
         return f"Average score {stages.run_evaluate(workspace).average():.4f}."
-    return stages.run_judge(workspace).reason
+    names = stages.deliveries_of(workspace, stages.read_matrix(workspace))
+    return called(stages.run_judge(workspace).reason, names)
 
 
 if __name__ == "__main__":

@@ -134,6 +134,11 @@ def run_evaluate(workspace: Workspace) -> ScoreMatrix:
     )
 
 
+def read_matrix(workspace: Workspace) -> ScoreMatrix:
+    """The score matrix of the last evaluation."""
+    return ScoreMatrix.read(workspace.evaluation / "scores.json")
+
+
 def deliveries_of(workspace: Workspace, matrix: ScoreMatrix) -> dict[str, str]:
     """What each experience was delivered as."""
     return {name: read_batch(workspace.batches, name).source for name in matrix.experiences}
@@ -146,7 +151,7 @@ def run_judge(workspace: Workspace) -> Verdict:
     pairs = read_pairs(workspace.evaluation, parent / "evaluation" if parent else None)
     verdict = judge(pairs, gate, workspace.run_file().attempt)
     verdict.write(workspace.verdict)
-    matrix = ScoreMatrix.read(workspace.evaluation / "scores.json")
+    matrix = read_matrix(workspace)
     workspace.metrics.write_text(json.dumps(plain_metrics(matrix, verdict), indent=2) + "\n", encoding="utf-8")
     return verdict
 

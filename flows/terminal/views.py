@@ -1,7 +1,7 @@
 """What a person sees of a night and of a workspace, in words."""
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,6 +9,7 @@ from rich.text import Text
 
 from flows.terminal import screen
 from flows.terminal.tables import COLOURS, NONE, SHORT, WORDS, coloured, files_not_taken, show_matrix, word
+from records.batch import called
 from records.experience import Report
 from records.formatting import in_percent
 from records.registration import Night
@@ -175,7 +176,7 @@ def show_status(status: "Status", workspace: Path) -> None:
         last = f"{screen.count(len(status.learned), 'batch', 'batches')}, {status.learned[-1]} the last"
         screen.print_field("learned", last if len(status.learned) > 1 else screen.listed(status.learned))
     if status.last is not None:
-        _show_last_night(status.last)
+        _show_last_night(status.last, status.deliveries)
         if status.last.waits and not status.approvable:
             screen.print_field("", _built_on_another(status.last.parent))
     screen.print_field("inbox", screen.listed(status.inbox))
@@ -203,13 +204,13 @@ def _built_on_another(parent: int) -> str:
     return f"It was learned on top of {version} now; the next night learns its data again."
 
 
-def _show_last_night(run: "RunFacts") -> None:
+def _show_last_night(run: "RunFacts", names: Mapping[str, str]) -> None:
     became = f" as v{run.version}" if run.version else ""
     line = Text(f"{run.ended:%Y-%m-%d %H:%M} UTC: ").append_text(coloured(word(run))).append(became)
     if run.left is not None:
         line.append(", ").append_text(coloured("rolled back")).append(" since")
     screen.print_field("last night", line)
-    screen.print_field("", run.reason)
+    screen.print_field("", called(run.reason, names))
     if run.approved_by:
         note = f": {run.approval_note}" if run.approval_note else ""
         screen.print_field("", f"Approved by {run.approved_by}{note}")

@@ -4,8 +4,9 @@ import hashlib
 import time
 from collections.abc import Sequence
 
-from dataset.batches import count_tests, list_batches
+from dataset.batches import count_tests, list_batches, read_batch
 from dataset.deliveries.delivery import printable
+from records.batch import LONG_ID
 from records.errors import RetainError
 from records.experience import Report
 from records.record import Record
@@ -45,6 +46,8 @@ class Status(Record):
     """Of admitted batches, of which images were refused that wait for a person."""
     last: RunFacts | None
     """The last judged night."""
+    deliveries: dict[str, str] = {}
+    """Batches that the verdict of that night names to the names that they were delivered under."""
     approvable: bool = False
     """The last night waits for a person, and was learned on top of the champion."""
     rollback: Rollback | None = None
@@ -77,9 +80,16 @@ def status_of(workspace: Workspace) -> Status:
         held=tuple(report for report in kept if report.held is not None),
         refused=tuple(report for report in kept if report.admitted),
         last=last,
+        deliveries={} if last is None else {**last.names, **_delivered(workspace, last.reason)},
         approvable=last is not None and last.waits and last.parent == champion,
         rollback=next((latest for latest in rollbacks[:1] if latest.to in (0, champion)), None),
     )
+
+
+def _delivered(workspace: Workspace, text: str) -> dict[str, str]:
+    """The batches that a text names and that are here, and what they were delivered as."""
+    named = set(LONG_ID.findall(text)).intersection(list_batches(workspace.batches))
+    return {batch: read_batch(workspace.batches, batch).source for batch in sorted(named)}
 
 
 def may_learn(workspace: Workspace) -> bool:

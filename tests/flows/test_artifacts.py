@@ -3,11 +3,12 @@
 import logging
 from datetime import date
 
-from flows.artifacts import narrate, score_rows, title
+from flows.artifacts import narrate, score_rows, title, verdict_page
 from flows.terminal import screen
 from records.batch import Arrival, Batch
 from records.registration import Night, Registration
 from records.scores import Score, ScoreMatrix, ScoreRow
+from records.verdict import Finding, Verdict
 
 
 def arrival(name: str) -> Arrival:
@@ -37,6 +38,20 @@ def test_scores_stand_under_the_names_of_deliveries():
         {"version": "v1", "monday": "90.5", "2026-03-03-745f745f": "", "a\\nb": ""},
         {"version": "candidate", "monday": "90.5", "2026-03-03-745f745f": "90.5", "a\\nb": "90.5"},
     ]
+
+
+def test_a_verdict_calls_deliveries_by_their_names():
+    one, other = "2026-03-02-" + "0e8d" * 8, "2026-03-03-" + "745f" * 8
+    of = {"estimate": 0.1, "lower": 0.0, "upper": 0.2, "limit": 0.3, "images": 9, "decision": "accept"}
+    findings = (Finding(question="forgotten", subject=f"{one} to {other}", worst=one, **of),)
+    verdict = Verdict(
+        decision="accept", reason=f"Most of {one}.", gate="g", confidence=0.95, attempt=1, findings=findings
+    )
+    page = verdict_page(verdict, {one: "mon*day`"})
+    assert "\nMost of `mon*day'` (2026-03-02).\n" in page
+    assert "| forgotten | `mon*day'` (2026-03-02) to 2026-03-03-745f745f | 10.0% |" in page
+    night = Night(outcome="accept", day=date(2026, 3, 2), verdict=verdict, deliveries={one: "monday"})
+    assert night.sentence().startswith("Most of monday (2026-03-02). ")
 
 
 def test_progress_goes_to_the_log_at_every_tenth_and_to_a_terminal_every_second(caplog, monkeypatch):

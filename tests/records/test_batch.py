@@ -31,7 +31,12 @@ def test_paths_stay_as_they_are():
 
 def test_a_delivery_is_called_by_its_name():
     assert titles({FIRST: "monday", SECOND: "tuesday"}) == {FIRST: "monday", SECOND: "tuesday"}
-    assert called(f"most of {FIRST}, 2%", {FIRST: "monday"}) == "most of monday, 2%"
+    assert called(f"most of {FIRST}, 2%", {FIRST: "monday"}) == "most of monday (2026-03-02), 2%"
+    same = FIRST.replace("0e8d", "ffff")
+    names = {FIRST: "monday", SECOND: "monday", same: "monday"}
+    assert called(f"{FIRST} to {SECOND}, {same}", names) == (
+        "monday (2026-03-02-0e8d0e8d) to monday (2026-03-09), monday (2026-03-02-ffffffff)"
+    )
     assert called(f"most of {FIRST}, 2%", {}) == "most of 2026-03-02-0e8d0e8d, 2%"
 
 

@@ -42,6 +42,7 @@ class Silent(PythonModel):
 
 set_model(Silent())
 """
+BEFORE = "2025-12-01-" + "0e8d" * 8
 BATCHES = ("2026-01-05-aaaaaaaa", "2026-01-06-bbbbbbbb", "2026-01-07-cccccccc")
 
 
@@ -237,7 +238,7 @@ def judged(folder: Path, number: int, parent: int, decision: str, held: bool = F
     parquet.write_table(pa.Table.from_pylist(rows), folder / "evaluation" / OUTCOMES)
     finding = Finding(question="forgotten", subject="mean", estimate=-0.01, lower=-0.03, upper=0.02, limit=0.05,
                       images=2, decision="accept")  # fmt: skip
-    reason = f"{decision.capitalize()}, and why."
+    reason = f"{decision.capitalize()}, and why{f': most of {BEFORE}' if held else ''}."
     verdict = Verdict(decision=decision, reason=reason, gate="test", confidence=0.95, findings=(finding,))
     facts = NightFacts(identity=f"{number:064x}", day=date(2026, 1, 5 + number), parent=parent, batches=known[-1:],
                        images=8, data_revision="0.dir", commit="c0ffee", code="beef")  # fmt: skip
@@ -319,9 +320,18 @@ def test_status_names_champion_and_what_waits(retain, shop, monkeypatch):
     assert lines[0] == "retain v2 is the champion: 50.0% on average over 2 experiences, 2 classes."
     assert "classes      a, b" in lines
     assert "inbox        monday" in lines
-    assert "             Accept, and why." in lines
+    assert "             Accept, and why: most of 2025-12-01-0e8d0e8d." in lines
     assert "To approve it manually: retain approve " in told.out
     assert lines[-1] == "The next night will take 1 delivery: retain night -w shop"
+
+
+def test_status_calls_the_deliveries_of_a_verdict_by_their_names(retain, copied):
+    batch = Batch(
+        id=BEFORE, digest="0", arrived=date(2025, 12, 1), source="monday", images=1, classes=("a",), shards=()
+    )
+    batch.write(copied.batches / BEFORE / "batch.json")
+    assert "Accept, and why: most of monday (2025-12-01)." in retain("status", "-w", copied.root).out
+    assert json.loads(retain("status", "-w", copied.root, "--json").out)["last"]["reason"].endswith(f"of {BEFORE}.")
 
 
 def test_status_as_json(retain, shop):
