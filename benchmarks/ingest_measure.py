@@ -21,7 +21,8 @@ from PIL import Image
 from benchmarks import ingest_images
 from dataset.deliveries.delivery import read_delivery
 from dataset.processes import in_order
-from tasks.ingest.ingest import PART_ITEMS, ingest
+from tasks.ingest.examine import PART_ITEMS
+from tasks.ingest.ingest import ingest
 from tasks.ingest.settings import IngestParams
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from pathlib import Path
 from prefect import flow, runtime, settings
 from pydantic import BaseModel, ConfigDict, Field
 
-from dataset.deliveries.delivery import printable
+from dataset.deliveries.items import printable
 from flows import artifacts, failures
 from flows.servers import aftermath
 from flows.steps import step

@@ -7,8 +7,8 @@ import pyarrow as pa
 
 from dataset.decoding.codecs import BadImage
 from dataset.deliveries.allowance import is_sparse
-from dataset.deliveries.delivery import Item, unopened
 from dataset.deliveries.handles import Root, Tree
+from dataset.deliveries.items import Item, unopened
 from dataset.deliveries.tables import OPEN_TABLE, Cell, Cells
 from dataset.deliveries.tars import stretch
 

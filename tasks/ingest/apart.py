@@ -21,8 +21,9 @@ from pathlib import Path, PurePosixPath
 import pyarrow.parquet as parquet
 
 from dataset.deliveries.allowance import is_sparse
-from dataset.deliveries.delivery import READY, REPEATED, Delivery, printable, seen
+from dataset.deliveries.folders import READY
 from dataset.deliveries.handles import INTO_FILE, DirectoryEntry, LinkOnTheWay, Tree, open_folder
+from dataset.deliveries.items import REPEATED, Delivery, printable, seen
 from dataset.deliveries.samples import APPLE_DOUBLE, CLASSES, JUNK
 from records.record import Record
 from tasks.workspace.workspace import Workspace

@@ -14,7 +14,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from dataset.batches import find_batch, number_of
-from dataset.deliveries.delivery import label_problem
+from dataset.deliveries.items import label_problem
 from dataset.rows import read_parts
 from dataset.shards import ShardWriter
 from records.batch import Batch, id_of

@@ -14,8 +14,10 @@ from pathlib import Path, PurePosixPath
 
 from adapters.datastore import DataStore
 from dataset.batches import count_tests
-from dataset.deliveries.delivery import READY, TABLE, Delivery, printable
+from dataset.deliveries.delivery import TABLE
+from dataset.deliveries.folders import READY
 from dataset.deliveries.handles import Tree
+from dataset.deliveries.items import Delivery, printable
 from dataset.deliveries.manifests import names_in
 from dataset.deliveries.tables import holds_images
 from dataset.processes import Limits, one_by_one

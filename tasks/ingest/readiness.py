@@ -21,8 +21,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from dataset.deliveries.delivery import READY, printable
+from dataset.deliveries.folders import READY
 from dataset.deliveries.handles import Tree
+from dataset.deliveries.items import printable
 
 UNFINISHED = (".part", ".tmp", ".partial", ".crdownload", ".filepart")
 RSYNC = re.compile(r"\.(?!_).+\.[A-Za-z0-9]{6}")

@@ -24,8 +24,9 @@ from types import TracebackType
 from pydantic import ValidationError
 
 from dataset.batches import BATCH_ID
-from dataset.deliveries.delivery import READY, Delivery, printable
+from dataset.deliveries.folders import READY
 from dataset.deliveries.handles import DirectoryEntry, NotAFile, Tree, open_folder
+from dataset.deliveries.items import Delivery, printable
 from records.errors import DamagedState
 from tasks.ingest.apart import (
     LONGEST_NAME,

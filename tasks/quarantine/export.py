@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dataset.batches import read_batch
-from dataset.deliveries.delivery import REPEATED, label_of
+from dataset.deliveries.items import REPEATED, label_of
 from dataset.deliveries.manifests import Manifest, read_manifest
 from dataset.rows import read_rows
 from records.errors import WrongInput

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from adapters.datastore import DataStore
 from dataset.batches import list_batches, read_batch
-from dataset.deliveries.delivery import label_of, label_problem
+from dataset.deliveries.items import label_of, label_problem
 from dataset.rows import read_rows
 from records.batch import Batch
 from records.errors import WrongInput

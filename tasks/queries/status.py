@@ -5,7 +5,7 @@ import time
 from collections.abc import Sequence
 
 from dataset.batches import count_tests, list_batches, read_batch
-from dataset.deliveries.delivery import printable
+from dataset.deliveries.items import printable
 from records.batch import LONG_ID
 from records.errors import RetainError
 from records.experience import Report

@@ -15,11 +15,12 @@ import pyarrow.parquet as parquet
 import pytest
 
 from dataset.batches import list_batches
-from dataset.deliveries.delivery import LONGEST_LABEL
+from dataset.deliveries.items import LONGEST_LABEL
 from records.errors import UnreadableBatch
 from records.experience import RejectedBatch
 from reports.quarantine.page import report_html
-from tasks.ingest.ingest import LONGEST_PATH, cut, ingest
+from tasks.ingest.examine import LONGEST_PATH, cut
+from tasks.ingest.ingest import ingest
 from tasks.ingest.settings import IngestParams
 from tasks.validate.earlier import EarlierImages
 from tasks.validate.settings import ValidateParams

@@ -10,7 +10,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from dataset.deliveries.delivery import LONGEST_LABEL, UNSEEN, label_of, label_problem, read_delivery
+from dataset.deliveries.delivery import read_delivery
+from dataset.deliveries.folders import UNSEEN
+from dataset.deliveries.items import LONGEST_LABEL, label_of, label_problem
 from dataset.deliveries.manifests import REQUIRED, read_manifest
 from records.errors import UnreadableBatch
 from records.formatting import plain
