@@ -26,8 +26,8 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 from torch import Tensor
 
-from dataset.decoding.codecs import BadImage
 from dataset.decoding.fit import fit
+from dataset.decoding.formats import BadImage
 from dataset.images import ImageLimits, decode
 from records.batch import Batch, Split
 from records.errors import DamagedState

@@ -9,8 +9,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from dataset.decoding.codecs import BadImage, Decoded, pillow_on_our_terms, read_pixels
+from dataset.decoding.codecs import Decoded, pillow_on_our_terms, read_pixels
 from dataset.decoding.fit import picture_of
+from dataset.decoding.formats import BadImage
 from dataset.images import ImageLimits
 from dataset.split import content_id
 
@@ -46,7 +47,7 @@ class Facts(NamedTuple):
     """In pixels, after turning as EXIF says; 0 if unknown."""
     height: int = 0
     frames: int = 0
-    """Frames or pages in the file, counted no further than `codecs.MOST_FRAMES`."""
+    """Frames or pages in the file, counted no further than `costly.MOST_FRAMES`."""
     brightness: float = 0.0
     """Mean grey level, 0 (black) to 1 (white). From here on it is what the grey levels are like, see `LOOK`."""
     contrast: float = 0.0

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 from pydantic import Field
 
-from dataset.decoding.codecs import Pixels, pillow_on_our_terms, read_pixels
+from dataset.decoding.codecs import pillow_on_our_terms, read_pixels
+from dataset.decoding.levels import Pixels
 from records.record import Record
 
 

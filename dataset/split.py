@@ -4,7 +4,7 @@ import hashlib
 
 import numpy as np
 
-from dataset.decoding.codecs import Pixels
+from dataset.decoding.levels import Pixels
 from records.batch import Split
 
 

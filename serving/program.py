@@ -13,14 +13,14 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
-from dataset.decoding import codecs, fit, jpeg, png, tiff
+from dataset.decoding import codecs, costly, damage, fit, formats, jpeg, levels, png, tiff
 from models.bundle import sha256
 from models.learner import Learner
 from models.networks.base import Network
 
 MOST_AT_ONCE = 64
 """Images that the program takes in one call; who has more calls it again."""
-PICTURES = (codecs, fit, jpeg, png, tiff)
+PICTURES = (codecs, costly, damage, fit, formats, jpeg, levels, png, tiff)
 """These import each other, numpy and Pillow, and nothing else."""
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import IO, NamedTuple
 
-from dataset.decoding.codecs import BadImage
+from dataset.decoding.formats import BadImage
 from dataset.deliveries.handles import LinkOnTheWay, NotAFile, Root
 from dataset.deliveries.tables import Cell
 

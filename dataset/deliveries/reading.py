@@ -5,7 +5,7 @@ from types import TracebackType
 
 import pyarrow as pa
 
-from dataset.decoding.codecs import BadImage
+from dataset.decoding.formats import BadImage
 from dataset.deliveries.allowance import is_sparse
 from dataset.deliveries.handles import Root, Tree
 from dataset.deliveries.items import Item, unopened

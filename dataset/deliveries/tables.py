@@ -25,7 +25,7 @@ import pyarrow as pa
 import pyarrow.compute as compute
 import pyarrow.parquet as parquet
 
-from dataset.decoding.codecs import BadImage
+from dataset.decoding.formats import BadImage
 from dataset.deliveries.allowance import Tally
 from dataset.deliveries.samples import named
 from dataset.deliveries.texts import is_bytes, is_plain, labels, open_dictionaries, texts

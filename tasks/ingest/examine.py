@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
-from dataset.decoding.codecs import BadImage
+from dataset.decoding.formats import BadImage
 from dataset.deliveries.handles import Root
 from dataset.deliveries.items import LONGEST_LABEL, Delivery, Item, label_problem
 from dataset.deliveries.reading import Reader

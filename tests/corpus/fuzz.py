@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from functools import cache, partial
 from pathlib import Path
 
-from dataset.decoding.codecs import STARTS, BadImage
+from dataset.decoding.formats import STARTS, BadImage
 from dataset.facts import Facts, facts
 from dataset.images import ImageLimits, decode
 from dataset.processes import Limits, in_order

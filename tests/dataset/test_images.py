@@ -10,7 +10,8 @@ import pytest
 from PIL import Image as Pillow
 from scipy.fft import dctn
 
-from dataset.decoding.codecs import BadImage, plain_png
+from dataset.decoding.codecs import plain_png
+from dataset.decoding.formats import BadImage
 from dataset.facts import facts, facts_of
 from dataset.images import ImageLimits, decode
 from dataset.split import content_id, split_of

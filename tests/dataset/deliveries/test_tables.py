@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as parquet
 import pytest
 
-from dataset.decoding.codecs import BadImage
+from dataset.decoding.formats import BadImage
 from dataset.deliveries.delivery import read_delivery
 from dataset.deliveries.reading import Reader, close_kept
 from dataset.deliveries.tables import LARGEST_GROUP, OPEN_TABLE, Cell, Cells
