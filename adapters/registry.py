@@ -11,14 +11,17 @@ for ever as a tag of the model.
 """
 
 import tempfile
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from adapters import descriptions, runs
+from adapters import runs
+from adapters.champion import ROLLBACK, create_version, move_alias, now, rollbacks_of
 from adapters.connection import Connection
-from adapters.lineage import line_of, overruled, was_champion
+from adapters.lineage import was_champion
+from adapters.lookup import FINISHED, Lookup
 from adapters.packaging import Packaging, download, model_of
 from adapters.runs import JudgedNight
 from records.batch import called
@@ -29,15 +32,7 @@ from records.snapshot import Snapshot
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities.model_registry import ModelVersion
 
-CHAMPION, PREVIOUS = "champion", "previous"
-FINISHED = "attributes.status = 'FINISHED'"
-AT_ONCE = 1000
-ROLLBACK = "rollback."
-"""How the tags of a model begin that keep its rollbacks; the time follows."""
-RECENT = 20
-"""Versions whose run is asked for what they do not bear themselves."""
 NOTE_LENGTH = 2000
 """Characters of a person's note that MLflow's databases take for certain."""
 
@@ -58,8 +53,8 @@ class Registry:
 
     def champion(self) -> int:
         """The version in use; 0 if there is none."""
-        with self._connection.open() as client:
-            return self._champion(client)
+        with self._lookup() as lookup:
+            return lookup.champion()
 
     def start(self, named: int) -> int:
         """The version that the next night learns on top of: the champion, which may be older than the version `named`.
@@ -67,11 +62,11 @@ class Registry:
         `named` is the one that the last night learned on top of, 0 if there was none. Raises `WrongInput` if it is not
         here or there is no champion: else what is another registry, or a damaged one, would be filled from scratch.
         """
-        with self._connection.open() as client:
-            champion = self._champion(client)
+        with self._lookup() as lookup:
+            champion = lookup.champion()
             if champion and not named:
                 return champion
-            numbers = sorted(int(v.version) for v in self._versions(client, f"name = '{self.model}'"))
+            numbers = sorted(int(v.version) for v in lookup.versions(f"name = '{self.model}'"))
         where = f"the registry at {self._connection.shown} ({self._connection.told_by})"
         if named and named not in numbers:
             exist = f"only {', '.join(f'v{n}' for n in numbers)}" if numbers else "no version at all"
@@ -88,31 +83,31 @@ class Registry:
 
     def versions(self) -> tuple[VersionFacts, ...]:
         """All versions that retain made, oldest first."""
-        with self._connection.open() as client:
-            numbers = {facts.run: facts.metrics for facts in self._nights(client, FINISHED)}
-            aliases = self._aliases(client)
-            found = [v for v in self._versions(client, f"name = '{self.model}'") if "identity" in v.tags]
+        with self._lookup() as lookup:
+            numbers = {facts.run: facts.metrics for facts in lookup.nights(FINISHED)}
+            aliases = lookup.aliases()
+            found = [v for v in lookup.versions(f"name = '{self.model}'") if "identity" in v.tags]
             facts = [runs.read_version(v, aliases, numbers.get(str(v.run_id), {})) for v in found]
             return tuple(sorted(facts, key=lambda f: f.number))
 
     def version(self, number: int) -> VersionFacts | None:
         """One version that retain made; None if there is no such one."""
-        with self._connection.open() as client:
-            found = [v for v in self._versions(client, f"name = '{self.model}'") if int(v.version) == number]
+        with self._lookup() as lookup:
+            found = [v for v in lookup.versions(f"name = '{self.model}'") if int(v.version) == number]
             if not found or "identity" not in found[0].tags:
                 return None
-            numbers = runs.read_run(client.get_run(str(found[0].run_id)), found[0]).metrics
-            return runs.read_version(found[0], self._aliases(client), numbers)
+            numbers = runs.read_run(lookup.client.get_run(str(found[0].run_id)), found[0]).metrics
+            return runs.read_version(found[0], lookup.aliases(), numbers)
 
     def runs(self, limit: int = 50) -> tuple[RunFacts, ...]:
         """Judged nights, newest first, those that were refused or are inconclusive too."""
-        with self._connection.open() as client:
-            return tuple(self._nights(client, FINISHED, limit))
+        with self._lookup() as lookup:
+            return tuple(lookup.nights(FINISHED, limit))
 
     def run(self, name: str) -> RunFacts:
         """A judged night by its run id or the beginning of it. Raises `WrongInput` if none or several begin so."""
-        with self._connection.open() as client:
-            found = [facts for facts in self._nights(client, FINISHED) if name and facts.run.startswith(name)]
+        with self._lookup() as lookup:
+            found = [facts for facts in lookup.nights(FINISHED) if name and facts.run.startswith(name)]
         if len(found) != 1:
             what = f"{len(found)} runs begin with" if found else "No finished run is called"
             raise WrongInput(f"{what} `{name}` in the registry of `{self.model}`; `retain history` lists them.")
@@ -120,14 +115,14 @@ class Registry:
 
     def find(self, identity: str) -> RunFacts | None:
         """The finished run of a night, if it was logged before: the same identity is the same night."""
-        with self._connection.open() as client:
-            return next(iter(self._nights(client, f"{FINISHED} AND tags.identity = '{identity}'", 1)), None)
+        with self._lookup() as lookup:
+            return next(iter(lookup.nights(f"{FINISHED} AND tags.identity = '{identity}'", 1)), None)
 
     def attempt(self, parent: int, batches: Collection[str], identity: str) -> int:
         """Which attempt a night is: one more than those that were judged before it with some of its `batches` on top of
         `parent`. A night that is started again is the attempt that it was."""
-        with self._connection.open() as client:
-            judged = self._nights(client, f"{FINISHED} AND tags.parent = '{parent}'")
+        with self._lookup() as lookup:
+            judged = lookup.nights(f"{FINISHED} AND tags.parent = '{parent}'")
         others = [facts for facts in judged if not set(batches).isdisjoint(facts.batches)]
         mine = [facts.ended for facts in others if facts.identity == identity]
         before = {facts.identity for facts in others if not mine or facts.ended < min(mine)}
@@ -135,37 +130,39 @@ class Registry:
 
     def registration(self, run: str) -> Registration:
         """Where the candidate of a run is kept now."""
-        with self._connection.open() as client:
-            version = self._version_of(client, run)
+        with self._lookup() as lookup:
+            version = lookup.version_of(run)
             number = None if version is None else int(version.version)
-            is_champion = number is not None and number == self._champion(client)
+            is_champion = number is not None and number == lookup.champion()
             return Registration(run=run, model=self.model, version=number, champion=is_champion)
 
     def model_uri(self, run: str) -> str:
         """What MLflow loads the model of a run from."""
-        with self._connection.open() as client:
-            return f"models:/{model_of(client, run).model_id}"
+        with self._lookup() as lookup:
+            return f"models:/{model_of(lookup.client, run).model_id}"
 
     def log_night(self, night: JudgedNight, packaging: Packaging) -> str:
         """Log a night as one run with its model, and give the run's id. What a killed attempt left is deleted first."""
-        with self._connection.open() as client:
-            experiment = self._experiment(client)
-            _forget(client, experiment, f"attributes.status != 'FINISHED' AND {_is_night(night.facts.identity)}")
-            number, parent = self._next_number(client), self._by_number(client).get(night.facts.parent)
+        with self._lookup() as lookup:
+            experiment = self._experiment(lookup.client)
+            _forget(lookup.client, experiment, f"attributes.status != 'FINISHED' AND {_is_night(night.facts.identity)}")
+            number, parent = lookup.next_number(), lookup.by_number().get(night.facts.parent)
             before = None if parent is None else str(parent.run_id)
-            return runs.log_night(client, experiment, night, packaging, number, before)
+            return runs.log_night(lookup.client, experiment, night, packaging, number, before)
 
     def forget_unfinished(self, identity: str) -> None:
         """Delete what a killed night began to log and nobody logs any more; it may never be started again as it was."""
-        with self._connection.open() as client:
-            experiment = client.get_experiment_by_name(self.model)
+        with self._lookup() as lookup:
+            experiment = lookup.client.get_experiment_by_name(self.model)
             if experiment is not None:
-                _forget(client, experiment.experiment_id, f"attributes.status = 'RUNNING' AND {_is_night(identity)}")
+                _forget(
+                    lookup.client, experiment.experiment_id, f"attributes.status = 'RUNNING' AND {_is_night(identity)}"
+                )
 
     def discard(self, run: str) -> None:
         """Count a run as failed: it is found no more, and its night, when it is started again, is logged anew."""
-        with self._connection.open() as client:
-            client.set_terminated(run, "FAILED")
+        with self._lookup() as lookup:
+            lookup.client.set_terminated(run, "FAILED")
 
     def promote(self, run: str, overrule: bool = False) -> int:
         """Make the model of `run` the champion, and give its version; the same run twice is one version.
@@ -173,25 +170,25 @@ class Registry:
         Raises `Busy` if the champion is no longer the version that the run started from, unless `overrule`: else what
         was learned in between would be lost from it.
         """
-        with self._connection.open() as client:
-            facts, version = self._facts(client, run), self._version_of(client, run)
+        with self._lookup() as lookup:
+            facts, version = lookup.facts(run), lookup.version_of(run)
             if version is not None and was_champion(version):
                 return int(version.version)
-            current = self._champion(client)
+            current = lookup.champion()
             if current not in (facts.parent, version and int(version.version)) and not overrule:
                 raise Busy(
                     f"v{current} became the champion while this night was learning on top of v{facts.parent}. "
                     "Nothing is lost: its data stay pending, and the next night learns them."
                 )
-            version = version or self._create(client, facts)
-            self._move(client, int(version.version))
+            version = version or create_version(lookup, facts)
+            move_alias(lookup, int(version.version))
             return int(version.version)
 
     def approvable(self, name: str, overrule: bool = False) -> RunFacts:
         """The run that a person wants to let in. Raises `WrongInput` if that needs `overrule`, or makes no sense."""
         facts = self.run(name)
-        with self._connection.open() as client:
-            version, champion = self._version_of(client, facts.run), self._champion(client)
+        with self._lookup() as lookup:
+            version, champion = lookup.version_of(facts.run), lookup.champion()
         if version is not None and was_champion(version):
             raise WrongInput(f"Run {facts.run} is v{version.version} already; `retain rollback` makes it champion.")
         if facts.decision == "refuse" and not overrule:
@@ -213,11 +210,11 @@ class Registry:
         """
         _check_note(note)
         facts = self.approvable(run, overrule)
-        with self._connection.open() as client:
+        with self._lookup() as lookup:
             if granted is not None:
-                client.log_text(facts.run, granted.model_dump_json(indent=2) + "\n", f"evaluation/{APPROVAL}")
-            for name, value in (("approved_by", by), ("approval_note", note), ("approved_at", _now())):
-                client.set_tag(facts.run, name, value)
+                lookup.client.log_text(facts.run, granted.model_dump_json(indent=2) + "\n", f"evaluation/{APPROVAL}")
+            for name, value in (("approved_by", by), ("approval_note", note), ("approved_at", now())):
+                lookup.client.set_tag(facts.run, name, value)
         return self.promote(facts.run, overrule=True)
 
     def rollback(self, version: int, by: str = "", note: str = "") -> None:
@@ -226,30 +223,30 @@ class Registry:
         Raises `WrongInput` if there is no such version.
         """
         _check_note(note)
-        with self._connection.open() as client:
-            self._known(client, version)
-            current = self._champion(client)
+        with self._lookup() as lookup:
+            lookup.known(version)
+            current = lookup.champion()
             if current == version:
                 return
             record = Rollback(at=datetime.now(UTC), left=current, to=version, by=by, note=note)
             if current:
-                client.set_registered_model_tag(
+                lookup.client.set_registered_model_tag(
                     self.model, f"{ROLLBACK}{record.at:%Y-%m-%dT%H:%M:%S.%f}", record.model_dump_json()
                 )
-            self._move(client, version, record)
+            move_alias(lookup, version, record)
 
     def rollbacks(self) -> tuple[Rollback, ...]:
         """All of them, newest first; of those that were made before they were kept, what the versions bear."""
-        with self._connection.open() as client:
-            return self._rollbacks(client, self._versions(client, f"name = '{self.model}'"))
+        with self._lookup() as lookup:
+            return rollbacks_of(lookup, lookup.versions(f"name = '{self.model}'"))
 
     def fetch(self, version: int, into: Path) -> Path:
         """The folders `snapshot` and `evaluation` of a version, below `into`/<version>; downloaded once.
 
         The folder appears when it is complete. Raises `WrongInput` for a version that does not exist.
         """
-        with self._connection.open() as client:
-            known = self._known(client, version)
+        with self._lookup() as lookup:
+            known = lookup.known(version)
         folder = into / str(version)
         if not _holds(folder, known.tags.get("identity", "")):
             self.fetch_run(str(known.run_id), folder)
@@ -257,16 +254,21 @@ class Registry:
 
     def fetch_run(self, run: str, folder: Path) -> Path:
         """The folders `snapshot` and `evaluation` of a run, as `folder`, which they replace in one motion."""
-        with self._connection.open() as client:
+        with self._lookup() as lookup:
             folder.parent.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as place:
                 new = Path(place) / "new"
                 new.mkdir()
-                download(client, self.address, run, new)
+                download(lookup.client, self.address, run, new)
                 if folder.exists():
                     folder.rename(Path(place) / "old")
                 new.rename(folder)
         return folder
+
+    @contextmanager
+    def _lookup(self) -> Iterator[Lookup]:
+        with self._connection.open() as client:
+            yield Lookup(client, self.model)
 
     def _experiment(self, client: "MlflowClient") -> str:
         found = client.get_experiment_by_name(self.model)
@@ -274,149 +276,12 @@ class Registry:
             return str(found.experiment_id)
         return str(client.create_experiment(self.model, artifact_location=_location(self.artifacts)))
 
-    def _nights(self, client: "MlflowClient", which: str, limit: int | None = None) -> list[RunFacts]:
-        experiment = client.get_experiment_by_name(self.model)
-        if experiment is None:
-            return []
-        versions = {v.run_id: v for v in self._versions(client, f"name = '{self.model}'")}
-        order = ["attributes.end_time DESC"]
-
-        def search(token: str | None) -> Any:
-            return client.search_runs(
-                [experiment.experiment_id], which, max_results=limit or AT_ONCE, order_by=order, page_token=token
-            )
-
-        found = search(None) if limit else _pages(search)
-        return [runs.read_run(run, versions.get(run.info.run_id)) for run in found if "identity" in run.data.tags]
-
-    def _next_number(self, client: "MlflowClient") -> int:
-        last = self._nights(client, FINISHED, 1)
-        if last and not last[0].number:  # An earlier retain did not number them.
-            return len(self._nights(client, FINISHED)) + 1
-        return last[0].number + 1 if last else 1
-
-    def _by_number(self, client: "MlflowClient") -> "dict[int, ModelVersion]":
-        """The versions that retain made."""
-        found = self._versions(client, f"name = '{self.model}'")
-        return {int(v.version): v for v in found if "identity" in v.tags}
-
-    def _facts(self, client: "MlflowClient", run: str) -> RunFacts:
-        return runs.read_run(client.get_run(run), None)
-
-    def _versions(self, client: "MlflowClient", which: str) -> "list[ModelVersion]":
-        return _pages(lambda token: client.search_model_versions(which, max_results=AT_ONCE, page_token=token))
-
-    def _version_of(self, client: "MlflowClient", run: str) -> "ModelVersion | None":
-        found = [v for v in self._versions(client, f"run_id = '{run}'") if v.name == self.model]
-        return min(found, key=lambda v: int(v.version), default=None)
-
-    def _known(self, client: "MlflowClient", version: int) -> "ModelVersion":
-        numbers = self._by_number(client)
-        if version not in numbers:
-            exist = f"there are {', '.join(f'v{n}' for n in sorted(numbers))}" if numbers else "there is none yet"
-            raise WrongInput(f"Model `{self.model}` has no version {version}; {exist}.")
-        return numbers[version]
-
-    def _aliases(self, client: "MlflowClient") -> dict[str, int]:
-        found = client.search_registered_models(f"name = '{self.model}'")
-        return {alias: int(version) for model in found for alias, version in model.aliases.items()}
-
-    def _champion(self, client: "MlflowClient") -> int:
-        return self._aliases(client).get(CHAMPION, 0)
-
-    def _create(self, client: "MlflowClient", facts: RunFacts) -> "ModelVersion":
-        if not client.search_registered_models(f"name = '{self.model}'"):
-            client.create_registered_model(self.model)
-        run_tags = client.get_run(facts.run).data.tags
-        note = run_tags.get("mlflow.note.content") or called(facts.reason, facts.names)
-        kept = {name: run_tags[name] for name in _LINEAGE if name in run_tags}
-        model = model_of(client, facts.run)
-        return client.create_model_version(
-            self.model,
-            # Not models:/<id>: on a database, MLflow would look that up at its global address.
-            source=model.artifact_location,
-            run_id=facts.run,
-            tags=kept,
-            description=descriptions.of_version(note, facts),
-            model_id=model.model_id,
-        )
-
-    def _move(self, client: "MlflowClient", version: int, why: Rollback | None = None) -> None:
-        """The alias last, but for the marks that take it for granted: a move that was killed can be made again."""
-        versions = self._by_number(client)
-        current, line = self._champion(client), line_of(versions, version)
-        why = why or overruled(versions[version], current)
-        for left in line_of(versions, current) - line:
-            self._mark(client, versions[left], why)
-        if current not in (0, version):
-            client.set_registered_model_alias(self.model, PREVIOUS, str(current))
-        client.set_registered_model_alias(self.model, CHAMPION, str(version))
-        for back in (versions[number] for number in line if versions[number].tags.get("rolled_back")):
-            self._mark(client, back, None)
-        self._mark(client, versions[version], None)
-        client.set_model_version_tag(self.model, str(version), "champion_since", _now())
-        self._describe(client)
-
-    def _numbers(self, client: "MlflowClient", version: "ModelVersion", ask: bool) -> dict[str, float]:
-        """Those that a version bears itself; old ones bear none, and their run is asked."""
-        if "average" not in version.tags and ask:
-            return dict(client.get_run(str(version.run_id)).data.metrics)
-        return {name: float(version.tags[name]) for name in ("average", "experiences") if name in version.tags}
-
-    def _mark(self, client: "MlflowClient", version: "ModelVersion", left: Rollback | None) -> None:
-        """A version was left, or is in the champion's line: it bears that, and MLflow shows it first."""
-        bears = runs.rollback_tags(left) if left else dict.fromkeys(runs.ROLLBACK_TAGS, "")
-        for name, value in bears.items():
-            if value or version.tags.get(name):
-                client.set_model_version_tag(self.model, str(version.version), name, value)
-        description = descriptions.with_rollback(version.description or "", left)
-        if description != version.description:
-            client.update_model_version(self.model, str(version.version), description)
-        facts = runs.read_tags(str(version.run_id), version.tags, version.creation_timestamp, version, {})
-        word = "rolled back" if left else "approved" if facts.approved_by else facts.decision
-        client.update_run(facts.run, name=runs.run_name(f"v{version.version}", facts.day or facts.ended.date(), word))
-
-    def _rollbacks(self, client: "MlflowClient", versions: "Iterable[ModelVersion]") -> tuple[Rollback, ...]:
-        found = client.search_registered_models(f"name = '{self.model}'")
-        kept = [value for model in found for name, value in model.tags.items() if name.startswith(ROLLBACK)]
-        old = [runs.read_rollback(v) for v in versions if "rolled_back_from" not in v.tags]
-        records = [Rollback.model_validate_json(value) for value in kept] + [one for one in old if one is not None]
-        return tuple(sorted(records, key=lambda one: one.at, reverse=True))
-
-    def _describe(self, client: "MlflowClient") -> None:
-        """What MLflow's page of the model says first."""
-        versions = self._by_number(client)
-        recent = sorted(versions)[-RECENT:]
-        facts = [runs.read_version(v, {}, self._numbers(client, v, n in recent)) for n, v in versions.items()]
-        champion, rollbacks = self._champion(client), self._rollbacks(client, versions.values())
-        ours = descriptions.of_model(facts, champion, line_of(versions, champion), rollbacks)
-        before = client.get_registered_model(self.model).description or ""
-        client.update_registered_model(self.model, descriptions.beside_theirs(ours, before))
-
-
-_LINEAGE = (
-    "night", "day", "deliveries", "average", "experiences",
-    "identity", "parent", "batches", "data_revision", "git_commit", "code_version", "verdict", "reason", "held",
-    "approved_by", "approval_note", "approved_at",
-)  # fmt: skip
-
 
 def _location(artifacts: Path | str | None) -> str | None:
     """As MLflow wants it: a URL."""
     if artifacts is None or "://" in str(artifacts):
         return None if artifacts is None else str(artifacts)
     return Path(artifacts).absolute().as_uri()
-
-
-def _pages(search: Callable[[str | None], Any]) -> list[Any]:
-    found: list[Any] = []
-    token: str | None = None
-    while True:
-        page = search(token)
-        found += page
-        token = page.token
-        if not token:
-            return found
 
 
 def _check_note(note: str) -> None:
@@ -444,7 +309,3 @@ def _delete(client: "MlflowClient", run: Any) -> None:
 def _holds(folder: Path, identity: str) -> bool:
     record = folder / "snapshot" / "snapshot.json"
     return record.exists() and (folder / "evaluation").is_dir() and Snapshot.read(record).identity == identity
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")

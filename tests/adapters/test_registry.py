@@ -10,6 +10,8 @@ import pytest
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
+from adapters.champion import create_version, describe_model
+from adapters.lookup import Lookup
 from adapters.packaging import Packaging
 from adapters.registry import Registry
 from adapters.runs import JudgedNight, label_names, metrics, tags
@@ -232,8 +234,8 @@ def test_a_night_that_was_killed_while_it_was_logged_is_logged_anew(registry, pa
 def test_a_version_whose_alias_was_not_moved_becomes_champion_when_asked_again(registry, packaging, night):
     registry.promote(registry.log_night(night("aa"), packaging))
     run = registry.log_night(night("bb", parent=1), packaging)
-    with registry._connection.open() as client:
-        registry._create(client, registry._facts(client, run))
+    with registry._lookup() as lookup:
+        create_version(lookup, lookup.facts(run))
     assert (registry.champion(), len(registry.versions())) == (1, 2)
     assert registry.promote(run) == 2
     assert (registry.champion(), len(registry.versions())) == (2, 2)
@@ -258,9 +260,9 @@ def test_a_registry_without_a_night_has_nothing_to_take_back(registry):
 
 def test_a_version_that_was_killed_before_it_was_marked_keeps_the_alias(registry, packaging, night):
     run = registry.log_night(night("aa"), packaging)
-    with registry._connection.open() as client:
-        registry._create(client, registry._facts(client, run))
-        client.set_registered_model_alias("retain", "champion", "1")
+    with registry._lookup() as lookup:
+        create_version(lookup, lookup.facts(run))
+        lookup.client.set_registered_model_alias("retain", "champion", "1")
     assert registry.promote(run) == 1
     assert registry.versions()[0].aliases == ("champion",)
 
@@ -346,7 +348,7 @@ def test_what_a_person_wrote_about_the_model_stays(registry, packaging, night):
         for theirs in ("Ask Mara first.", None):
             if theirs:
                 client.update_registered_model("retain", theirs)
-            registry._describe(client)
+            describe_model(Lookup(client, "retain"))
             assert client.get_registered_model("retain").description.startswith("**v1 is the champion**")
             assert client.get_registered_model("retain").description.endswith("\n\n---\n\nAsk Mara first.")
 
