@@ -143,19 +143,19 @@ def new_workspace():
 @pytest.fixture
 def end_when_waited_for():
     """`end_when_waited_for(end)` calls `end` as soon as somebody says that he waits; gives what was said."""
-    log, said, handlers = logging.getLogger("retain"), [], []
+    log, messages, handlers = logging.getLogger("retain"), [], []
     log.setLevel(logging.INFO)
 
     def listen(end: Callable[[], Any]) -> list[str]:
         class Ear(logging.Handler):
             def emit(self, record: logging.LogRecord) -> None:
                 if record.getMessage().startswith("waiting for "):
-                    said.append(record.getMessage())
+                    messages.append(record.getMessage())
                     end()
 
         handlers.append(Ear())
         log.addHandler(handlers[-1])
-        return said
+        return messages
 
     yield listen
     for handler in handlers:
@@ -175,14 +175,14 @@ def run_night(prefect):
 
 
 @dataclass(frozen=True)
-class Taken:
+class Ingested:
     """A delivery that was ingested."""
 
     batch: Batch
     known: bool
     rows: list[dict]
 
-    def told(self, *columns: str) -> list[tuple]:
+    def select(self, *columns: str) -> list[tuple]:
         """Some columns, row by row."""
         return [tuple(row[name] for name in columns) for row in self.rows]
 
@@ -191,12 +191,12 @@ class Taken:
 def taken(tmp_path):
     """`taken(source)` ingests into a workspace of its own."""
 
-    def take(source: Path, workers: int = 1, where: str = "workspace", **params: object) -> Taken:
+    def take(source: Path, workers: int = 1, where: str = "workspace", **params: object) -> Ingested:
         home = tmp_path / where
         arrival = ingest(home / "batches", home / "staging", source, date(2026, 3, 2), IngestParams(**params), workers)
         shards = [home / "batches" / arrival.batch.id / shard.name for shard in arrival.batch.shards]
         rows = pa.concat_tables([parquet.read_table(shard) for shard in shards]).to_pylist()
-        return Taken(arrival.batch, arrival.known, rows)
+        return Ingested(arrival.batch, arrival.known, rows)
 
     take.batches = tmp_path / "workspace" / "batches"
     return take

@@ -30,8 +30,8 @@ def run(*command: str, cwd: Path, code: int = 0) -> str:
 @pytest.mark.slow
 @pytest.mark.servers
 def test_the_demo_shows_seven_nights(tmp_path: Path) -> None:
-    said = run("retain", "demo", cwd=tmp_path)
-    nights = [line for line in said.splitlines() if re.match(r"[1-7] +[a-z-]+ ", line)]
+    result = run("retain", "demo", cwd=tmp_path)
+    nights = [line for line in result.splitlines() if re.match(r"[1-7] +[a-z-]+ ", line)]
     verdicts = [re.search(r"accepted|refused|quarantined", line) for line in nights]
     assert [v and v.group() for v in verdicts] == [
         "accepted",

@@ -45,7 +45,7 @@ def test_rows_are_those_of_the_index():
 
 
 @pytest.mark.parametrize(
-    ("expectation", "told"),
+    ("expectation", "message"),
     [
         (OneOf(column="nowhere", values=("a",)), "'broken' could not be checked.*nowhere"),
         (OneOf(column="format", values=("PNG",), where="nowhere"), "'broken' could not be checked"),
@@ -54,9 +54,9 @@ def test_rows_are_those_of_the_index():
         (OneOf(column="gap", values=("a", "b", "c")), "'gap' has missing values"),
     ],
 )
-def test_a_broken_rule_is_no_finding(expectation, told):
+def test_a_broken_rule_is_no_finding(expectation, message):
     good = Rule(name="good", expectation=OneOf(column="format", values=("PNG", "GIF", "BMP")))
-    with pytest.raises(DamagedState, match=told):
+    with pytest.raises(DamagedState, match=message):
         run(TABLE, [good, Rule(name="broken", expectation=expectation)])
 
 

@@ -151,13 +151,13 @@ def test_the_metrics_of_a_run_do_not_grow_with_the_nights(night):
     rows = [ScoreRow(version=version, scores=dict.fromkeys(names, score)) for version in ("v999", "candidate")]
     matrix = ScoreMatrix(experiences=names, new=(), rows=tuple(rows))
     (finding,) = judged.verdict.findings
-    told = [
+    findings = [
         finding.model_copy(update={"question": question, "subject": name, "decision": decision})
         for question in ("forgotten", "taken")
         for name in names
         for decision in ["refuse" if (question, name) == ("taken", "e0500") else "accept"]
     ]
-    verdict = judged.verdict.model_copy(update={"findings": tuple(told)})
+    verdict = judged.verdict.model_copy(update={"findings": tuple(findings)})
     logged = metrics(replace(judged, matrix=matrix, verdict=verdict))
     assert len(logged) < 700
     assert {"accuracy/e0000", "accuracy/e0999", "forgotten/e0000", "taken/e0500/upper"} <= logged.keys()
@@ -306,8 +306,8 @@ def test_a_rollback_says_who_when_and_why_and_every_version_that_was_left_bears_
     for parent, name in enumerate(("aa", "bb", "cc")):
         registry.promote(registry.log_night(night(name, parent), packaging))
     registry.rollback(1, by="mara", note="camera 4 had *moved*")
-    (told,) = registry.rollbacks()
-    assert (told.left, told.to, told.by, told.note) == (3, 1, "mara", "camera 4 had *moved*")
+    (rollback,) = registry.rollbacks()
+    assert (rollback.left, rollback.to, rollback.by, rollback.note) == (3, 1, "mara", "camera 4 had *moved*")
     assert [version.rolled_back for version in registry.versions()] == [False, True, True]
     assert [facts.left and (facts.left.left, facts.left.by) for facts in registry.runs()] == [(3, "mara")] * 2 + [None]
     with registry._connection.open() as client:
@@ -319,7 +319,10 @@ def test_a_rollback_says_who_when_and_why_and_every_version_that_was_left_bears_
     # What came back bears nothing any more; what was done is kept.
     registry.rollback(2, by="ada")
     assert [version.rolled_back for version in registry.versions()] == [False, False, True]
-    assert [(told.left, told.to, told.by) for told in registry.rollbacks()] == [(1, 2, "ada"), (3, 1, "mara")]
+    assert [(rollback.left, rollback.to, rollback.by) for rollback in registry.rollbacks()] == [
+        (1, 2, "ada"),
+        (3, 1, "mara"),
+    ]
 
 
 def test_who_approves_what_does_not_build_on_the_champion_goes_back_from_it(registry, packaging, night):
@@ -337,8 +340,8 @@ def test_a_rollback_of_before_it_was_recorded_is_read_as_it_is(registry, packagi
     with registry._connection.open() as client:
         client.set_model_version_tag("retain", "2", "rolled_back", "2026-01-09T08:00:00+00:00")
         client.set_registered_model_alias("retain", "champion", "1")
-    (told,) = registry.rollbacks()
-    assert told.sentence() == "rolled back from v2 on 2026-01-09 at 08:00 UTC"
+    (rollback,) = registry.rollbacks()
+    assert rollback.sentence() == "rolled back from v2 on 2026-01-09 at 08:00 UTC"
     assert registry.version(2).rolled_back
 
 
@@ -386,9 +389,9 @@ def test_metrics_are_curves_over_the_nights_that_a_run_builds_on(registry, packa
     registry.log_night(night("bb", 1, "refuse"), packaging)
     run = registry.log_night(night("cc", 1), packaging)
     with registry._connection.open() as client:
-        average = [(told.step, told.value) for told in client.get_metric_history(run, "average_accuracy")]
-        steps = [told.step for told in client.get_metric_history(run, "macro_f1")]
-        alone = [told.step for told in client.get_metric_history(run, "learned/2026-01-06-aaaaaaaa")]
+        average = [(point.step, point.value) for point in client.get_metric_history(run, "average_accuracy")]
+        steps = [point.step for point in client.get_metric_history(run, "macro_f1")]
+        alone = [point.step for point in client.get_metric_history(run, "learned/2026-01-06-aaaaaaaa")]
     assert average == [(1, 0.9), (3, 0.9)]
     assert (steps, alone) == ([1, 3], [3])
     assert [facts.number for facts in registry.runs()] == [3, 2, 1]
@@ -607,9 +610,9 @@ def test_an_address_that_nobody_answers_is_told_at_once(tmp_path):
 
 
 def test_a_password_in_the_address_is_not_shown():
-    with pytest.raises(Unavailable) as told:
+    with pytest.raises(Unavailable) as raised:
         Registry("postgresql://mlflow:secret@127.0.0.1:9/retain", None, "retain").champion()
-    assert "secret" not in str(told.value)
+    assert "secret" not in str(raised.value)
 
 
 @pytest.mark.parametrize(

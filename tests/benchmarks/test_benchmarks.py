@@ -71,8 +71,14 @@ def test_every_case_can_be_run_and_is_named_once() -> None:
 
 def line(name: str, seed: int, average: float, **more: object) -> page.Line:
     case = {"group": "digits", "name": name}
-    told = {"forgetting": 0.1, "cpu_seconds": [2.0, 1.0], "peak_bytes": 2e6, "kept_bytes": 1e6, "remembered_bytes": 5e5}
-    return {"system": "retain", "case": case, "seed": seed, "average": average, **told, **more}
+    result = {
+        "forgetting": 0.1,
+        "cpu_seconds": [2.0, 1.0],
+        "peak_bytes": 2e6,
+        "kept_bytes": 1e6,
+        "remembered_bytes": 5e5,
+    }
+    return {"system": "retain", "case": case, "seed": seed, "average": average, **result, **more}
 
 
 def test_the_page_has_a_row_a_case_the_best_first() -> None:
@@ -98,9 +104,9 @@ def test_a_new_run_takes_the_place_of_the_same_cases_alone() -> None:
 
 
 def test_the_table_of_ingestion_has_rates_and_the_median_share() -> None:
-    told = {"name": "any", "images": 6000, "processes": 2, "peak_bytes": 5e8}
+    common = {"name": "any", "images": 6000, "processes": 2, "peak_bytes": 5e8}
     seconds = {"bare_seconds": [1.0, 2.0, 3.0], "ingest_seconds": [2.0, 3.0, 4.0], "validate_seconds": [1.0, 1.0, 1.0]}
-    row = page.ingest_row({"system": "ingest", **told, **seconds})
+    row = page.ingest_row({"system": "ingest", **common, **seconds})
     assert row == "| any | 6,000 | 2 | 3,000 | 2,000 | 67% | 6,000 | 1,500 | 500 |"
 
 

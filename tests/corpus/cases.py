@@ -1,7 +1,7 @@
 """The corpus: what should never be in a delivery, and much that may be in one though it looks odd.
 
 Each case is a line of a table: its name, how it is made, the check that must tell of it (nothing if it is admitted
-without a word), and what must be told. The tables are in `image_cases.py` and `name_cases.py` (files in a class
+without a word), and what the report must say. The tables are in `image_cases.py` and `name_cases.py` (files in a class
 folder), `row_cases.py` (rows of a manifest) and `delivery_cases.py`. Nothing of it is kept as a file: code makes it.
 """
 
@@ -20,7 +20,7 @@ class File:
     make: Callable[[Path], object]
     """Makes it, given its path. Raises `OSError` where the system does not allow such a thing."""
     verdict: str = ""
-    told: str = ""
+    sentence: str = ""
     """A regular expression for the detail that the report gives."""
     called: str = ""
     """File name in the folder; empty for the case's own name with `.png`."""
@@ -37,17 +37,17 @@ class Row:
     label: str = "cat"
     note: str = ""
     verdict: str = ""
-    told: str = ""
+    sentence: str = ""
 
 
 @dataclass(frozen=True)
 class Whole:
-    """A delivery: if `told` begins with a verdict (`Admitted`, `Quarantined`) it becomes a batch, else it must not."""
+    """A delivery. It becomes a batch if `sentence` begins with `Admitted` or `Quarantined`, and must not otherwise."""
 
     name: str
     make: Callable[[Path], object]
     """Lays it out, given the path of its folder, which is not there yet."""
-    told: str
+    sentence: str
 
 
 def written(encoded: bytes | Callable[[], bytes]) -> Callable[[Path], object]:
@@ -56,7 +56,7 @@ def written(encoded: bytes | Callable[[], bytes]) -> Callable[[Path], object]:
 
 
 def file_of(
-    name: str, encoded: bytes | Callable[[], bytes], verdict: str = "", told: str = "", called: str = ""
+    name: str, encoded: bytes | Callable[[], bytes], verdict: str = "", sentence: str = "", called: str = ""
 ) -> File:
     """A case that is an ordinary file."""
-    return File(name, written(encoded), verdict, told, called)
+    return File(name, written(encoded), verdict, sentence, called)

@@ -43,7 +43,7 @@ PROBLEMS = ("empty", "not-an-image", "format", "too-many-pixels", "truncated", "
 TELLING = (0, 1, 2, 0x7F, 0x80, 0xFF, 0x100, 0x7FFF, 0x8000, 0xFFFF, 0x10000, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF)
 """Numbers at whose borders lengths and sizes go wrong."""
 MOST_FINDINGS = 20
-TOLD = 10_000
+REPORT_EVERY = 10_000
 """After so many inputs the command says how far it is."""
 
 Mutation = Callable[[bytes, random.Random], bytes]
@@ -174,14 +174,14 @@ def fault(encoded: bytes) -> str:
         found = facts(encoded, LIMITS)
         if found != facts(encoded, LIMITS):
             return "the same bytes give different facts"
-        return told_of(encoded, found)
+        return fault_in(encoded, found)
     except MemoryError:
         raise
     except Exception as error:  # it is for this that one looks
         return f"raised {type(error).__name__}: {error}"
 
 
-def told_of(encoded: bytes, found: Facts) -> str:
+def fault_in(encoded: bytes, found: Facts) -> str:
     """What is wrong with the facts of a file; empty if `decode` confirms them."""
     if max(found.width, found.height, found.frames) >= 2**31:
         return f"{found.width} x {found.height} pixels in {found.frames} frames, which no shard can hold"
@@ -231,12 +231,12 @@ def unless_limited(number: int, why: str) -> str:
     return "" if why.startswith("took more ") else f"its decoder {why}"
 
 
-def keep(folder: Path, seed: int, number: int, encoded: bytes, told: str) -> None:
+def keep(folder: Path, seed: int, number: int, encoded: bytes, fault_found: str) -> None:
     """Write a finding into the folder and say what it is."""
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / f"seed-{seed}-input-{number}"
     file.write_bytes(encoded)
-    print(f"Input {number} of seed {seed} ({len(encoded)} bytes): {told}. It is kept in {file}.", flush=True)
+    print(f"Input {number} of seed {seed} ({len(encoded)} bytes): {fault_found}. It is kept in {file}.", flush=True)
 
 
 def fuzz(seed: int, seconds: float, inputs: int, folder: Path) -> int:
@@ -244,14 +244,14 @@ def fuzz(seed: int, seconds: float, inputs: int, folder: Path) -> int:
     start, done, findings = time.monotonic(), 0, 0
     limits = Limits(PARAMS.image_memory, PARAMS.image_seconds)
     numbers = _numbers(inputs, start + seconds)
-    for told in in_order(partial(fault_of, seed), numbers, os.cpu_count() or 1, unless_limited, limits):
-        if told:
-            keep(folder, seed, done, input_of(seed, done), told)
+    for fault_found in in_order(partial(fault_of, seed), numbers, os.cpu_count() or 1, unless_limited, limits):
+        if fault_found:
+            keep(folder, seed, done, input_of(seed, done), fault_found)
             findings += 1
         done += 1
         if findings == MOST_FINDINGS:
             break
-        if done % TOLD == 0:
+        if done % REPORT_EVERY == 0:
             print(f"{done:,} inputs, {done / (time.monotonic() - start):,.0f} a second", flush=True)
     spent = time.monotonic() - start
     pace = done / max(spent, 1e-9)

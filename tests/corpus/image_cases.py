@@ -44,7 +44,7 @@ BREAKS_OF: dict[str, dict[str, tuple[str, str]]] = {
     },
     "end": dict.fromkeys(FORMATS, ("file-truncated", "ends before the picture does")),
 }  # fmt: skip
-"""What must be told of a file whose header or middle is overwritten, or whose last tenth is cut off."""
+"""What the report must say of a file whose header or middle is overwritten, or whose last tenth is cut off."""
 
 HEADERS = {"PNG": (8, 24), "JPEG": (4, 200), "GIF": (6, 30), "WEBP": (12, 40), "BMP": (6, 54), "TIFF": (4, 8)}
 """Part of each format's header that is overwritten with 0xff."""
@@ -60,9 +60,9 @@ def _broken(kind: str, where: str) -> bytes:
 
 
 BROKEN = tuple(
-    file_of(f"{kind} broken at its {where}", _broken(kind, where), verdict, told)
+    file_of(f"{kind} broken at its {where}", _broken(kind, where), verdict, sentence)
     for where, kinds in BREAKS_OF.items()
-    for kind, (verdict, told) in kinds.items()
+    for kind, (verdict, sentence) in kinds.items()
 )
 
 
@@ -76,8 +76,8 @@ def _cut_at_powers_of_two() -> tuple[File, ...]:
         encoded = whole(kind, "cut")
         for size in (2**power for power in range(12) if 2**power < len(encoded)):
             known = size >= STARTS[kind]
-            verdict, told = ("file-truncated", "ends before") if known else ("not-an-image", "no image format")
-            cases.append(file_of(f"{kind} cut after {size} bytes", encoded[:size], verdict, told))
+            verdict, sentence = ("file-truncated", "ends before") if known else ("not-an-image", "no image format")
+            cases.append(file_of(f"{kind} cut after {size} bytes", encoded[:size], verdict, sentence))
     return tuple(cases)
 
 

@@ -31,8 +31,8 @@ def _unreadable(path: Path) -> None:
     path.chmod(0)
 
 
-def _named(name: str, called: str, told: str = "", verdict: str = "", unseen: bool = False) -> File:
-    return File(name, written(whole("PNG", name)), verdict, told, called, unseen)
+def _named(name: str, called: str, sentence: str = "", verdict: str = "", unseen: bool = False) -> File:
+    return File(name, written(whole("PNG", name)), verdict, sentence, called, unseen)
 
 
 def _linked(name: str, target: str) -> File:

@@ -11,8 +11,8 @@ SLASH = ("label-unusable", "slash or backslash")
 
 ROWS = (
     *(
-        Row(f"path {path!r}", path, verdict=verdict, told=told)
-        for path, (verdict, told) in {
+        Row(f"path {path!r}", path, verdict=verdict, sentence=sentence)
+        for path, (verdict, sentence) in {
             "../secret.png": OUTSIDE,
             "sub/../../secret.png": OUTSIDE,
             "/etc/passwd": OUTSIDE,
@@ -43,8 +43,8 @@ ROWS = (
         }.items()
     ),
     *(
-        Row(f"label {label[:40]!r} of {len(label)}", label=label, verdict=verdict, told=told)
-        for label, (verdict, told) in {
+        Row(f"label {label[:40]!r} of {len(label)}", label=label, verdict=verdict, sentence=sentence)
+        for label, (verdict, sentence) in {
             "": ("label-unusable", "empty"),
             " ": ("label-unusable", "empty"),
             "\u3000": ("label-unusable", "empty"),

@@ -53,7 +53,7 @@ class Seen:
         self.batch, self.table, self.report = batch, table, report
         self.rows = {row.path: row for row in table.itertuples()}
 
-    def told(self, path):
+    def details(self, path):
         """Checks that complain of a row, with their details. Of warnings only that of frames counts."""
         number = self.rows[path].Index
         checks = [c for c in self.report.checks if c.severity != "warn" or c.name == "animation"]
@@ -202,14 +202,14 @@ def test_a_file_gets_its_verdict(files, case):
     if case.unseen:
         assert path not in files.rows
         return
-    told = files.told(path)
-    assert " ".join(told) == case.verdict
-    assert all(re.search(case.told, detail) for detail in told.values())
+    details = files.details(path)
+    assert " ".join(details) == case.verdict
+    assert all(re.search(case.sentence, detail) for detail in details.values())
     assert files.admitted(path) == (case.verdict in ("", "animation"))
 
 
 def test_good_files_beside_bad_ones_are_admitted(files):
-    assert [(files.told(f"cat/{name}"), files.admitted(f"cat/{name}")) for name in ("control.png", "zzz.png")] == [
+    assert [(files.details(f"cat/{name}"), files.admitted(f"cat/{name}")) for name in ("control.png", "zzz.png")] == [
         ({}, True)
     ] * 2
 
@@ -245,16 +245,16 @@ def path_of(number):
 def test_a_row_gets_its_verdict(rows, number):
     # What is longer than can be used is kept as far as that can be seen.
     case, path = ROWS[number], cut(path_of(number), LONGEST_PATH)
-    told = rows.told(path)
-    assert " ".join(told) == case.verdict
-    assert all(re.search(case.told, detail) for detail in told.values())
+    details = rows.details(path)
+    assert " ".join(details) == case.verdict
+    assert all(re.search(case.sentence, detail) for detail in details.values())
     assert rows.admitted(path) == (not case.verdict)
     row = rows.table.loc[rows.rows[path].Index]
     assert (row["label"], row["user.note"]) == (cut(unicodedata.normalize("NFC", case.label), LONGEST_LABEL), case.note)
 
 
 def test_a_good_row_beside_bad_ones_is_admitted(rows):
-    assert (rows.told("control.png"), rows.admitted("control.png")) == ({}, True)
+    assert (rows.details("control.png"), rows.admitted("control.png")) == ({}, True)
 
 
 # Whole deliveries
@@ -265,11 +265,11 @@ def test_a_delivery_gets_its_sentence(tmp_path, case):
     (tmp_path / "secret.png").write_bytes(SECRET)
     source, home = tmp_path / "delivery", tmp_path / "workspace"
     case.make(source)
-    if case.told.startswith(("Admitted", "Quarantined")):
-        assert re.search(case.told, taken(source, home, FEW).report.summary)
+    if case.sentence.startswith(("Admitted", "Quarantined")):
+        assert re.search(case.sentence, taken(source, home, FEW).report.summary)
         return
     before = everything_at(source)
-    with opened_only_below(source, home), pytest.raises(UnreadableBatch, match=case.told) as refused:
+    with opened_only_below(source, home), pytest.raises(UnreadableBatch, match=case.sentence) as refused:
         ingest(home / "batches", home / "staging", source, DAY, SHARES)
     sentence = str(refused.value)
     assert sentence.isprintable()

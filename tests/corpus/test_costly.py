@@ -34,7 +34,7 @@ def test_what_is_out_of_proportion_is_refused_before_it_is_decoded(tmp_path, cas
 
 def assert_verdict(case, problem, detail, frames):
     fault = FAULT_OF.get(problem, "file-unreadable") or ("animation" if frames > 1 else "")
-    assert (fault, bool(re.search(case.told, detail or f"{frames} frames"))) == (case.verdict, True), detail
+    assert (fault, bool(re.search(case.sentence, detail or f"{frames} frames"))) == (case.verdict, True), detail
 
 
 @pytest.fixture(scope="module")
@@ -77,16 +77,16 @@ LONG = re.compile("million|64 KiB|3000 rows|holes|row groups|20000 links")
 def test_a_costly_delivery_gets_its_sentence_and_the_next_is_taken(tmp_path, case):
     source, home = tmp_path / "delivery", tmp_path / "workspace"
     case.make(source)
-    told = told_of(source, home)
-    assert re.search(case.told, told)
-    assert told.isprintable()
-    assert len(told) < 1100
+    sentence = sentence_of(source, home)
+    assert re.search(case.sentence, sentence)
+    assert sentence.isprintable()
+    assert len(sentence) < 1100
     (tmp_path / "next" / "cat").mkdir(parents=True)
     (tmp_path / "next" / "cat" / "good.png").write_bytes(whole("PNG", "good"))
     assert ingest(home / "batches", home / "staging", tmp_path / "next", DAY, LIMITS, workers=1).batch.images == 1
 
 
-def told_of(source, home):
+def sentence_of(source, home):
     """The sentence with which a delivery is refused, by ingestion or by the gate; or that it is admitted."""
     try:
         batch = ingest(home / "batches", home / "staging", source, DAY, LIMITS, workers=1).batch

@@ -6,7 +6,7 @@ import pytest
 
 from dataset.facts import facts
 from tests.corpus.files import whole
-from tests.corpus.fuzz import LIMITS, fault, good_files, input_of, keep, told_of, unless_limited
+from tests.corpus.fuzz import LIMITS, fault, fault_in, good_files, input_of, keep, unless_limited
 
 ROOT = Path(__file__).parents[2]
 
@@ -34,15 +34,15 @@ def test_three_hundred_inputs_have_no_fault():
 def test_facts_that_the_pixels_do_not_confirm_are_a_fault(wrong):
     encoded = whole("PNG")
     found = facts(encoded, LIMITS)
-    assert told_of(encoded, found) == ""
-    assert told_of(encoded, found._replace(**wrong)) != ""
+    assert fault_in(encoded, found) == ""
+    assert fault_in(encoded, found._replace(**wrong)) != ""
 
 
 def test_a_problem_that_is_none_is_a_fault():
     found = facts(b"text", LIMITS)
-    assert told_of(b"text", found) == ""
-    assert told_of(b"text", found._replace(problem="odd")) != ""
-    assert told_of(b"text", found._replace(detail="two\nlines")) != ""
+    assert fault_in(b"text", found) == ""
+    assert fault_in(b"text", found._replace(problem="odd")) != ""
+    assert fault_in(b"text", found._replace(detail="two\nlines")) != ""
 
 
 def test_a_finding_is_kept_with_seed_and_number(tmp_path, capsys):

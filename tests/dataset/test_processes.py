@@ -41,8 +41,10 @@ def test_modules_that_lie_in_the_working_directory_are_not_ours(tmp_path):
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin" / "retain.py").write_text(work.replace("print", "if __name__ == '__main__': print"))
     (tmp_path / "records.py").write_text("raise SystemExit(9)")
-    told = subprocess.run([sys.executable, "bin/retain.py"], cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert (told.returncode, told.stdout) == (0, "1 2\n"), told.stderr
+    result = subprocess.run(
+        [sys.executable, "bin/retain.py"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert (result.returncode, result.stdout) == (0, "1 2\n"), result.stderr
 
 
 def test_results_come_in_the_order_of_the_work():

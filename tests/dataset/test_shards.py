@@ -24,18 +24,18 @@ def rows_of(sizes):
 
 def test_a_shard_has_the_columns_that_batches_of_before_have():
     """What is on disk already is read for ever: a column that is gone or has another type would be a loss."""
-    told = {field.name: str(field.type) for field in SHARD_SCHEMA}
+    columns = {field.name: str(field.type) for field in SHARD_SCHEMA}
     text = dict.fromkeys(("sha256", "problem", "detail", "format", "mode"), "string")
-    assert list(told.items())[:5] == [
+    assert list(columns.items())[:5] == [
         ("image", "string"), ("path", "string"), ("label", "string"), ("split", "string"), ("encoded", "binary"),
     ]  # fmt: skip
-    assert {name: told[name] for name in text} == text
-    assert {name: told[name] for name in ("bytes", "width", "height", "frames")} == {
+    assert {name: columns[name] for name in text} == text
+    assert {name: columns[name] for name in ("bytes", "width", "height", "frames")} == {
         "bytes": "int64", "width": "int32", "height": "int32", "frames": "int32",
     }  # fmt: skip
     greys = ("brightness", "contrast", "low", "high", "entropy", "sharpness")
-    assert {name: told[name] for name in greys} == dict.fromkeys(greys, "float")
-    assert told["phash"] == "string"
+    assert {name: columns[name] for name in greys} == dict.fromkeys(greys, "float")
+    assert columns["phash"] == "string"
     assert [field.name for field in SHARD_SCHEMA if field.nullable] == ["encoded"]
 
 
@@ -56,8 +56,8 @@ def test_how_rows_are_parted_changes_no_byte(tmp_path, part, monkeypatch):
             writer.add(rows.slice(start, step))
         written.append((writer.finish(), [path.read_bytes() for path in sorted(folder.iterdir())]))
     assert written[0] == written[1]
-    told, contents = written[0]
-    assert [shard.sha256 for shard in told] == [hashlib.sha256(content).hexdigest() for content in contents]
+    first, contents = written[0]
+    assert [shard.sha256 for shard in first] == [hashlib.sha256(content).hexdigest() for content in contents]
     groups = [parquet.ParquetFile(io.BytesIO(content)).metadata for content in contents]
     sizes = [of.row_group(n).num_rows for of in groups for n in range(of.num_row_groups)]
     # 2,048 rows; 952 and 10 more, and 8 of 900 bytes; 12 of them; the last 10 and a large one; a large one; the last.

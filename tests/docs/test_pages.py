@@ -59,8 +59,8 @@ def test_every_page_of_the_navigation_is_gathered(site):
 
 
 def test_the_list_of_decisions_has_each(site):
-    told = (site / "decisions" / "index.md").read_text(encoding="utf-8")
-    assert set(re.findall(r"\]\((0[^)]+)\)", told)) == {path.name for path in (ROOT / "docs/decisions").glob("*.md")}
+    text = (site / "decisions" / "index.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"\]\((0[^)]+)\)", text)) == {path.name for path in (ROOT / "docs/decisions").glob("*.md")}
 
 
 def test_links_on_the_site_lead_to_pages_of_it(site):

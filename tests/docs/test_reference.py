@@ -24,9 +24,9 @@ def commands(command, name="retain"):
 def test_every_command_is_told_of_with_every_option_and_what_it_does():
     page = reference.command_line()
     parts = dict(re.findall(r"^## (retain[a-z ]*)\n(.*?)(?=^## |\Z)", page, flags=re.M | re.S))
-    told = dict(commands(typer.main.get_command(app)))
-    assert parts.keys() == told.keys()
-    for name, command in told.items():
+    documented = dict(commands(typer.main.get_command(app)))
+    assert parts.keys() == documented.keys()
+    for name, command in documented.items():
         assert " ".join(command.help.split())[:30] in " ".join(parts[name].split())
         for option in (option for parameter in command.params for option in getattr(parameter, "opts", ())):
             assert option.startswith("-") is False or f"`{option}`" in parts[name], (name, option)
@@ -94,8 +94,8 @@ def test_every_metric_of_a_night_is_told_of():
     )  # fmt: skip
     night = JudgedNight(facts, matrix, verdict, Path(), Path())
 
-    told = re.findall(r"^\| `([^`]+)` \|", reference.metrics(), flags=re.M)
-    patterns = [re.sub(r"<[a-z]+>", ".+", name) for name in told]
+    found = re.findall(r"^\| `([^`]+)` \|", reference.metrics(), flags=re.M)
+    patterns = [re.sub(r"<[a-z]+>", ".+", name) for name in found]
     named = metrics(night)
     assert [name for name in named if not any(re.fullmatch(pattern, name) for pattern in patterns)] == []
     assert [p for p in patterns if p != "loss/.+" and not any(re.fullmatch(p, name) for name in named)] == []

@@ -26,7 +26,7 @@ OURS = (
 
 
 @dataclass(frozen=True)
-class Told:
+class Result:
     """What a command said, and how it ended."""
 
     code: int
@@ -39,7 +39,7 @@ class Told:
         return self.err.rstrip("\n").rpartition("\n")[2]
 
 
-Retain = Callable[..., Told]
+Retain = Callable[..., Result]
 
 
 @pytest.fixture(scope="session")
@@ -66,12 +66,12 @@ def retain(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) 
     for name in OURS:
         monkeypatch.delenv(name, raising=False)
 
-    def run(*words: object) -> Told:
+    def run(*words: object) -> Result:
         capsys.readouterr()
         code = main([str(word) for word in words])
-        told = Told(code, *capsys.readouterr())
-        assert not [noise for noise in ("Traceback", "Warning") if noise in told.out + told.err]
-        return told
+        result = Result(code, *capsys.readouterr())
+        assert not [noise for noise in ("Traceback", "Warning") if noise in result.out + result.err]
+        return result
 
     return run
 

@@ -163,11 +163,11 @@ def test_a_partly_bad_batch_names_the_numbers(folder):
 
 def test_status_shows_quarantine_and_its_page(folder, retain):
     page = store.set_aside(folder.workspace, folder.report)
-    told = retain("status", "-w", folder.workspace.root)
-    assert told.code == 0
-    assert shortened(f"quarantine   {folder.report.batch} (monday)") in told.out
-    assert folder.report.summary in told.out
-    assert str(page) in told.out
+    result = retain("status", "-w", folder.workspace.root)
+    assert result.code == 0
+    assert shortened(f"quarantine   {folder.report.batch} (monday)") in result.out
+    assert folder.report.summary in result.out
+    assert str(page) in result.out
 
 
 BAD_ROWS = {
@@ -280,9 +280,9 @@ def test_a_delivery_that_cannot_become_a_batch_stays_where_it_is(retain, workspa
     place = workspace.inbox / "monday"
     place.mkdir()
     source, before = prepare(place), everything_below(workspace.root)
-    told = retain("ingest", source, "-w", workspace.root)
-    assert (told.code, told.out) == (2, "")
-    assert sentence.format(place=place) in told.sentence
+    result = retain("ingest", source, "-w", workspace.root)
+    assert (result.code, result.out) == (2, "")
+    assert sentence.format(place=place) in result.sentence
     assert everything_below(workspace.root) == before
     assert os.path.lexists(source)
 
@@ -337,26 +337,26 @@ def test_wrong_parameters_are_named_with_their_place(retain, workspace, deliver,
         content = SECTIONS + ("" if content.startswith("update") else "update: {}\n") + content
     workspace.params.write_bytes(content if isinstance(content, bytes) else content.encode())
     delivery = deliver(workspace.inbox / "monday", {"bar": 1})
-    told = retain(command, *([delivery] if command == "ingest" else []), "-w", workspace.root)
-    assert (told.code, told.out) == (2, "")
-    assert told.sentence.startswith(f"{workspace.params}")
-    assert sentence in told.sentence
-    assert "value error" not in told.sentence.lower()
-    assert "{" not in told.sentence
+    result = retain(command, *([delivery] if command == "ingest" else []), "-w", workspace.root)
+    assert (result.code, result.out) == (2, "")
+    assert result.sentence.startswith(f"{workspace.params}")
+    assert sentence in result.sentence
+    assert "value error" not in result.sentence.lower()
+    assert "{" not in result.sentence
     assert len(list(delivery.rglob("*.png"))) == 1
 
 
 def test_params_that_are_gone(retain, workspace):
     workspace.params.unlink()
-    told = retain("params", "-w", workspace.root)
-    assert (told.code, told.sentence[: len(str(workspace.root))]) == (2, str(workspace.root))
+    result = retain("params", "-w", workspace.root)
+    assert (result.code, result.sentence[: len(str(workspace.root))]) == (2, str(workspace.root))
 
 
 def test_a_number_of_workers_that_is_none(retain, workspace, deliver, monkeypatch):
     delivery = deliver(workspace.inbox / "monday", {"bar": 1})
     monkeypatch.setenv("RETAIN_WORKERS", "many")
-    told = retain("ingest", delivery, "-w", workspace.root)
-    assert (told.code, told.sentence) == (
+    result = retain("ingest", delivery, "-w", workspace.root)
+    assert (result.code, result.sentence) == (
         2, "RETAIN_WORKERS is `many`; it must be a whole number of processes, 1 or more.",
     )  # fmt: skip
     assert delivery.exists()
@@ -370,24 +370,26 @@ def test_a_number_of_workers_that_is_none(retain, workspace, deliver, monkeypatc
 )
 def test_mlflow_at_an_address_that_nobody_answers(retain, workspace, monkeypatch, nobody, words):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", nobody)
-    told = retain(*words, "-w", workspace.root)
-    assert (told.code, told.out) == (2, "")
-    assert told.sentence.startswith(f"Nobody answers at {nobody} (MLFLOW_TRACKING_URI): ")
-    assert told.sentence.endswith("Start MLflow there, or correct the address.")
+    result = retain(*words, "-w", workspace.root)
+    assert (result.code, result.out) == (2, "")
+    assert result.sentence.startswith(f"Nobody answers at {nobody} (MLFLOW_TRACKING_URI): ")
+    assert result.sentence.endswith("Start MLflow there, or correct the address.")
 
 
 def test_mlflow_at_an_address_that_is_none(retain, workspace, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "somewhere")
-    told = retain("status", "-w", workspace.root)
-    assert told.code == 2
-    assert told.sentence.startswith("MLflow cannot keep a registry at `somewhere` (MLFLOW_TRACKING_URI): an address is")
+    result = retain("status", "-w", workspace.root)
+    assert result.code == 2
+    assert result.sentence.startswith(
+        "MLflow cannot keep a registry at `somewhere` (MLFLOW_TRACKING_URI): an address is"
+    )
 
 
 def test_prefect_at_an_address_that_is_none(retain, workspace, monkeypatch):
     monkeypatch.setenv("PREFECT_API_URL", "somewhere")
-    told = retain("night", "-w", workspace.root)
-    assert (told.code, told.out) == (2, "")
-    assert told.sentence.startswith("No Prefect server answers at somewhere (PREFECT_API_URL).")
+    result = retain("night", "-w", workspace.root)
+    assert (result.code, result.out) == (2, "")
+    assert result.sentence.startswith("No Prefect server answers at somewhere (PREFECT_API_URL).")
 
 
 @pytest.mark.parametrize("words", [["night", "-w", "shop"], ["demo"]], ids=str)
@@ -395,9 +397,9 @@ def test_prefect_at_an_address_that_nobody_answers(retain, workspace, monkeypatc
     deliver(workspace.inbox / "monday", {"bar": 1})
     monkeypatch.chdir(workspace.root.parent)
     monkeypatch.setenv("PREFECT_API_URL", f"{nobody}/api")
-    told = retain(*words)
-    assert told.code == 2
-    assert told.sentence == (
+    result = retain(*words)
+    assert result.code == 2
+    assert result.sentence == (
         f"No Prefect server answers at {nobody}/api (PREFECT_API_URL). Start it, or unset the variable."
     )
     assert (workspace.inbox / "monday" / "bar" / "0000.png").exists()
@@ -467,26 +469,26 @@ def test_a_disk_that_takes_no_more(workspace, tmp_path):
 @pytest.mark.usefixtures("prefect")
 class TestNight:
     def test_an_empty_inbox_is_nothing_to_learn(self, retain, workspace):
-        told = retain("night", "-w", workspace.root)
-        assert told.code == 0
-        assert told.out.splitlines()[0] == "Nothing to learn: no batch is pending."
+        result = retain("night", "-w", workspace.root)
+        assert result.code == 0
+        assert result.out.splitlines()[0] == "Nothing to learn: no batch is pending."
         document = retain("night", "-w", workspace.root, "--json")
         assert (document.code, json.loads(document.out)["outcome"]) == (0, "nothing to learn")
 
     def test_a_delivery_that_cannot_be_read_stays_and_is_named(self, retain, workspace):
         (workspace.inbox / "monday" / "bar").mkdir(parents=True)
-        told = retain("night", "-w", workspace.root)
-        assert told.code == 0
-        assert "not taken    monday stays in the inbox: Class folder 'bar' of " in told.out
+        result = retain("night", "-w", workspace.root)
+        assert result.code == 0
+        assert "not taken    monday stays in the inbox: Class folder 'bar' of " in result.out
         assert (workspace.inbox / "monday" / "bar").exists()
 
     def test_a_delivery_may_have_any_name(self, retain, workspace, deliver):
         for seed, name in enumerate([os.fsdecode(b"caf\xe9"), "{name}\n[red]", "名前" * 20]):
             deliver(workspace.inbox / name, {"bar": 1}, seed)
         (workspace.inbox / os.fsdecode(b"\xff") / "bar").mkdir(parents=True)
-        told = retain("night", "-w", workspace.root)
-        assert told.code == 0, told.err
-        lines = told.out.splitlines()
+        result = retain("night", "-w", workspace.root)
+        assert result.code == 0, result.err
+        lines = result.out.splitlines()
         assert [line.rpartition(" of ")[2] for line in lines[:3]] == ["caf\\udce9", "{name}\\n[red]", "名前" * 20]
         assert lines[3].startswith("not taken    \\udcff stays in the inbox: ")
 
@@ -494,34 +496,34 @@ class TestNight:
         record = workspace.batches / "2026-03-02-0123abcd" / "batch.json"
         record.parent.mkdir(parents=True)
         record.write_text("{")
-        told = retain("night", "-w", workspace.root)
-        assert (told.code, told.out) == (2, "")
-        assert told.sentence.startswith(f"{record} is not a readable Batch record: ")
+        result = retain("night", "-w", workspace.root)
+        assert (result.code, result.out) == (2, "")
+        assert result.sentence.startswith(f"{record} is not a readable Batch record: ")
 
     def test_wrong_parameters_are_told_and_the_delivery_stays(self, retain, workspace, deliver):
         delivery = deliver(workspace.inbox / "monday", {"bar": 1})
         workspace.params.write_text(SECTIONS + "update: {memory: {size: few}}")
-        told = retain("night", "-w", workspace.root)
-        assert (told.code, told.out) == (2, "")
-        assert "`update.memory.size`" in told.sentence
+        result = retain("night", "-w", workspace.root)
+        assert (result.code, result.out) == (2, "")
+        assert "`update.memory.size`" in result.sentence
         assert delivery.exists()
 
     def test_what_a_night_would_come_to_nothing_by_is_told_before_it_takes_a_delivery(
         self, retain, workspace, deliver, monkeypatch
     ):
         delivery = deliver(workspace.inbox / "monday", {"bar": 1})
-        told = retain("night", "-w", workspace.root, "--strategy", "analytic")
-        assert (told.code, told.out) == (2, "")
-        assert told.sentence.startswith(
+        result = retain("night", "-w", workspace.root, "--strategy", "analytic")
+        assert (result.code, result.out) == (2, "")
+        assert result.sentence.startswith(
             "`update.strategy.name` is `analytic`, which trains no layer but the last, and "
         )
-        told = retain("night", "-w", workspace.root, "--memory", "0")
-        assert (told.code, told.out) == (2, "")
-        assert "did you mean the strategy `lwf`?" in told.sentence
+        result = retain("night", "-w", workspace.root, "--memory", "0")
+        assert (result.code, result.out) == (2, "")
+        assert "did you mean the strategy `lwf`?" in result.sentence
         monkeypatch.setenv("RETAIN_DEVICE", "cuda:99")
-        told = retain("night", "-w", workspace.root)
-        assert (told.code, told.out) == (2, "")
-        assert told.sentence.startswith("RETAIN_DEVICE is `cuda:99`; it must be ")
+        result = retain("night", "-w", workspace.root)
+        assert (result.code, result.out) == (2, "")
+        assert result.sentence.startswith("RETAIN_DEVICE is `cuda:99`; it must be ")
         assert delivery.exists()
         assert not list(workspace.batches.iterdir())
 
@@ -529,9 +531,9 @@ class TestNight:
     def test_mlflow_that_nobody_answers_costs_no_batch(self, retain, workspace, deliver, monkeypatch, nobody):
         deliver(workspace.inbox / "monday", {"bar": 1})
         monkeypatch.setenv("MLFLOW_TRACKING_URI", nobody)
-        told = retain("night", "-w", workspace.root)
-        assert (told.code, told.out) == (2, "")
-        assert told.sentence.startswith(f"Nobody answers at {nobody} (MLFLOW_TRACKING_URI): ")
-        assert "ingest monday" in told.err.splitlines()
+        result = retain("night", "-w", workspace.root)
+        assert (result.code, result.out) == (2, "")
+        assert result.sentence.startswith(f"Nobody answers at {nobody} (MLFLOW_TRACKING_URI): ")
+        assert "ingest monday" in result.err.splitlines()
         monkeypatch.delenv("MLFLOW_TRACKING_URI")
         assert len(json.loads(retain("status", "-w", workspace.root, "--json").out)["pending"]) == 1

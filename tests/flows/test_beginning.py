@@ -29,11 +29,11 @@ def nights(small, deliver, run_night):
     """`nights(300, 5)` plays five nights with so many images each."""
 
     def play(images: int, count: int) -> list[Night]:
-        told = []
+        played = []
         for day in range(2, 2 + count):
             deliver(small.inbox / f"day-{day}", {"bar": images // 2, "column": images // 2}, day)
-            told.append(run_night(small, day))
-        return told
+            played.append(run_night(small, day))
+        return played
 
     return play
 

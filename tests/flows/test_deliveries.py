@@ -54,9 +54,9 @@ def test_several_deliveries_of_one_night_are_batches_of_their_own(retain, worksp
     write_tar(workspace.inbox / "shard.tar", deliver(tmp_path / "a", {"bar": 5, "column": 5}, 1))
     write_table(workspace.inbox / "table.parquet", deliver(tmp_path / "b", {"bar": 5, "column": 5}, 2))
     shutil.copytree(workspace.inbox / "folder", workspace.inbox / "again")
-    told = retain("night", "-w", workspace.root, "--arrived", "2026-03-02")
-    assert told.code == 0, told.err
-    words = [line.partition(": ")[2] for line in told.out.splitlines() if line.startswith("ingested")]
+    result = retain("night", "-w", workspace.root, "--arrived", "2026-03-02")
+    assert result.code == 0, result.err
+    words = [line.partition(": ")[2] for line in result.out.splitlines() if line.startswith("ingested")]
     assert words == [
         "10 images of again",
         "10 images of folder (known already: nothing was added)",
@@ -93,11 +93,11 @@ def test_the_same_image_in_two_deliveries_of_a_night_is_learned_once(workspace, 
 def test_a_delivery_that_was_taken_before_adds_nothing_and_the_night_says_so(retain, workspace, deliver):
     for _ in range(2):
         deliver(workspace.inbox / "monday", {"bar": 1})
-        told = retain("night", "-w", workspace.root, "--arrived", "2026-03-02")
-    assert "1 image of monday (known already: nothing was added)" in told.out
+        result = retain("night", "-w", workspace.root, "--arrived", "2026-03-02")
+    assert "1 image of monday (known already: nothing was added)" in result.out
     deliver(workspace.inbox / "monday", {"bar": 1})
-    told = retain("ingest", workspace.inbox / "monday", "-w", workspace.root)
-    assert told.out.startswith("Nothing added: the same content was ingested before, as 2026-03-02-")
+    result = retain("ingest", workspace.inbox / "monday", "-w", workspace.root)
+    assert result.out.startswith("Nothing added: the same content was ingested before, as 2026-03-02-")
     assert not list(workspace.inbox.iterdir())
 
 
@@ -130,8 +130,8 @@ def test_a_delivery_that_goes_on_changing_is_left_to_the_next_night(retain, work
 def test_a_folder_is_not_taken_while_a_manifest_beside_it_names_it(retain, workspace, deliver):
     deliver(workspace.inbox / "photos", {"bar": 2})
     (workspace.inbox / "monday.csv").write_text("path,label\nphotos/bar/0000.png,cat\n")
-    told = retain("night", "-w", workspace.root)
-    words = " ".join(told.out.split())
+    result = retain("night", "-w", workspace.root)
+    words = " ".join(result.out.split())
     assert "monday.csv stays in the inbox: monday.csv names files beside it, and a folder in the inbox is" in words
     assert "photos is named by monday.csv beside it; it is taken once that lies in it as manifest.csv" in words
     assert list_batches(workspace.batches) == ()
@@ -145,9 +145,9 @@ def test_what_adds_batches_waits_for_a_night_and_says_so(retain, workspace, deli
     with ExitStack() as night:
         night.enter_context(workspace_lock(workspace, "the night of 2026-03-02"))
         end_when_waited_for(lambda: (seen.append(list_batches(workspace.batches)), night.close()))
-        told = retain(*(word.format(delivery=delivery) for word in words), "-w", workspace.root)
-    assert (told.code, seen) == (0, [()])
-    assert f"waiting for the night of 2026-03-02 (process {os.getpid()}, since 20" in told.err
+        result = retain(*(word.format(delivery=delivery) for word in words), "-w", workspace.root)
+    assert (result.code, seen) == (0, [()])
+    assert f"waiting for the night of 2026-03-02 (process {os.getpid()}, since 20" in result.err
     assert list_batches(workspace.batches) != ()
 
 

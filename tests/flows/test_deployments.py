@@ -40,7 +40,7 @@ class Interface:
     workspace: Workspace
     prefect: str
     mlflow: str
-    said: str
+    output: str
     """What it printed; to a pipe, not to a terminal."""
 
     def ask(self, path: str, content: object = None) -> Any:
@@ -87,13 +87,13 @@ def interface(tmp_path_factory, new_workspace, deliver):
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=env,
     )  # fmt: skip
     try:
-        said = ""
-        while "Ctrl-C stops them." not in said:
+        output = ""
+        while "Ctrl-C stops them." not in output:
             line = process.stdout.readline()
-            assert line, f"`retain ui` ended: {said}"
-            said += line
-        addresses = re.findall(r"http://127\.0\.0\.1:\d+", said)
-        yield Interface(process, workspace, *addresses, said)
+            assert line, f"`retain ui` ended: {output}"
+            output += line
+        addresses = re.findall(r"http://127\.0\.0\.1:\d+", output)
+        yield Interface(process, workspace, *addresses, output)
     finally:
         process.kill()
         process.communicate()
@@ -120,7 +120,7 @@ def test_other_commands_find_the_servers_and_nobody_else_the_token(interface):
     assert found.token == token_of(interface.workspace)
     state = interface.workspace.state
     assert [(state / name).stat().st_mode & 0o777 for name in ("token", "server.json")] == [0o600, 0o600]
-    assert found.token not in interface.said
+    assert found.token not in interface.output
 
 
 def test_the_schedule_of_nightly_makes_runs(interface, until):
@@ -224,8 +224,8 @@ def test_ctrl_c_stops_everything_cleanly_a_night_at_work_too(interface, manual, 
     until(60, lambda: at_work(ours))
     processes = ours.children(recursive=True)
     interface.process.send_signal(signal.SIGINT)
-    said, _ = interface.process.communicate(timeout=60)
-    assert (said.splitlines()[-1], interface.process.returncode) == ("Stopped.", 0)
+    output, _ = interface.process.communicate(timeout=60)
+    assert (output.splitlines()[-1], interface.process.returncode) == ("Stopped.", 0)
     assert not psutil.wait_procs(processes, timeout=5)[1]
     assert not answers(f"{interface.prefect}/api/health")
     assert serving(interface.workspace) is None

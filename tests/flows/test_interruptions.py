@@ -83,8 +83,8 @@ def test_a_prefect_server_that_is_killed_ends_the_interface_and_the_night_goes_o
         processes = ui.family()
         ui.kill_prefect()
         assert ui.watched.end_within(60) == 2
-        assert ui.watched.said().splitlines()[-1].startswith("The Prefect server ended; ")
-        assert "Traceback" not in ui.watched.said()
+        assert ui.watched.output().splitlines()[-1].startswith("The Prefect server ended; ")
+        assert "Traceback" not in ui.watched.output()
         assert not [process for process in processes if process.is_running()], "nothing outlives it"
     assert night_states(place) == ["Running"], "there was nobody to tell"
 
@@ -104,10 +104,10 @@ def test_a_night_of_the_command_line_ends_when_it_is_asked_to_and_goes_on_later(
             night.process.send_signal(number)
             assert night.end_within(60) == code
             assert time.monotonic() - began < WITHIN
-            assert "Traceback" not in night.said()
+            assert "Traceback" not in night.output()
     assert night_states(place) == ["Crashed", "Crashed", "Running"]
     with watched(command, tmp_path / "last.log") as night:
-        assert night.end_within(600) == 0, night.said()
+        assert night.end_within(600) == 0, night.output()
     assert night_states(place) == ["Crashed", "Crashed", "Crashed", "Completed"]
     assert claims(place) == []
     assert status_of(place).champion.number == 1
@@ -117,9 +117,9 @@ def test_a_night_of_the_command_line_ends_when_it_is_asked_to_and_goes_on_later(
 def test_nights_that_are_killed_at_random_points_leave_nothing(kills, tmp_path):
     """`python -m benchmarks.kills` does the same with more kills, and says where they were."""
     assert kills < KILLS
-    told = play(tmp_path, kills, int(os.environ.get("SEED", SEED)))
-    assert (told.complaints, len(told.points)) == ([], kills), told.points
-    assert told.versions, told.points
+    played = play(tmp_path, kills, int(os.environ.get("SEED", SEED)))
+    assert (played.complaints, len(played.points)) == ([], kills), played.points
+    assert played.versions, played.points
 
 
 @contextmanager
@@ -142,24 +142,24 @@ def test_a_registry_that_is_away_for_a_minute_in_the_middle_of_a_night_costs_it_
     address = f"http://127.0.0.1:{port}"
     command = [RETAIN, "night", "--arrived", "2026-03-02", "-w", str(place.root)]
 
-    def said(night: Watched, word: str) -> list[str]:
-        return [line for line in night.said().splitlines() if word in line]
+    def lines_with(night: Watched, word: str) -> list[str]:
+        return [line for line in night.output().splitlines() if word in line]
 
     with mlflow(tmp_path / "mlflow", port) as server:
         night = Watched(command, tmp_path / "night.log", {"MLFLOW_TRACKING_URI": address})
-        night.until(300, lambda: said(night, "register"))
+        night.until(300, lambda: lines_with(night, "register"))
         server.kill()
         gone = time.monotonic()
     try:
-        night.until(60, lambda: said(night, "tried again"))
+        night.until(60, lambda: lines_with(night, "tried again"))
         night.until(AWAY + 10, lambda: time.monotonic() - gone > AWAY)
         with mlflow(tmp_path / "mlflow", port):
-            assert night.end_within(300) == 0, night.said()
-            again = said(night, "tried again")
+            assert night.end_within(300) == 0, night.output()
+            again = lines_with(night, "tried again")
             assert all(address in line and "register is tried again (" in line for line in again)
             assert len(again) <= 4
-            assert not [noise for noise in ("Traceback", "WARNING", "Retrying") if noise in night.said()]
-            assert "Accepted" in night.said()
+            assert not [noise for noise in ("Traceback", "WARNING", "Retrying") if noise in night.output()]
+            assert "Accepted" in night.output()
             with pytest.MonkeyPatch.context() as patch:
                 patch.setenv("MLFLOW_TRACKING_URI", address)
                 assert status_of(place).champion.number == 1

@@ -67,9 +67,9 @@ def week(tmp_path_factory, deliver, new_workspace, run_night) -> Week:
     inbox = workspace.inbox
 
     def night(day: int, **request: object) -> Seen:
-        told = run_night(workspace, day, **request)
+        result = run_night(workspace, day, **request)
         kept = tuple(sorted(path.stem for path in workspace.experiences.iterdir()))
-        return Seen(told, status_of(workspace), workspace.run.read_text(), kept)
+        return Seen(result, status_of(workspace), workspace.run.read_text(), kept)
 
     def deliver_truncated(name: str, seed: int) -> None:
         for file in sorted(deliver(inbox / name, {"bar": 40}, seed).rglob("*.png"))[::4]:
@@ -230,10 +230,10 @@ def test_a_night_with_nothing_but_a_bad_batch_leaves_the_last_run_as_it_was(week
 def test_a_night_waits_for_what_is_at_work_and_says_for_what(week, run_night, end_when_waited_for):
     with ExitStack() as command:
         command.enter_context(workspace_lock(week.workspace, "`retain ingest monday`"))
-        said = end_when_waited_for(command.close)
+        messages = end_when_waited_for(command.close)
         night = run_night(week.workspace, 10)
     assert night.outcome == "nothing to learn"
-    assert said[0].startswith(f"waiting for `retain ingest monday` (process {os.getpid()}, since 20")
+    assert messages[0].startswith(f"waiting for `retain ingest monday` (process {os.getpid()}, since 20")
 
 
 def test_a_failing_step_fails_the_night_with_its_sentence(tmp_path, new_workspace, run_night):
@@ -275,8 +275,8 @@ def test_after_a_night_dvc_has_nothing_to_do(copied, shell):
 def test_dvc_learns_a_night_again_with_the_same_weights_and_the_same_verdict(copied, shell):
     before = digests(copied.night)
     shutil.rmtree(copied.night)
-    said = shell(copied.root, "dvc", "repro", "--force")
-    assert Verdict.read(copied.verdict).reason in said
+    output = shell(copied.root, "dvc", "repro", "--force")
+    assert Verdict.read(copied.verdict).reason in output
     same = {name: digest for name, digest in before.items() if not name.startswith("reports/")}
     after = digests(copied.night)
     assert {name: after.get(name) for name in same} == same

@@ -26,8 +26,8 @@ class Kept(logging.Handler):
 
 
 @pytest.fixture
-def told(monkeypatch):
-    """What the log of a night is told, as Prefect's pages and the worker's terminal show it."""
+def log_records(monkeypatch):
+    """What the log of a night holds, as Prefect's pages and the worker's terminal show it."""
     kept = Kept()
     for name in LOGS:
         monkeypatch.setattr(logging.getLogger(name), "level", logging.INFO)
@@ -61,14 +61,16 @@ def test_a_registry_that_is_away_for_a_while_costs_no_night(tmp_path, new_worksp
     monkeypatch.setattr(logging.getLogger("retain"), "propagate", True)
     assert run_night(workspace, 2).outcome == "nothing to learn"
     # Where another test has made Prefect listen to this logger, a record is caught on both ways.
-    told = {id(record): record.getMessage() for record in caplog.records}
-    again = [message for message in told.values() if "tried again" in message]
+    messages = {id(record): record.getMessage() for record in caplog.records}
+    again = [message for message in messages.values() if "tried again" in message]
     assert again == [
         f"Nobody answers at http://127.0.0.1:9. champion is tried again ({number} of 4)." for number in (1, 2, 3, 4)
     ]
 
 
-def test_a_registry_that_stays_away_is_one_sentence(tmp_path, new_workspace, run_night, nobody, monkeypatch, told):
+def test_a_registry_that_stays_away_is_one_sentence(
+    tmp_path, new_workspace, run_night, nobody, monkeypatch, log_records
+):
     workspace = new_workspace(tmp_path / "workspace")
     monkeypatch.delenv("RETAIN_DEBUG", raising=False)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", nobody)
@@ -76,9 +78,9 @@ def test_a_registry_that_stays_away_is_one_sentence(tmp_path, new_workspace, run
     with pytest.raises(Unavailable) as raised:
         run_night(workspace, 2)
     assert str(raised.value).startswith(f"Nobody answers at {nobody}")
-    (error,) = (record for record in told if record.levelno >= logging.ERROR)
+    (error,) = (record for record in log_records if record.levelno >= logging.ERROR)
     assert (error.getMessage(), error.exc_info) == (str(raised.value), None)
-    assert [record for record in told if nobody in record.getMessage()] == [error]
+    assert [record for record in log_records if nobody in record.getMessage()] == [error]
 
 
 def test_a_night_first_takes_back_what_a_killed_one_began_to_log(tmp_path, new_workspace):

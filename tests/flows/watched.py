@@ -43,7 +43,7 @@ class Watched:
                 command, stdout=output, stderr=output, env={**os.environ, **(env or {})}, start_new_session=True
             )
 
-    def said(self) -> str:
+    def output(self) -> str:
         """All that it has said so far."""
         return self.log.read_text(encoding="utf-8", errors="replace")
 
@@ -59,19 +59,19 @@ class Watched:
             why = f"it ended with {code}" if code is not None else f"not within {seconds} seconds"
             rest = f"\n{more}:\n{more.read_text(errors='replace')[-5000:]}" if more and more.exists() else ""
             if code is not None or time.monotonic() > deadline:
-                pytest.fail(f"{why}:\n{self.said()}{rest}", pytrace=False)
+                pytest.fail(f"{why}:\n{self.output()}{rest}", pytrace=False)
             time.sleep(0.1)
 
     def learns(self) -> bool:
         """True once the night of the command line says that it updates."""
-        return "update" in self.said().splitlines()
+        return "update" in self.output().splitlines()
 
     def end_within(self, seconds: float) -> int:
         """Its exit code."""
         try:
             return self.process.wait(seconds)
         except subprocess.TimeoutExpired:
-            pytest.fail(f"it did not end within {seconds} seconds:\n{self.said()}")
+            pytest.fail(f"it did not end within {seconds} seconds:\n{self.output()}")
 
     def kill(self) -> None:
         """Kill it and all of its session, if it has not ended."""
@@ -95,7 +95,7 @@ class Interface:
 
     def __init__(self, watched: Watched, place: Workspace) -> None:
         self.watched, self.place = watched, place
-        address = re.search(r"http://127\.0\.0\.1:\d+", watched.said())
+        address = re.search(r"http://127\.0\.0\.1:\d+", watched.output())
         assert address is not None
         self.settings = {**prefect_client(f"{address[0]}/api", token_of(place)), "PREFECT_CLIENT_MAX_RETRIES": "5"}
         self.log = place.prefect_home / "worker.log"
@@ -133,7 +133,7 @@ class Interface:
         began = time.monotonic()
         self.watched.process.send_signal(signal.SIGINT)
         self.watched.end_within(60)
-        assert self.watched.said().splitlines()[-1] == "Stopped."
+        assert self.watched.output().splitlines()[-1] == "Stopped."
         return time.monotonic() - began
 
     def family(self) -> list[psutil.Process]:
@@ -167,5 +167,5 @@ def interface(place: Workspace) -> Iterator[Interface]:
     """`retain ui --worker`, serving."""
     command = [RETAIN, "ui", "--worker", "--prefect-port", "0", "--mlflow-port", "0", "-w", str(place.root)]
     with watched(command, place.root.with_name("ui.log"), {"PREFECT_WORKER_QUERY_SECONDS": "1"}) as process:
-        process.until(300, lambda: "Ctrl-C stops them." in process.said())
+        process.until(300, lambda: "Ctrl-C stops them." in process.output())
         yield Interface(process, place)

@@ -20,10 +20,10 @@ def saved(step: int = 7) -> Saved:
 def test_what_was_saved_is_loaded(checkpoint: Checkpoint) -> None:
     checkpoint.save(saved(3))
     checkpoint.save(saved(7))
-    told = Checkpoint(checkpoint.path, "night").load()
-    assert (told.step, told.seconds) == (7, 1.5)
-    assert told.tensors.keys() == saved().tensors.keys()
-    assert all(torch.equal(tensor, saved().tensors[name]) for name, tensor in told.tensors.items())
+    loaded = Checkpoint(checkpoint.path, "night").load()
+    assert (loaded.step, loaded.seconds) == (7, 1.5)
+    assert loaded.tensors.keys() == saved().tensors.keys()
+    assert all(torch.equal(tensor, saved().tensors[name]) for name, tensor in loaded.tensors.items())
     assert [path.name for path in checkpoint.path.parent.iterdir()] == ["unfinished.safetensors"]
 
 
@@ -73,10 +73,10 @@ def test_a_pickle_is_no_start_and_is_not_run(
     assert not (tmp_path / "trapped").exists()
 
 
-@pytest.mark.parametrize("told", [None, {"other": "x"}, {"retain": "no json"}, {"retain": '{"identity": "night"}'}])
-def test_anybody_elses_tensors_are_no_start(checkpoint: Checkpoint, told: dict | None) -> None:
+@pytest.mark.parametrize("metadata", [None, {"other": "x"}, {"retain": "no json"}, {"retain": '{"identity": "night"}'}])
+def test_anybody_elses_tensors_are_no_start(checkpoint: Checkpoint, metadata: dict | None) -> None:
     checkpoint.path.parent.mkdir()
-    save_file({"weight": torch.eye(3)}, checkpoint.path, told)
+    save_file({"weight": torch.eye(3)}, checkpoint.path, metadata)
     assert checkpoint.load() is None
 
 

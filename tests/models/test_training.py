@@ -52,8 +52,8 @@ def test_equal_arguments_give_equal_weights_bit_for_bit() -> None:
 def test_what_is_learned_is_logged_by_part_and_the_loss_falls() -> None:
     seen: list[tuple[int, int]] = []
     plan = Plan(budget=Budget(batch_size=10, min_steps=100), optimiser=Optimiser(learning_rate=0.01))
-    told = lambda done, total: seen.append((done, total))  # noqa: E731
-    log = train(context(), Replay(), data(shaded([0] * 20 + [1] * 20)), plan, progress=told)
+    progress = lambda done, total: seen.append((done, total))  # noqa: E731
+    log = train(context(), Replay(), data(shaded([0] * 20 + [1] * 20)), plan, progress=progress)
     assert (log.steps, log.images, len(log.losses["task"])) == (100, 1000, 10)
     assert log.losses["task"][-1] < log.losses["task"][0] < math.log(2) * 1.5
     assert log.cpu_seconds > 0

@@ -98,19 +98,19 @@ def test_columns_are_called_by_their_deliveries(monkeypatch):
         return set_xticks(axes, ticks, labels, **more)
 
     monkeypatch.setattr(Axes, "set_xticks", listen)
-    told = triangle(3)
-    names = dict(zip(told.experiences, ("monday", "a-folder-from-the-scanner-of-the-north"), strict=False))
-    score_picture(told, {told.experiences[0]: ("a", "b")}, deliveries=names)
+    scores = triangle(3)
+    names = dict(zip(scores.experiences, ("monday", "a-folder-from-the-scanner-of-the-north"), strict=False))
+    score_picture(scores, {scores.experiences[0]: ("a", "b")}, deliveries=names)
     assert drawn == ["monday\na, b", "a-folder-\nfrom-the-…", "01-07"]
 
 
 @pytest.mark.parametrize(
-    ("rows", "said"),
+    ("rows", "title"),
     [
         ([[0.95]], "Average score 95.0%"),
         ([[0.95], [0.9, 0.8]], "Average score 85.0%; past batches 5.0 points below their best"),
         ([[0.9], [0.95, 0.85]], "Average score 90.0%; past batches 5.0 points above their best"),
     ],
 )
-def test_the_title_says_what_is_seen(rows, said):
-    assert sentence(matrix_of(*rows)) == said
+def test_the_title_says_what_is_seen(rows, title):
+    assert sentence(matrix_of(*rows)) == title

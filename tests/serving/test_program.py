@@ -81,10 +81,10 @@ def test_a_program_holds_neither_weights_nor_pickles(tmp_path):
     folder = write_program(tmp_path / "snapshot", tmp_path / "program")
     with zipfile.ZipFile(folder / "program.pt2") as archive:
         sizes = {Path(info.filename).name: info.file_size for info in archive.infolist()}
-        told = b"".join(archive.read(info) for info in archive.infolist())
+        content = b"".join(archive.read(info) for info in archive.infolist())
     assert sizes["model.pt"] == 0
-    assert b'"use_pickle": true' not in told
-    assert b"\x80\x02" not in told
+    assert b'"use_pickle": true' not in content
+    assert b"\x80\x02" not in content
     assert (folder / "program.pt2").stat().st_size * 10 < (tmp_path / "snapshot" / "weights.safetensors").stat().st_size
 
 

@@ -158,9 +158,9 @@ def test_nothing_is_pickled(logged):
 @pytest.mark.skipif(sys.platform != "linux", reason="pidfd_open is of Linux")
 @pytest.mark.parametrize("end", ["", "os.kill(os.getpid(), 9)"], ids=["ends", "is killed"])
 def test_no_process_is_left_when_its_owner(end):
-    told = "print(reload._waiting.process.pid, flush=True)"
+    code = "print(reload._waiting.process.pid, flush=True)"
     # It ends only once it is watched: else its process may be gone before anybody could look.
-    script = f"import os\nfrom serving import reload\nreload.warm()\n{told}\ninput()\n{end}"
+    script = f"import os\nfrom serving import reload\nreload.warm()\n{code}\ninput()\n{end}"
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     owner = subprocess.Popen([sys.executable, "-c", script], **pipes)
     handle = os.pidfd_open(int(owner.stdout.readline()))

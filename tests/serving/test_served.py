@@ -65,9 +65,9 @@ def drawn(*shape, seed=0):
     return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
 
 
-def file_of(picture, kind="PNG", **told):
+def file_of(picture, kind="PNG", **options):
     stream = io.BytesIO()
-    picture.save(stream, kind, **told)
+    picture.save(stream, kind, **options)
     return stream.getvalue()
 
 
@@ -162,7 +162,7 @@ def test_an_image_is_seen_bit_for_bit_as_in_training(tmp_path, channels):
 
 
 @pytest.mark.parametrize(
-    ("given", "told"),
+    ("given", "sentence"),
     [
         (COLOUR / 255, "Image 1: its pixels are float64; they must be uint8, whole numbers 0 to 255."),
         ([GREY, COLOUR.astype(np.float32)], "Image 2: its pixels are float32; they must be uint8, whole"),
@@ -191,10 +191,10 @@ def test_an_image_is_seen_bit_for_bit_as_in_training(tmp_path, channels):
         (pd.DataFrame(), "A table of images has one column, and this one has 0 (none)."),
     ],
 )
-def test_what_cannot_be_answered_is_told_in_a_sentence(model, given, told):
+def test_what_cannot_be_answered_is_told_in_a_sentence(model, given, sentence):
     with pytest.raises(MlflowException) as raised:
         model(given)
-    assert raised.value.message.startswith(told)
+    assert raised.value.message.startswith(sentence)
     assert "\n" not in raised.value.message
     assert raised.value.get_http_status_code() == 400
 

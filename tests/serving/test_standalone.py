@@ -65,23 +65,23 @@ fifth = mlflow.pyfunc.load_model("models:/retain@champion")
 encoded = open(photo, "rb").read()
 text = base64.b64encode(encoded).decode()
 pixels = numpy.asarray(Image.open(photo))
-told = {"forms": [m.predict(given).to_dict("records") for m in (first, fifth)
+results = {"forms": [m.predict(given).to_dict("records") for m in (first, fifth)
                   for given in (photo, encoded, text, pixels, [pixels, photo], Image.open(photo))]}
-told["probabilities"] = fifth.predict(photo, params={"probabilities": True}).to_dict("records")
+results["probabilities"] = fifth.predict(photo, params={"probabilities": True}).to_dict("records")
 
 def post(**request):
     answer = scoring_server.invocations(json.dumps(request), "application/json", fifth, None)
     return json.loads(answer.response)["predictions"]
 
-told["posted"] = [post(inputs=[text]), post(inputs=pixels.tolist()), post(instances=[text]),
+results["posted"] = [post(inputs=[text]), post(inputs=pixels.tolist()), post(instances=[text]),
                   post(dataframe_split={"columns": ["image"], "data": [[text]]}),
                   post(dataframe_records=[{"image": text}]), post(inputs=[text], params={"probabilities": True})]
 try:
     fifth.predict(pixels / 255)
 except mlflow.exceptions.MlflowException as error:
-    told["refused"] = str(error)
-told["ours"] = [sys.modules[name].__file__ for name in ("models", "records", "flows", "models.bundle")]
-print(json.dumps(told))
+    results["refused"] = str(error)
+results["ours"] = [sys.modules[name].__file__ for name in ("models", "records", "flows", "models.bundle")]
+print(json.dumps(results))
 '''
 
 
@@ -142,21 +142,21 @@ def test_versions_of_different_code_answer_in_an_application_that_knows_no_retai
     command = [sys.executable, "-I", home / "run.py", home, registry.address, tmp_path / "photo.png"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout.splitlines()[-1])
+    document = json.loads(done.stdout.splitlines()[-1])
     expected = [expected_of(seed, PHOTO) for seed in (1, 2)]
     labels = [f"first {CLASSES[expected[0].argmax()]}", CLASSES[expected[1].argmax()]]
-    assert len(told["forms"]) == 12
+    assert len(document["forms"]) == 12
     for version in (0, 1):
-        for answers in told["forms"][version * 6 : version * 6 + 6]:
+        for answers in document["forms"][version * 6 : version * 6 + 6]:
             assert {answer["label"] for answer in answers} == {labels[version]}
             assert all(abs(answer["confidence"] - expected[version].max()) < 1e-5 for answer in answers)
-    for (answer,) in (told["probabilities"], *told["posted"]):
+    for (answer,) in (document["probabilities"], *document["posted"]):
         assert answer["label"] == labels[1]
-    for answer in (told["probabilities"][0], told["posted"][-1][0]):
+    for answer in (document["probabilities"][0], document["posted"][-1][0]):
         shares = [answer[f"probability/{name}"] for name in CLASSES]
         np.testing.assert_allclose(shares, expected[1], atol=1e-5)
-    assert told["refused"] == "Image 1: its pixels are float64; they must be uint8, whole numbers 0 to 255."
-    assert all(Path(place).is_relative_to(home) for place in told["ours"])
+    assert document["refused"] == "Image 1: its pixels are float64; they must be uint8, whole numbers 0 to 255."
+    assert all(Path(place).is_relative_to(home) for place in document["ours"])
 
 
 def test_a_version_of_before_models_stood_alone_still_loads(registry, tmp_path):

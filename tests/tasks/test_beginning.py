@@ -54,19 +54,19 @@ def play(deliver, tmp_path) -> Callable[[int, int], list[str]]:
         return out, judge(read_pairs(out / "evaluation", earlier), PARAMS.judge, attempt).decision
 
     def play(images: int, nights: int) -> list[str]:
-        parent, pending, told, attempt = None, [], [], 0
+        parent, pending, decisions, attempt = None, [], [], 0
         for night in range(1, nights + 1):
             pending.append(arrive(images, night))
             tests = sum(experience.test for experience in pending)
             if parent is None and PARAMS.ingest.beginning(len(pending), tests):
-                told.append("waits")
+                decisions.append("waits")
                 continue
             attempt += 1
             out, decision = learn(parent, pending, night, attempt)
-            told.append(decision)
+            decisions.append(decision)
             if decision == "accept":
                 parent, pending, attempt = out, [], 0
-        return told
+        return decisions
 
     return play
 
@@ -78,7 +78,7 @@ def test_a_beginning_of_300_images_ends_by_itself(play):
 @pytest.mark.slow
 @pytest.mark.parametrize(("images", "waits"), [(60, 6), (100, 4)])
 def test_small_deliveries_wait_for_each_other_and_are_then_learned_night_by_night(play, images, waits):
-    told = play(images, 12)
-    begun = told.index("accept")
+    nights = play(images, 12)
+    begun = nights.index("accept")
     assert abs(begun - waits) <= 1
-    assert told == ["waits"] * begun + ["accept"] * (12 - begun)
+    assert nights == ["waits"] * begun + ["accept"] * (12 - begun)

@@ -186,11 +186,11 @@ def test_the_parent_is_not_asked_again_what_it_answered_before(two, score):
     first, second = two
     count = len(table(first.evaluation, "references"))
     rewrite_references(first.evaluation, "candidate", [0.0, 1.0] * (count // 2) + [0.0] * (count % 2))
-    told = table(first.evaluation, "references").set_index("image")["right"]
+    references = table(first.evaluation, "references").set_index("image")["right"]
     matrix, out = score(second.snapshot, first.folder)
     past, _ = read_pairs(out, first.evaluation)
     images = table(out, "outcomes", first.batch)["image"]
-    assert past.reference.tolist() == told[images].tolist()
+    assert past.reference.tolist() == references[images].tolist()
     assert matrix.rows[0].scores == first.matrix.candidate.scores
 
 
@@ -216,14 +216,14 @@ def test_measures_are_of_all_test_images_and_flips_of_those_that_the_parent_answ
     first, second = two
     third = learn(2, second, THIRD)
     rows = table(third.evaluation, "outcomes")
-    told = third.matrix.measures
-    assert told.per_class == pytest.approx(rows.groupby("label")["overall"].mean().to_dict())
-    assert told.macro_f1 == pytest.approx(f1_score(rows["label"], rows["answer"], average="macro"))
-    assert 0 < told.calibration_error < 1
+    measures = third.matrix.measures
+    assert measures.per_class == pytest.approx(rows.groupby("label")["overall"].mean().to_dict())
+    assert measures.macro_f1 == pytest.approx(f1_score(rows["label"], rows["answer"], average="macro"))
+    assert 0 < measures.calibration_error < 1
     both = table(second.evaluation, "outcomes").merge(rows, on=["experience", "image"])
     assert len(both) == len(rows) - len(table(third.evaluation, "outcomes", third.batch))
-    assert told.negative_flips == pytest.approx((both["overall_x"] > both["overall_y"]).mean())
-    assert told.positive_flips == pytest.approx((both["overall_x"] < both["overall_y"]).mean())
+    assert measures.negative_flips == pytest.approx((both["overall_x"] > both["overall_y"]).mean())
+    assert measures.positive_flips == pytest.approx((both["overall_x"] < both["overall_y"]).mean())
     assert (first.matrix.measures.negative_flips, first.matrix.measures.positive_flips) == (None, None)
 
 
@@ -296,14 +296,14 @@ def test_what_a_person_granted_is_not_held_against_later_nights(learn, score):
     assert sum(sum(one.right.values()) for one in granted.values()) == again["overall"].sum()
     matrix, _ = score(third.snapshot, harmful.folder, "version-3/evaluation")
     assert matrix.references == {first.batch: "v2", harmful.batch: "v2"}
-    told = verdict_of(third, harmful)
-    assert told.decision == "accept", told.reason
+    verdict = verdict_of(third, harmful)
+    assert verdict.decision == "accept", verdict.reason
 
     fourth = learn(3, third, {"cross": 200, "column": 200}, steps=80)
     fifth = learn(4, fourth, {"ring": 200, "bar": 200}, steps=120)
     for candidate, parent in ((fourth, third), (fifth, fourth)):
-        told = verdict_of(candidate, parent)
-        assert told.decision == "accept", told.reason
+        verdict = verdict_of(candidate, parent)
+        assert verdict.decision == "accept", verdict.reason
     kept = table(fifth.evaluation, "references").groupby("experience", sort=False)["granted"].first()
     assert kept.tolist() == [4, 4, 0, 0, 0]
     # Of what was granted, four classes compete among those known; of what v1 knew alone, two did.

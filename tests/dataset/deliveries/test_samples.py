@@ -40,16 +40,16 @@ def test_a_tar_becomes_a_batch(tmp_path, taken, picture):
         ".hidden.png": b"",
         "__meta__.json": {"x": 1},
     }
-    told = taken(write_tar(tmp_path / "monday.tar", files))
-    assert (told.batch.source, told.batch.classes) == ("monday.tar", ("cat", "dog", "emu", "owl"))
-    assert told.batch.columns == ("captured_at", "flash", "iso", "x")
-    assert told.told("path", "label", "problem", "encoded") == [
+    ingested = taken(write_tar(tmp_path / "monday.tar", files))
+    assert (ingested.batch.source, ingested.batch.classes) == ("monday.tar", ("cat", "dog", "emu", "owl"))
+    assert ingested.batch.columns == ("captured_at", "flash", "iso", "x")
+    assert ingested.select("path", "label", "problem", "encoded") == [
         ("a/1.png", "cat", "", picture(1, 2)),
         ("a/2.PNG", "dog", "", picture(3)),
         ("b/3.png", "owl", "", picture(4)),
         ("b/4.png", "emu", "", picture(5)),
     ]
-    assert told.told("user.captured_at", "user.flash", "user.iso", "user.x")[:2] == [
+    assert ingested.select("user.captured_at", "user.flash", "user.iso", "user.x")[:2] == [
         ("", "", "", ""),
         ("2026-01-01", "True", "100", ""),
     ]
@@ -67,7 +67,7 @@ def test_a_tar_becomes_a_batch(tmp_path, taken, picture):
 )
 def test_the_label_is_the_first_that_there_is(tmp_path, taken, picture, beside, label):
     files = {"1.png": picture(1)} | {f"1.{kind}": content for kind, content in beside.items()}
-    assert taken(write_tar(tmp_path / "m.tar", files)).told("label", "problem") == [(label, "")]
+    assert taken(write_tar(tmp_path / "m.tar", files)).select("label", "problem") == [(label, "")]
 
 
 def test_shards_are_one_delivery_and_numbers_get_names(tmp_path, taken, picture):
@@ -78,9 +78,9 @@ def test_shards_are_one_delivery_and_numbers_get_names(tmp_path, taken, picture)
     (folder / "classes.txt").write_bytes("cat\r\ndög\n\n".encode())
     (folder / "_READY").touch()
     (folder / ".DS_Store").touch()
-    told = taken(folder)
-    assert told.batch.source == "monday"
-    assert told.told("path", "label", "problem", "detail") == [
+    ingested = taken(folder)
+    assert ingested.batch.source == "monday"
+    assert ingested.select("path", "label", "problem", "detail") == [
         ("s-0.tar#1.png", "cat", "", ""),
         ("s-0.tar#2.png", "2", "label-number", "class 2, but the names of classes go from 0 to 1"),
         ("s-1.tar#1.png", "dög", "", ""),
@@ -88,7 +88,7 @@ def test_shards_are_one_delivery_and_numbers_get_names(tmp_path, taken, picture)
         ("s-2.tar#1.png", "-1", "label-number", "class -1, but the names of classes go from 0 to 1"),
         ("s-2.tar#2.png", "one", "", ""),
     ]
-    assert all(row["encoded"] for row in told.rows), "a label that is no good is no reason not to keep the image"
+    assert all(row["encoded"] for row in ingested.rows), "a label that is no good is no reason not to keep the image"
 
 
 def test_the_same_content_again_adds_nothing(tmp_path, taken, picture):
@@ -137,8 +137,10 @@ def test_what_is_wrong_with_a_sample_is_a_row_that_says_so(tmp_path, taken, pict
         ("slash.png", picture(19)), ("slash.cls", "a/b"),
         ("blank.png", picture(20)), ("blank.cls", " "),
     ]  # fmt: skip
-    told = taken(write_tar(tmp_path / "m.tar", files), max_bytes=2000)
-    assert {path: (problem, bool(encoded)) for path, problem, encoded in told.told("path", "problem", "encoded")} == {
+    ingested = taken(write_tar(tmp_path / "m.tar", files), max_bytes=2000)
+    assert {
+        path: (problem, bool(encoded)) for path, problem, encoded in ingested.select("path", "problem", "encoded")
+    } == {
         "../up.png": ("outside", False),
         "big.png": ("too-large", False),
         "blank.png": ("label-empty", True),
@@ -161,29 +163,29 @@ def test_what_is_wrong_with_a_sample_is_a_row_that_says_so(tmp_path, taken, pict
         "two.png": ("several", False),
         "v.1.png": ("", True),
     }
-    assert all(bool(detail) == bool(problem) for detail, problem in told.told("detail", "problem"))
-    assert b"root:" not in b"".join(row["encoded"] or b"" for row in told.rows)
+    assert all(bool(detail) == bool(problem) for detail, problem in ingested.select("detail", "problem"))
+    assert b"root:" not in b"".join(row["encoded"] or b"" for row in ingested.rows)
     assert not (tmp_path / "up.png").exists()
 
 
 @pytest.mark.parametrize("label", ["NaN", "Infinity", "-Infinity", "true", "false", "0.5"])
 def test_what_names_no_class_in_json_is_no_label(tmp_path, taken, picture, label):
-    told = taken(write_tar(tmp_path / "m.tar", {"1.png": picture(1), "1.json": f'{{"label": {label}}}'}))
-    ((name, problem, detail),) = told.told("label", "problem", "detail")
+    ingested = taken(write_tar(tmp_path / "m.tar", {"1.png": picture(1), "1.json": f'{{"label": {label}}}'}))
+    ((name, problem, detail),) = ingested.select("label", "problem", "detail")
     assert (name, problem) == ("", "label-unreadable")
     assert detail.startswith(f"label in its .json is {label}, which names no class")
 
 
 def test_a_whole_number_in_json_may_have_a_fraction_of_zero(tmp_path, taken, picture):
-    told = taken(write_tar(tmp_path / "m.tar", {"1.png": picture(1), "1.json": '{"label": 3.0}'}))
-    assert told.told("label", "problem") == [("3", "")]
+    ingested = taken(write_tar(tmp_path / "m.tar", {"1.png": picture(1), "1.json": '{"label": 3.0}'}))
+    assert ingested.select("label", "problem") == [("3", "")]
 
 
 def test_what_json_may_hold_can_be_stored(tmp_path, taken, picture):
     files = {"1.png": picture(1), "1.json": '{"label": "a", "\\ud800": "\\udfff", "": 1, "n": NaN, "a": 1, "a": 2}'}
-    told = taken(write_tar(tmp_path / "m.tar", files))
-    assert told.batch.columns == ("\\ud800", "a", "n")
-    assert told.told("user.\\ud800", "user.a", "user.n") == [("\\udfff", "2", "nan")]
+    ingested = taken(write_tar(tmp_path / "m.tar", files))
+    assert ingested.batch.columns == ("\\ud800", "a", "n")
+    assert ingested.select("user.\\ud800", "user.a", "user.n") == [("\\udfff", "2", "nan")]
 
 
 def two_kinds(folder, picture):

@@ -20,8 +20,8 @@ IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 
 def features(**names):
     """The metadata that `datasets` writes for columns of class names."""
-    told = {column: {"_type": "ClassLabel", "names": given} for column, given in names.items()}
-    return {"huggingface": json.dumps({"info": {"features": told | {"image": {"_type": "Image"}}}})}
+    feature_types = {column: {"_type": "ClassLabel", "names": given} for column, given in names.items()}
+    return {"huggingface": json.dumps({"info": {"features": feature_types | {"image": {"_type": "Image"}}}})}
 
 
 def write_table(path, columns, metadata=None, **options):
@@ -32,11 +32,11 @@ def write_table(path, columns, metadata=None, **options):
 
 
 def images(*contents, paths=None):
-    told = [
+    structs = [
         None if content is None else {"bytes": content, "path": path}
         for content, path in zip(contents, paths or [None] * len(contents), strict=True)
     ]
-    return pa.array(told, IMAGE)
+    return pa.array(structs, IMAGE)
 
 
 def test_a_hugging_face_file_becomes_a_batch(tmp_path, taken, picture):
@@ -49,16 +49,16 @@ def test_a_hugging_face_file_becomes_a_batch(tmp_path, taken, picture):
         "vector": [b"1", b"2", b"3", b"4"],
     }
     metadata = features(label=["cat", "dog"], coarse=["pet", "wild"])
-    told = taken(write_table(tmp_path / "train.parquet", columns, metadata))
-    assert (told.batch.source, told.batch.classes) == ("train.parquet", ("cat", "dog"))
-    assert told.batch.columns == ("coarse", "day", "image.path")
-    assert told.told("path", "label", "problem", "encoded") == [
+    ingested = taken(write_table(tmp_path / "train.parquet", columns, metadata))
+    assert (ingested.batch.source, ingested.batch.classes) == ("train.parquet", ("cat", "dog"))
+    assert ingested.batch.columns == ("coarse", "day", "image.path")
+    assert ingested.select("path", "label", "problem", "encoded") == [
         ("#000000", "dog", "", picture(1, 2)),
         ("#000001", "cat", "", picture(3)),
         ("#000002", "dog", "missing", None),
         ("#000003", "cat", "empty", b""),
     ]
-    assert told.told("user.coarse", "user.day", "user.image.path") == [
+    assert ingested.select("user.coarse", "user.day", "user.image.path") == [
         ("pet", "2026-01-01", "a.png"),
         ("wild", "", ""),
         ("pet", "Ä", ""),
@@ -70,9 +70,9 @@ def test_a_folder_of_files_is_one_delivery(tmp_path, taken, picture):
     for number in (1, 0):
         columns = {"image": images(picture(number), picture(number + 10)), "label": ["a", "b"]}
         write_table(tmp_path / "data" / f"train-{number:05d}-of-00002.parquet", columns)
-    told = taken(tmp_path / "data")
-    assert (told.batch.source, told.batch.columns) == ("data", ()), "paths that are all empty are no column"
-    assert told.told("path", "label", "encoded") == [
+    ingested = taken(tmp_path / "data")
+    assert (ingested.batch.source, ingested.batch.columns) == ("data", ()), "paths that are all empty are no column"
+    assert ingested.select("path", "label", "encoded") == [
         ("train-00000-of-00002.parquet#000000", "a", picture(0)),
         ("train-00000-of-00002.parquet#000001", "b", picture(10)),
         ("train-00001-of-00002.parquet#000000", "a", picture(1)),
@@ -91,36 +91,36 @@ def test_the_same_content_in_other_row_groups_and_under_another_name_adds_nothin
 @pytest.mark.parametrize("name", ["image", "png"])
 def test_a_binary_column_will_do(tmp_path, taken, picture, kind, name):
     columns = {name: pa.array([picture(1), None], kind), "label": pa.array(["a", "b"]).dictionary_encode()}
-    told = taken(write_table(tmp_path / "m.parquet", columns))
-    assert told.told("label", "problem", "encoded") == [("a", "", picture(1)), ("b", "missing", None)]
+    ingested = taken(write_table(tmp_path / "m.parquet", columns))
+    assert ingested.select("label", "problem", "encoded") == [("a", "", picture(1)), ("b", "missing", None)]
 
 
 @pytest.mark.parametrize("name", ["label", "labels", "class", "category", "fine_label", "target"])
 def test_the_label_may_have_several_names(tmp_path, taken, picture, name):
     columns = {name: ["a"], "img": images(picture(1)), "mask": images(picture(2))}
-    assert taken(write_table(tmp_path / "m.parquet", {**columns, "image": images(picture(3))})).told(
+    assert taken(write_table(tmp_path / "m.parquet", {**columns, "image": images(picture(3))})).select(
         "label", "encoded"
     ) == [("a", picture(3))]
 
 
 def test_labels_that_are_no_good_are_rows_that_say_so(tmp_path, taken, picture):
     columns = {"image": images(*(picture(n) for n in range(4))), "label": [0, -1, 2, None]}
-    told = taken(write_table(tmp_path / "m.parquet", columns, features(label=["cat", "dog"])))
-    assert told.told("label", "problem", "detail") == [
+    ingested = taken(write_table(tmp_path / "m.parquet", columns, features(label=["cat", "dog"])))
+    assert ingested.select("label", "problem", "detail") == [
         ("cat", "", ""),
         ("-1", "label-number", "class -1, but the names of classes go from 0 to 1"),
         ("2", "label-number", "class 2, but the names of classes go from 0 to 1"),
         ("", "label-missing", "the row has no label"),
     ]
-    assert all(row["encoded"] for row in told.rows)
+    assert all(row["encoded"] for row in ingested.rows)
 
 
 @pytest.mark.parametrize(
-    "told", [None, "{", '{"info": {"features": [1]}}', '{"info": {"features": {"label": {"names": 1}}}}']
+    "schema_note", [None, "{", '{"info": {"features": [1]}}', '{"info": {"features": {"label": {"names": 1}}}}']
 )
-def test_numbers_without_names_are_labels_as_they_are(tmp_path, taken, picture, told):
-    columns, metadata = {"image": images(picture(1)), "label": [7]}, told and {"huggingface": told}
-    assert taken(write_table(tmp_path / "m.parquet", columns, metadata)).told("label", "problem") == [("7", "")]
+def test_numbers_without_names_are_labels_as_they_are(tmp_path, taken, picture, schema_note):
+    columns, metadata = {"image": images(picture(1)), "label": [7]}, schema_note and {"huggingface": schema_note}
+    assert taken(write_table(tmp_path / "m.parquet", columns, metadata)).select("label", "problem") == [("7", "")]
 
 
 @pytest.mark.parametrize("kind", [pa.float64(), pa.float32(), pa.int8(), pa.dictionary(pa.int8(), pa.string())])
@@ -132,34 +132,34 @@ def test_whole_numbers_with_a_fraction_of_zero_are_the_same_labels(tmp_path, tak
         {"image": images(picture(1), picture(2), picture(3)), "label": labels},
         features(label=["a", "b"]),
     )
-    told = taken(write_table(tmp_path / "m.parquet", columns, metadata))
-    assert told.told("label", "problem") == [("b", ""), ("", "label-missing"), ("a", "")]
+    ingested = taken(write_table(tmp_path / "m.parquet", columns, metadata))
+    assert ingested.select("label", "problem") == [("b", ""), ("", "label-missing"), ("a", "")]
     write_table(tmp_path / "n" / "manifest.parquet", {"path": ["1", "2", "3"], "label": labels})
-    told = taken(tmp_path / "n", where="other")
-    assert told.told("label") == [("1",), ("",), ("0",)]
+    ingested = taken(tmp_path / "n", where="other")
+    assert ingested.select("label") == [("1",), ("",), ("0",)]
 
 
 def test_not_a_number_is_no_label(tmp_path, taken, picture):
-    told = taken(write_table(tmp_path / "m.parquet", {"image": images(picture(1)), "label": [float("nan")]}))
-    assert told.told("label", "problem") == [("", "label-missing")]
+    ingested = taken(write_table(tmp_path / "m.parquet", {"image": images(picture(1)), "label": [float("nan")]}))
+    assert ingested.select("label", "problem") == [("", "label-missing")]
 
 
 def test_large_cells_are_not_read(tmp_path, taken, picture):
     columns = {"image": images(picture(1), bytes(5000), picture(2)), "label": ["a", "a", "b"]}
-    told = taken(write_table(tmp_path / "m.parquet", columns), max_bytes=4000)
-    assert told.told("problem", "bytes", "sha256")[1] == ("too-large", 5000, "")
-    assert told.told("encoded") == [(picture(1),), (None,), (picture(2),)]
+    ingested = taken(write_table(tmp_path / "m.parquet", columns), max_bytes=4000)
+    assert ingested.select("problem", "bytes", "sha256")[1] == ("too-large", 5000, "")
+    assert ingested.select("encoded") == [(picture(1),), (None,), (picture(2),)]
 
 
 def test_a_table_with_path_and_label_stays_a_manifest(tmp_path, taken, picture):
     (tmp_path / "1.png").write_bytes(picture(1))
-    told = taken(write_table(tmp_path / "m.parquet", {"path": ["1.png"], "label": ["a"]}))
-    assert told.told("path", "encoded") == [("1.png", picture(1))]
+    ingested = taken(write_table(tmp_path / "m.parquet", {"path": ["1.png"], "label": ["a"]}))
+    assert ingested.select("path", "encoded") == [("1.png", picture(1))]
     with pytest.raises(UnreadableBatch, match="Column 'vector' of .* holds binary values"):
         taken(write_table(tmp_path / "m.parquet", {"path": ["1.png"], "label": ["a"], "vector": [b"1"]}))
     columns = {"path": ["x.png"], "label": ["a"], "image": images(picture(2))}
-    told = taken(write_table(tmp_path / "manifest.parquet", columns))
-    assert told.told("path", "encoded", "user.path") == [("#000000", picture(2), "x.png")]
+    ingested = taken(write_table(tmp_path / "manifest.parquet", columns))
+    assert ingested.select("path", "encoded", "user.path") == [("#000000", picture(2), "x.png")]
 
 
 def test_row_groups_are_read_forwards_and_only_once_by_a_process(tmp_path, picture):
@@ -288,8 +288,8 @@ def test_a_long_value_that_many_rows_share_is_refused_before_it_is_unpacked(tmp_
     file = write_table(tmp_path / "m.parquet", columns, compression="zstd")
     assert file.stat().st_size < 10_000
     del columns, shared
-    said = r"^Column '.*' of .*m\.parquet holds a value of 10,000,000 bytes, more than the 65,536 that are allowed\."
-    with pytest.raises(UnreadableBatch, match=said):
+    message = r"^Column '.*' of .*m\.parquet holds a value of 10,000,000 bytes, more than the 65,536 that are allowed\."
+    with pytest.raises(UnreadableBatch, match=message):
         read_delivery(file)
     assert arrow_memory.max_memory() < 200e6, "not 4 GB"
 
@@ -308,7 +308,7 @@ def test_bytes_that_many_rows_hold_are_read_and_kept_once_for_each_label(tmp_pat
     labels = ["cat", "cat", "cat", "dog", "cat", "cat"]
     folder = write_table(tmp_path / "monday" / "a.parquet", {"image": images(*contents), "label": labels}).parent
     write_table(folder / "b.parquet", {"image": images(picture(2)), "label": ["cat"]})
-    assert taken(folder).told("path", "problem", "encoded", "detail") == [
+    assert taken(folder).select("path", "problem", "encoded", "detail") == [
         ("a.parquet#000000", "", picture(1), ""),
         ("a.parquet#000001", "", picture(2), ""),
         ("a.parquet#000002", "repeated", None, "the same image and label as a.parquet#000000"),
@@ -328,6 +328,6 @@ def test_one_image_in_very_many_rows_takes_its_bytes_once(tmp_path, taken, struc
     file = write_table(tmp_path / "monday.parquet", {"image": column, "label": ["cat"] * 3000})
     # Also an image column that Arrow calls a dictionary is one.
     assert file.stat().st_size < 150_000
-    told = taken(file)
-    assert [row["problem"] for row in told.rows] == ["not-an-image"] + ["repeated"] * 2999
-    assert sum(shard.bytes for shard in told.batch.shards) < 250_000
+    ingested = taken(file)
+    assert [row["problem"] for row in ingested.rows] == ["not-an-image"] + ["repeated"] * 2999
+    assert sum(shard.bytes for shard in ingested.batch.shards) < 250_000

@@ -53,8 +53,8 @@ def test_members_are_those_of_pythons_reader(read, form):
     names = [name for name in NAMES if form != tarfile.USTAR_FORMAT or len(name) < 200]
     content = tar_of(*((name, os.urandom(size)) for size, name in enumerate(names, 511)), format=form)
     with tarfile.open(fileobj=io.BytesIO(content)) as tar:
-        told = [(info.name.removeprefix("./").replace("//", "/"), info.offset_data, info.size) for info in tar]
-    assert [(m.name, m.offset, m.bytes) for m, _ in read(content)] == told
+        expected = [(info.name.removeprefix("./").replace("//", "/"), info.offset_data, info.size) for info in tar]
+    assert [(m.name, m.offset, m.bytes) for m, _ in read(content)] == expected
     with tarfile.open(fileobj=io.BytesIO(content)) as tar:
         assert [data for _, data in read(content)] == [tar.extractfile(info).read() for info in tar]
 

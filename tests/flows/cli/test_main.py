@@ -50,18 +50,18 @@ BATCHES = ("2026-01-05-aaaaaaaa", "2026-01-06-bbbbbbbb", "2026-01-07-cccccccc")
 
 
 def test_help_shows_every_command_and_how_to_begin(retain):
-    told = retain("--help")
-    assert told.code == 0
-    assert all(f" {name} " in told.out for name in COMMANDS)
-    assert "retain init shop" in told.out
-    assert retain().out == told.out
+    result = retain("--help")
+    assert result.code == 0
+    assert all(f" {name} " in result.out for name in COMMANDS)
+    assert "retain init shop" in result.out
+    assert retain().out == result.out
 
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_each_command_has_help(retain, command):
-    told = retain(command, "--help")
-    assert told.code == 0
-    assert f"Usage: retain {command} " in told.out
+    result = retain(command, "--help")
+    assert result.code == 0
+    assert f"Usage: retain {command} " in result.out
 
 
 @pytest.mark.parametrize("command", ["init", "ingest", "night", "compare", "approve"])
@@ -119,10 +119,10 @@ def test_a_wrong_command_gets_a_sentence(retain, workspace, monkeypatch, everyth
     if words[0] not in ("init", "demo", "statsu"):
         monkeypatch.setenv("RETAIN_WORKSPACE", str(workspace.root))
     before = everything_below(workspace.root)
-    told = retain(*words)
-    assert (told.code, told.out) == (2, "")
-    assert sentence in told.sentence
-    assert told.err.count("\n") == 1
+    result = retain(*words)
+    assert (result.code, result.out) == (2, "")
+    assert sentence in result.sentence
+    assert result.err.count("\n") == 1
     assert everything_below(workspace.root) == before
 
 
@@ -130,9 +130,9 @@ def test_a_wrong_command_gets_a_sentence(retain, workspace, monkeypatch, everyth
     "words", [["status"], ["history"], ["params"], ["night"], ["ui"], ["ingest", "."], ["compare", "1", "2"]], ids=str
 )
 def test_a_folder_that_is_no_workspace_is_named_with_the_remedy(retain, tmp_path, words):
-    told = retain(*words, "-w", tmp_path)
-    assert told.code == 2
-    assert told.sentence == (
+    result = retain(*words, "-w", tmp_path)
+    assert result.code == 2
+    assert result.sentence == (
         f"{tmp_path} is not a retain workspace: it has no params.yaml. "
         f"Name one with --workspace, or make one with `retain init {tmp_path}`."
     )
@@ -140,8 +140,8 @@ def test_a_folder_that_is_no_workspace_is_named_with_the_remedy(retain, tmp_path
 
 
 def test_a_workspace_that_does_not_exist(retain, tmp_path):
-    told = retain("status", "-w", tmp_path / "gone")
-    assert (told.code, told.sentence) == (
+    result = retain("status", "-w", tmp_path / "gone")
+    assert (result.code, result.sentence) == (
         2, f"{tmp_path}/gone does not exist. Make a workspace there with `retain init {tmp_path}/gone`.",
     )  # fmt: skip
     (tmp_path / "file").touch()
@@ -153,17 +153,17 @@ def test_a_workspace_that_does_not_exist(retain, tmp_path):
 
 def test_init_makes_a_workspace_and_says_what_comes_next(retain, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    told = retain("init", "my shop", "--remote", "store")
-    assert told.code == 0
-    assert told.out == (
+    result = retain("init", "my shop", "--remote", "store")
+    assert result.code == 0
+    assert result.out == (
         "Made my shop. Put images below my shop/inbox/<delivery>/<class>/ and run `retain night -w 'my shop'`.\n"
     )
     assert f"url = {tmp_path / 'store'}" in (tmp_path / "my shop" / ".dvc" / "config").read_text()
 
 
 def test_init_keeps_addresses_and_a_key_of_its_own(retain, tmp_path):
-    told = retain("init", tmp_path / "shop", "--mlflow", "http://mlflow:5000", "--prefect", "http://prefect:4200/api")
-    assert told.code == 0
+    result = retain("init", tmp_path / "shop", "--mlflow", "http://mlflow:5000", "--prefect", "http://prefect:4200/api")
+    assert result.code == 0
     kept = Workspace(tmp_path / "shop").settings_file()
     assert (kept.mlflow, kept.prefect) == ("http://mlflow:5000", "http://prefect:4200/api")
     assert re.fullmatch("[0-9a-f]{32}", kept.split_key)
@@ -179,17 +179,17 @@ def test_init_keeps_addresses_and_a_key_of_its_own(retain, tmp_path):
     ],
 )
 def test_init_refuses_an_address_that_it_cannot_keep(retain, tmp_path, option, address, sentence):
-    told = retain("init", tmp_path / "shop", option, address)
-    assert (told.code, told.sentence[: len(sentence)]) == (2, sentence)
-    assert "s3cret" not in told.err
+    result = retain("init", tmp_path / "shop", option, address)
+    assert (result.code, result.sentence[: len(sentence)]) == (2, sentence)
+    assert "s3cret" not in result.err
     assert not list(tmp_path.iterdir())
 
 
 def test_init_that_fails_leaves_nothing(retain, tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
-    told = retain("init", tmp_path / "shop")
-    assert told.code == 2
-    assert told.sentence.startswith("git is not installed or not on the PATH")
+    result = retain("init", tmp_path / "shop")
+    assert result.code == 2
+    assert result.sentence.startswith("git is not installed or not on the PATH")
     assert not list(tmp_path.iterdir())
 
 
@@ -202,13 +202,13 @@ def test_ingest_tells_of_the_batch_and_the_same_again_adds_nothing(retain, works
     assert first.code == 0
     assert "5 images, 2 classes (bar, column). The next night" in first.out
     again = retain("ingest", folder, "-w", workspace.root, "--json")
-    told = json.loads(again.out)
-    assert (again.code, told["known"], told["batch"]["images"]) == (0, True, 5)
-    assert first.out.startswith(f"Ingested {shortened(told['batch']['id'])}: ")
-    assert told["batch"]["id"].startswith("2026-03-02-")
+    document = json.loads(again.out)
+    assert (again.code, document["known"], document["batch"]["images"]) == (0, True, 5)
+    assert first.out.startswith(f"Ingested {shortened(document['batch']['id'])}: ")
+    assert document["batch"]["id"].startswith("2026-03-02-")
     assert len(list(folder.rglob("*.png"))) == 5
     status = json.loads(retain("status", "-w", workspace.root, "--json").out)
-    assert status["pending"] == [told["batch"]["id"]]
+    assert status["pending"] == [document["batch"]["id"]]
 
 
 # What is told of judged nights
@@ -296,9 +296,9 @@ def test_another_registry_than_the_last_night_learned_from_is_one_sentence(
     other = shutil.copy(template / ".retain" / "mlflow.db", tmp_path / "other.db")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{other}")
     for words in (["status"], ["quarantine", "release", "2026"]):
-        told = retain(*words, "-w", place.root)
-        assert told.code == 2
-        assert told.sentence == (
+        result = retain(*words, "-w", place.root)
+        assert result.code == 2
+        assert result.sentence == (
             f"run.json names v2 of `retain`, but the registry at sqlite:///{other} (MLFLOW_TRACKING_URI) has no "
             "version at all. Name the registry that has it in MLFLOW_TRACKING_URI, or as `mlflow` in workspace.json; "
             "to begin anew in this one, remove run.json."
@@ -314,14 +314,14 @@ def copied(shop, tmp_path):
 
 def test_status_names_champion_and_what_waits(retain, shop, monkeypatch):
     monkeypatch.chdir(shop.root.parent)
-    told = retain("status", "-w", "shop")
-    assert told.code == 0
-    lines = told.out.splitlines()
+    result = retain("status", "-w", "shop")
+    assert result.code == 0
+    lines = result.out.splitlines()
     assert lines[0] == "retain v2 is the champion: 50.0% on average over 2 experiences, 2 classes."
     assert "classes      a, b" in lines
     assert "inbox        monday" in lines
     assert "             Accept, and why: most of 2025-12-01-0e8d0e8d." in lines
-    assert "To approve it manually: retain approve " in told.out
+    assert "To approve it manually: retain approve " in result.out
     assert lines[-1] == "The next night will take 1 delivery: retain night -w shop"
 
 
@@ -335,17 +335,17 @@ def test_status_calls_the_deliveries_of_a_verdict_by_their_names(retain, copied)
 
 
 def test_status_as_json(retain, shop):
-    told = json.loads(retain("status", "-w", shop.root, "--json").out)
-    assert told["champion"]["number"] == 2
-    assert told["inbox"] == ["monday"]
-    assert told["last"]["held"] is True
+    document = json.loads(retain("status", "-w", shop.root, "--json").out)
+    assert document["champion"]["number"] == 2
+    assert document["inbox"] == ["monday"]
+    assert document["last"]["held"] is True
 
 
 def test_status_of_a_new_workspace_says_how_to_begin(retain, workspace, monkeypatch):
     monkeypatch.chdir(workspace.root)
-    told = retain("status")
-    assert told.out.startswith("retain has no version yet.\n")
-    assert told.out.endswith("Put images below inbox/<delivery>/<class>/, then run `retain night`.\n")
+    result = retain("status")
+    assert result.out.startswith("retain has no version yet.\n")
+    assert result.out.endswith("Put images below inbox/<delivery>/<class>/, then run `retain night`.\n")
 
 
 def test_history_lists_nights_newest_first(retain, shop):
@@ -361,12 +361,12 @@ def test_history_lists_nights_newest_first(retain, shop):
 
 
 def test_compare_shows_what_was_lost_and_gained(retain, shop):
-    told = retain("compare", "1", "v2", "-w", shop.root)
-    assert told.code == 0
-    rows = [line.split() for line in told.out.splitlines()]
+    result = retain("compare", "1", "v2", "-w", shop.root)
+    assert result.code == 0
+    rows = [line.split() for line in result.out.splitlines()]
     assert [BATCHES[0], "2", "50.0%", "50.0%", "0.0", "1", "1"] in rows
     assert [BATCHES[1], "2", "–", "50.0%"] in rows
-    assert "lost as      a → b (1)" in told.out
+    assert "lost as      a → b (1)" in result.out
     document = json.loads(retain("compare", "1", "2", "-w", shop.root, "--json").out)
     assert (document["total"]["lost"], document["confused"]) == (1, {"a → b": 1})
 
@@ -374,10 +374,10 @@ def test_compare_shows_what_was_lost_and_gained(retain, shop):
 def write_batch(place: Workspace, batch: str, **columns: list[str]) -> None:
     """A batch of the two images that `judged` tests with, and what was delivered with them."""
     further = {f"user.{name}": values for name, values in columns.items()}
-    told = {"image": [f"{batch}/0", f"{batch}/1"], "label": ["a", "b"], "split": ["test"] * 2, "format": ["PNG"] * 2}
+    facts = {"image": [f"{batch}/0", f"{batch}/1"], "label": ["a", "b"], "split": ["test"] * 2, "format": ["PNG"] * 2}
     folder = place.batches / batch
     folder.mkdir(parents=True)
-    parquet.write_table(pa.table(told | further), folder / "images-00000.parquet")
+    parquet.write_table(pa.table(facts | further), folder / "images-00000.parquet")
     shard = Shard(name="images-00000.parquet", rows=2, bytes=0, sha256="")
     day = date.fromisoformat(batch[:10])
     record = Batch(id=batch, digest="", arrived=day, source=f"from {batch[:10]}", images=2, classes=("a", "b"),
@@ -387,9 +387,9 @@ def write_batch(place: Workspace, batch: str, **columns: list[str]) -> None:
 
 def test_compare_by_a_column_shows_a_row_a_value(retain, copied):
     write_batch(copied, BATCHES[0], camera=["le\x1bft", ""])
-    told = retain("compare", "1", "v2", "--by", "camera", "-w", copied.root)
-    assert told.code == 0, told.err
-    assert [" ".join(line.split()) for line in told.out.splitlines()] == [
+    result = retain("compare", "1", "v2", "--by", "camera", "-w", copied.root)
+    assert result.code == 0, result.err
+    assert [" ".join(line.split()) for line in result.out.splitlines()] == [
         "v2 against v1 by camera, on the 2 test images that both were examined on",
         "camera images v1 v2 change lost gained",
         "(none) 1 0.0% 100.0% +100.0 0 1",
@@ -402,29 +402,29 @@ def test_compare_by_a_column_shows_a_row_a_value(retain, copied):
     write_batch(
         copied, BATCHES[1], camera=["right", "right"]
     )  # Another column may be one of what v2 alone has learned.
-    told = retain("compare", "1", "2", "--by", "lens", "-w", copied.root)
-    assert (told.code, told.sentence) == (
+    result = retain("compare", "1", "2", "--by", "lens", "-w", copied.root)
+    assert (result.code, result.sentence) == (
         2, "There is no column 'lens' to compare by; there are: camera, format, label, mode, source."
     )  # fmt: skip
-    told = retain("compare", "1", "2", "--by", "", "-w", copied.root)
-    assert "There is no column '' to compare by" in told.sentence
+    result = retain("compare", "1", "2", "--by", "", "-w", copied.root)
+    assert "There is no column '' to compare by" in result.sentence
 
 
 def test_compare_with_a_version_that_does_not_exist(retain, shop):
-    told = retain("compare", "1", "9", "-w", shop.root)
-    assert (told.code, told.sentence) == (2, "Model `retain` has no version 9; there are v1, v2.")
+    result = retain("compare", "1", "9", "-w", shop.root)
+    assert (result.code, result.sentence) == (2, "Model `retain` has no version 9; there are v1, v2.")
 
 
 def test_a_refused_night_is_not_approved_by_mistake(retain, shop):
     refused = json.loads(retain("history", "-w", shop.root, "--json").out)[1]["run"]
-    told = retain("approve", refused[:8], "-w", shop.root)
-    assert told.code == 2
-    assert f"Run {refused} was refused: Refuse, and why." in told.sentence
+    result = retain("approve", refused[:8], "-w", shop.root)
+    assert result.code == 2
+    assert f"Run {refused} was refused: Refuse, and why." in result.sentence
 
 
 def test_rollback_makes_an_earlier_version_the_champion(retain, copied):
-    told = retain("rollback", "1", "-w", copied.root)
-    assert (told.code, told.out) == (0, "v1 is the champion, v2 no longer. What v1 has not learned is pending.\n")
+    result = retain("rollback", "1", "-w", copied.root)
+    assert (result.code, result.out) == (0, "v1 is the champion, v2 no longer. What v1 has not learned is pending.\n")
     assert retain("rollback", "v1", "-w", copied.root).out == "v1 is the champion already; nothing was changed.\n"
     document = json.loads(retain("rollback", "2", "-w", copied.root, "--json", "--by", "ada").out)
     assert document == {"model": "retain", "champion": 2, "before": 1}
@@ -434,10 +434,10 @@ def test_rollback_makes_an_earlier_version_the_champion(retain, copied):
 def test_after_a_rollback_nobody_is_told_to_approve_what_builds_on_the_version_that_was_left(retain, copied):
     assert "To approve it manually" in retain("status", "-w", copied.root).out
     retain("rollback", "1", "-w", copied.root, "--by", "mara", "--note", "camera 4 had moved")
-    told = retain("status", "-w", copied.root).out
-    assert "approve" not in told
-    assert "It was learned on top of v2, which is not the champion now" in told
-    assert re.search(r"^rollback +rolled back from v2 to v1 on .* by mara: camera 4 had moved$", told, flags=re.M)
+    output = retain("status", "-w", copied.root).out
+    assert "approve" not in output
+    assert "It was learned on top of v2, which is not the champion now" in output
+    assert re.search(r"^rollback +rolled back from v2 to v1 on .* by mara: camera 4 had moved$", output, flags=re.M)
     document = json.loads(retain("status", "-w", copied.root, "--json").out)
     assert (document["approvable"], document["rollback"]["left"]) == (False, 2)
     rows = [line.split() for line in retain("history", "-w", copied.root).out.splitlines()[1:]]
@@ -459,8 +459,8 @@ def test_a_decision_is_somebody_s(retain, copied, monkeypatch):
     monkeypatch.setenv("USER", "mara")
     retain("rollback", "1", "-w", copied.root)
     assert "by mara" in retain("status", "-w", copied.root).out
-    told = retain("rollback", "2", "-w", copied.root, "--by", " ")
-    assert (told.code, told.sentence[:7]) == (2, "Nobody ")
+    result = retain("rollback", "2", "-w", copied.root, "--by", " ")
+    assert (result.code, result.sentence[:7]) == (2, "Nobody ")
 
 
 def test_params_show_what_differs_from_the_default(retain, workspace):
@@ -474,8 +474,8 @@ def test_params_show_what_differs_from_the_default(retain, workspace):
 
 def test_params_say_what_is_called_otherwise_now(retain, workspace):
     workspace.params.write_text(workspace.params.read_text().replace("reference_confidence: 0.95", "better: 0.9"))
-    told = " ".join(retain("params", "-w", workspace.root).out.split())
-    assert "`evaluate.better` is `reference_confidence` now. It was read as it was meant" in told
+    output = " ".join(retain("params", "-w", workspace.root).out.split())
+    assert "`evaluate.better` is `reference_confidence` now. It was read as it was meant" in output
 
 
 # How a command ends
@@ -486,9 +486,9 @@ def test_a_defect_is_told_as_such_without_a_traceback(retain, workspace, monkeyp
         raise ZeroDivisionError("a defect")
 
     monkeypatch.setattr("tasks.queries.status.status_of", broken)
-    told = retain("status", "-w", workspace.root)
-    assert told.code == 1
-    assert told.sentence.startswith("This is a defect of retain, not of your input: ZeroDivisionError: a defect (")
+    result = retain("status", "-w", workspace.root)
+    assert result.code == 1
+    assert result.sentence.startswith("This is a defect of retain, not of your input: ZeroDivisionError: a defect (")
     monkeypatch.setenv("RETAIN_DEBUG", "1")
     with pytest.raises(ZeroDivisionError):
         retain("status", "-w", workspace.root)

@@ -108,10 +108,10 @@ def paths_of(shop: Workspace, batch: Batch) -> list[str]:
 
 @pytest.mark.parametrize("command", ["list", "show", "release", "drop", "hold"])
 def test_each_command_teaches(retain, command):
-    told = retain("quarantine", command, "--help")
-    assert told.code == 0
-    assert f"Usage: retain quarantine {command} " in told.out
-    assert f"  retain quarantine {command} " in told.out
+    result = retain("quarantine", command, "--help")
+    assert result.code == 0
+    assert f"Usage: retain quarantine {command} " in result.out
+    assert f"  retain quarantine {command} " in result.out
     assert f" {command} " in retain("quarantine").out
 
 
@@ -128,8 +128,8 @@ def test_the_list_has_a_row_an_entry(decide, held, partly):
 
 def test_an_empty_quarantine_says_so(retain, workspace):
     assert retain("quarantine", "list", "-w", workspace.root).out == "Nothing is in quarantine.\n"
-    told = retain("quarantine", "show", "2026", "-w", workspace.root)
-    assert (told.code, told.sentence) == (2, "Nothing in quarantine begins with '2026'; it is empty.")
+    result = retain("quarantine", "show", "2026", "-w", workspace.root)
+    assert (result.code, result.sentence) == (2, "Nothing in quarantine begins with '2026'; it is empty.")
 
 
 def test_status_knows_both_kinds_and_only_one_holds_back(retain, shop, held, partly):
@@ -137,19 +137,19 @@ def test_status_knows_both_kinds_and_only_one_holds_back(retain, shop, held, par
     assert [report["batch"] for report in document["quarantine"]] == [held]
     assert [report["batch"] for report in document["refused"]] == [partly]
     assert document["pending"] == list(list_batches(shop.batches)[1:])
-    told = retain("status", "-w", shop.root).out
-    assert shortened(f"quarantine   {held} (held)") in told
-    assert shortened(f"refused      {partly} (partly): 3 images of 73") in told
-    assert "To look at what was refused, and decide: retain quarantine list -w" in told
+    output = retain("status", "-w", shop.root).out
+    assert shortened(f"quarantine   {held} (held)") in output
+    assert shortened(f"refused      {partly} (partly): 3 images of 73") in output
+    assert "To look at what was refused, and decide: retain quarantine list -w" in output
 
 
 def test_show_tells_what_is_wrong_and_what_to_do(decide, shop, held, partly):
-    told = decide("show", held[:11]).out
-    assert "label-not-allowed  refused  6 images" in told
-    assert "  - colum?/0000.png: labelled colum?" in told
-    assert "    and 3 more" in told
-    assert shortened(f"quarantine/{held}/report.html") in told
-    assert shortened(f"retain quarantine release {held} --leave-out refused -w ") in told
+    output = decide("show", held[:11]).out
+    assert "label-not-allowed  refused  6 images" in output
+    assert "  - colum?/0000.png: labelled colum?" in output
+    assert "    and 3 more" in output
+    assert shortened(f"quarantine/{held}/report.html") in output
+    assert shortened(f"retain quarantine release {held} --leave-out refused -w ") in output
     assert shortened(f"retain quarantine show {partly} --files DIR -w ") in decide("show", partly).out
     assert Report.model_validate_json(decide("show", held, "--json").out) in store.reports(shop)
 
@@ -159,21 +159,21 @@ def test_files_that_were_not_taken_are_told(decide, shop, held, partly):
     (aside / "bar").mkdir(parents=True)
     for name in ("bar/link.png", "late.png"):
         (aside / name).symlink_to("/nowhere")
-    told = f"2 files were not taken; they lie in {aside}"
-    assert shortened(f"Of {held} {told}.") in decide("list").out
-    assert told in decide("show", held).out
+    sentence = f"2 files were not taken; they lie in {aside}"
+    assert shortened(f"Of {held} {sentence}.") in decide("list").out
+    assert sentence in decide("show", held).out
     assert "not taken" not in decide("show", partly).out
     assert [entry["not_taken"] for entry in json.loads(decide("list", "--json").out)] == [2, 0]
-    assert f"{told}, and stay there" in decide("drop", held, "--yes").out
+    assert f"{sentence}, and stay there" in decide("drop", held, "--yes").out
     assert (aside / "late.png").is_symlink()
-    assert shortened(f"Of {held} {told}.") in decide("list").out, "they are told of a batch without an entry, too"
+    assert shortened(f"Of {held} {sentence}.") in decide("list").out, "they are told of a batch without an entry, too"
 
 
 def test_show_writes_files_with_the_way_back(decide, shop, held, tmp_path):
-    told = decide("show", held, "--files", tmp_path / "look")
-    assert f"Wrote 8 images and their manifest.csv to {tmp_path / 'look'}." in told.out
+    result = decide("show", held, "--files", tmp_path / "look")
+    assert f"Wrote 8 images and their manifest.csv to {tmp_path / 'look'}." in result.out
     assert (
-        shortened(f"retain quarantine release {held} --manifest {tmp_path / 'look' / 'manifest.csv'} -w ") in told.out
+        shortened(f"retain quarantine release {held} --manifest {tmp_path / 'look' / 'manifest.csv'} -w ") in result.out
     )
     assert len(list((tmp_path / "look" / "images").iterdir())) == 8
     assert decide("show", held, "--files", tmp_path / "look").sentence.endswith("or does not exist yet.")
@@ -184,16 +184,16 @@ def test_show_writes_files_with_the_way_back(decide, shop, held, tmp_path):
 
 def test_without_a_change_nothing_changes(decide, shop, held, git):
     head = git("rev-parse", "HEAD")
-    told = decide("release", held)
-    assert (told.code, told.out.splitlines()[0]) == (0, shortened(f"{held} stays in quarantine."))
-    assert "Quarantined: 8 of 48 images" in told.out
+    result = decide("release", held)
+    assert (result.code, result.out.splitlines()[0]) == (0, shortened(f"{held} stays in quarantine."))
+    assert "Quarantined: 8 of 48 images" in result.out
     assert git("rev-parse", "HEAD") == head
 
 
 def test_once_the_class_is_allowed_the_batch_is_pending(decide, shop, held, git):
     shop.params.write_text(shop.params.read_text().replace("[bar, column]", '[bar, column, "colum?"]'))
-    told = decide("release", held, "--by", "ada", "--note", "a class\nof its own")
-    assert told.out.splitlines()[0] == shortened(
+    result = decide("release", held, "--by", "ada", "--note", "a class\nof its own")
+    assert result.out.splitlines()[0] == shortened(
         f"Released: the next night learns {held}, without 2 images that stay here."
     )
     assert held in store.pending(shop, ())
@@ -204,9 +204,9 @@ def test_once_the_class_is_allowed_the_batch_is_pending(decide, shop, held, git)
 
 
 def test_what_was_refused_can_stay_behind(decide, shop, held, git):
-    told = decide("release", held, "--leave-out", "refused", "--by", "ada", "--note", "not worth it",
+    result = decide("release", held, "--leave-out", "refused", "--by", "ada", "--note", "not worth it",
                   "--arrived", "2026-03-09", "--json")  # fmt: skip
-    document = json.loads(told.out)
+    document = json.loads(result.out)
     made = correction_of(shop, held)
     assert (document["entry"], document["batch"], document["report"]["admitted"]) == (held, made.id, True)
     assert (made.images, made.replaces, made.note, made.source) == (40, True, "by ada: not worth it", "held")
@@ -220,9 +220,9 @@ def test_what_was_refused_can_stay_behind(decide, shop, held, git):
 
 
 def test_labels_are_corrected_and_facts_are_as_they_were(decide, shop, held):
-    told = decide("release", held, "--relabel", "colum?=column", "--leave-out", "file-truncated")
+    result = decide("release", held, "--relabel", "colum?=column", "--leave-out", "file-truncated")
     made = correction_of(shop, held)
-    assert told.out.splitlines()[:2] == [
+    assert result.out.splitlines()[:2] == [
         shortened(f"{held} is corrected as {made.id}: 46 images."),
         shortened(f"Released: the next night learns {made.id}."),
     ]  # fmt: skip
@@ -285,10 +285,10 @@ def test_that_new_classes_are_meant_is_said_of_each_batch_anew(decide, shop, hel
 
 
 def test_of_an_admitted_batch_only_what_was_refused_is_released(decide, shop, partly):
-    told = decide("release", partly, "--relabel", "cross=bar")
+    result = decide("release", partly, "--relabel", "cross=bar")
     made = correction_of(shop, partly)
-    assert told.code == 0
-    assert f"{shortened(made.id)} is in quarantine." in told.out, "three images are too few to learn from alone"
+    assert result.code == 0
+    assert f"{shortened(made.id)} is in quarantine." in result.out, "three images are too few to learn from alone"
     assert sorted(paths_of(shop, made)) == ["bar/half.png", "cross/0000.png", "cross/0001.png"]
     assert not made.replaces
     assert partly in store.pending(shop, ()), "the admitted batch stays as it is"
@@ -305,15 +305,15 @@ def test_a_night_that_validates_again_makes_no_entry_of_what_was_corrected(decid
 
 def test_refused_images_that_were_not_corrected_go_on_waiting(decide, shop, partly, git, tmp_path):
     decide("show", partly, "--files", tmp_path / "look")
-    told = decide("release", partly, "--leave-out", "file-truncated", "--relabel", "cross=bar")
-    assert shortened(f"1 refused image of {partly} is not in it and stays in quarantine.") in told.out
+    result = decide("release", partly, "--leave-out", "file-truncated", "--relabel", "cross=bar")
+    assert shortened(f"1 refused image of {partly} is not in it and stays in quarantine.") in result.out
     made = correction_of(shop, partly)
     left = store.find(shop, partly)
     (row,) = left.faulty_rows()
     assert facts_of(shop, partly)["path"][row] == "bar/half.png"
     assert left.summary.endswith("2 of the refused are corrected since.")
-    told = decide("release", partly, "--manifest", tmp_path / "look" / "manifest.csv")
-    assert "is none of the images that wait" in told.sentence
+    result = decide("release", partly, "--manifest", tmp_path / "look" / "manifest.csv")
+    assert "is none of the images that wait" in result.sentence
     decide("release", partly, "--relabel", "bar=column", "--arrived", "2026-03-20")
     assert partly not in [entry.batch for entry in store.entries(shop)]
     assert not (shop.quarantine / partly).exists()
@@ -329,8 +329,8 @@ def test_a_killed_correction_of_some_refused_images_is_finished(decide, shop, pa
                    Correction(labels, replaces=False), DAY, 2**20)  # fmt: skip
     if versioned:
         shell(shop.root, "dvc", "add", "data")
-    told = decide("release", partly, "--relabel", "cross=bar")
-    assert shortened(f"{partly} is corrected as {made.id}: 2 images.") in told.out
+    result = decide("release", partly, "--relabel", "cross=bar")
+    assert shortened(f"{partly} is corrected as {made.id}: 2 images.") in result.out
     assert len(store.find(shop, partly).faulty_rows()) == 1
     assert git("status", "--porcelain") == ""
     assert store.finish(shop) == ()
@@ -353,9 +353,9 @@ def test_a_correction_can_be_corrected(decide, shop, held):
     decide("release", held, "--accept", "refused-share", "--arrived", "2026-03-09")
     first = correction_of(shop, held)
     store.set_aside(shop, quarantine_report(shop, first.id))
-    told = decide("release", first.id, "--leave-out", "refused", "--arrived", "2026-03-10")
+    result = decide("release", first.id, "--leave-out", "refused", "--arrived", "2026-03-10")
     second = correction_of(shop, first.id)
-    assert shortened(f"the next night learns {second.id}.") in told.out
+    assert shortened(f"the next night learns {second.id}.") in result.out
     assert second.accepted == ("refused-share",)
     assert set(store.pending(shop, ())) == {*list_batches(shop.batches)} - {held, first.id}
 
@@ -405,29 +405,29 @@ def test_a_wrong_command_gets_a_sentence_and_changes_nothing(
     words, sentence = WRONG[case]
     names = {"HELD": held, "PARTLY": partly}
     before = everything_below(shop.root)
-    told = decide(*(names.get(word, word) for word in words))
-    assert (told.code, told.out) == (2, "")
-    assert shortened(sentence.replace("HELD", held).replace("PARTLY", partly)) in told.sentence
+    result = decide(*(names.get(word, word) for word in words))
+    assert (result.code, result.out) == (2, "")
+    assert shortened(sentence.replace("HELD", held).replace("PARTLY", partly)) in result.sentence
     assert everything_below(shop.root) == before
 
 
 def test_one_night_or_command_at_a_time(decide, shop, held):
     # Who decides does not wait: what was decided upon may be another thing after a night.
     with workspace_lock(shop, "the night of 2026-03-02"):
-        told = decide("release", held)
-    assert told.code == 2
+        result = decide("release", held)
+    assert result.code == 2
     assert re.fullmatch(
         rf"The night of 2026-03-02 is at work in {re.escape(str(shop.root))} "
         rf"\(process {os.getpid()}, since 20[\d-]+ \d\d:\d\d\)\. Wait for it to end, then start again\.",
-        told.sentence,
+        result.sentence,
     )
 
 
 def test_a_corrected_batch_is_not_released_again(decide, held):
     decide("release", held, "--leave-out", "refused")
-    told = decide("release", held)
-    assert told.code == 2
-    assert told.sentence.startswith(shortened(f"{held} is not in quarantine any more: it was corrected as "))
+    result = decide("release", held)
+    assert result.code == 2
+    assert result.sentence.startswith(shortened(f"{held} is not in quarantine any more: it was corrected as "))
 
 
 # Killed on the way
@@ -453,8 +453,8 @@ POINTS = ("made", "versioned", "entry removed")
 @pytest.mark.parametrize("at", POINTS)
 def test_a_release_that_was_killed_is_finished_by_the_same_command(decide, shop, held, git, shell, at):
     made = killed(shop, held, at, shell)
-    told = decide("release", held, "--leave-out", "refused")
-    assert told.out.splitlines()[:2] == [
+    result = decide("release", held, "--leave-out", "refused")
+    assert result.out.splitlines()[:2] == [
         shortened(f"An interrupted release had corrected {held} already; it is finished, and nothing else done."),
         shortened(f"{held} is corrected as {made.id}: 40 images."),
     ]
@@ -494,8 +494,8 @@ def good(shop) -> str:
 
 
 def test_a_pending_batch_waits_until_it_is_released(decide, retain, shop, partly, good, git):
-    told = decide("hold", good, "--by", "ada", "--note", "labels of\ncamera 4")
-    assert (told.code, told.out.splitlines()[0]) == (
+    result = decide("hold", good, "--by", "ada", "--note", "labels of\ncamera 4")
+    assert (result.code, result.out.splitlines()[0]) == (
         0, shortened(f"{good} (good) waits, and no other batch waits for it. Held by ada: labels of\\ncamera 4."),
     )  # fmt: skip
     assert store.pending(shop, ()) == (partly,)
@@ -520,18 +520,18 @@ def test_refused_images_of_a_batch_that_is_held_are_not_lost(decide, shop, partl
     assert decide("hold", partly, "--by", "ada").code == 0
     held_back = store.find(shop, partly)
     assert (held_back.admitted, held_back.held.by, held_back.checks) == (False, "ada", before.checks)
-    told = decide("release", partly).out
-    assert told.startswith(f"Released: the next night learns {shortened(partly)}, without 3 images")
+    output = decide("release", partly).out
+    assert output.startswith(f"Released: the next night learns {shortened(partly)}, without 3 images")
     assert store.find(shop, partly) == before
 
 
 def test_a_held_batch_can_be_corrected(decide, shop, good):
     decide("hold", good, "--by", "ada")
     assert "none does" in decide("release", good, "--accept", "blurry").sentence
-    told = decide("release", good, "--relabel", "bar=column", "--arrived", "2026-03-09")
+    result = decide("release", good, "--relabel", "bar=column", "--arrived", "2026-03-09")
     made = correction_of(shop, good)
     assert (made.images, made.replaces, made.classes) == (60, True, ("column",))
-    assert shortened(f"the next night learns {made.id}.") in told.out
+    assert shortened(f"the next night learns {made.id}.") in result.out
     assert good not in store.pending(shop, ())
 
 
@@ -546,8 +546,8 @@ def test_what_waits_or_is_unknown_cannot_be_held(decide, held):
 def test_a_pending_batch_can_be_dropped(decide, shop, good, git, first):
     if first == "held":
         decide("hold", good)
-    told = decide("drop", good, "--yes")
-    assert told.out.splitlines()[0] == shortened(f"Dropped {good}.")
+    result = decide("drop", good, "--yes")
+    assert result.out.splitlines()[0] == shortened(f"Dropped {good}.")
     assert good not in list_batches(shop.batches)
     assert good not in store.pending(shop, ())
     assert not (shop.quarantine / good).exists()
@@ -576,13 +576,13 @@ def test_a_batch_that_the_gate_did_not_survive_is_not_opened_by_its_entry(decide
 def test_a_dropped_batch_leaves_the_archive_and_comes_back_even_if_the_cache_was_cleared(
     decide, shop, held, git, shell
 ):
-    told = decide("drop", held, "--yes")
-    assert told.out.splitlines()[0] == shortened(f"Dropped {held}.")
+    result = decide("drop", held, "--yes")
+    assert result.out.splitlines()[0] == shortened(f"Dropped {held}.")
     assert held not in list_batches(shop.batches)
     assert not (shop.quarantine / held).exists()
     assert git("status", "--porcelain") == ""
     shell(shop.root, "dvc", "gc", "--workspace", "--force")
-    command = told.out.splitlines()[1].partition(" && ")[2].split()
+    command = result.out.splitlines()[1].partition(" && ")[2].split()
     shell(shop.root, *command)
     assert held in store.pending(shop, ())
     assert read_batch(shop.batches, held).images == 48
@@ -590,8 +590,8 @@ def test_a_dropped_batch_leaves_the_archive_and_comes_back_even_if_the_cache_was
 
 
 def test_of_an_admitted_batch_only_the_entry_is_dropped(decide, shop, partly, git):
-    told = decide("drop", partly, "--yes", "--json")
-    assert json.loads(told.out)["left"] is False
+    result = decide("drop", partly, "--yes", "--json")
+    assert json.loads(result.out)["left"] is False
     assert partly in store.pending(shop, ())
     assert partly not in [entry.batch for entry in store.entries(shop)]
     assert git("status", "--porcelain") == ""
@@ -601,8 +601,8 @@ def test_to_drop_a_correction_is_to_go_back(decide, shop, held, git):
     decide("release", held, "--accept", "refused-share")
     made = correction_of(shop, held)
     store.set_aside(shop, quarantine_report(shop, made.id))
-    told = decide("drop", made.id, "--yes")
-    assert shortened(f"What it corrected, {held}, is in quarantine again.") in told.out
+    result = decide("drop", made.id, "--yes")
+    assert shortened(f"What it corrected, {held}, is in quarantine again.") in result.out
     assert store.entries(shop)[0].batch == held
     assert held not in store.pending(shop, ())
     assert git("status", "--porcelain") == ""
@@ -626,9 +626,9 @@ def test_a_person_is_asked(decide, shop, held, monkeypatch, capsys):
             return True
 
     monkeypatch.setattr("sys.stdin", Terminal("n\n"))
-    told = decide("drop", held)
-    assert told.out == "Nothing was dropped.\n"
-    assert shortened(f"Drop {held} (held), 48 images? [y/N]") in told.err
+    result = decide("drop", held)
+    assert result.out == "Nothing was dropped.\n"
+    assert shortened(f"Drop {held} (held), 48 images? [y/N]") in result.err
     monkeypatch.setattr("sys.stdin", Terminal("y\n"))
     assert decide("drop", held).out.startswith(shortened(f"Dropped {held}."))
 
@@ -654,9 +654,9 @@ def test_what_a_night_refused_of_a_learned_batch_is_released_as_a_batch_of_its_o
     assert store.reports(workspace) == (report,)
     with pytest.raises(WrongInput, match=f"{report.batch} is learned"):
         hold(workspace, report.batch, "ada", "")
-    told = release(workspace, report.batch, ReleaseRequest(), DAY)
+    result = release(workspace, report.batch, ReleaseRequest(), DAY)
     made = correction_of(workspace, report.batch)
-    assert (told.batch, made.images, made.replaces) == (made.id, 6, False)
+    assert (result.batch, made.images, made.replaces) == (made.id, 6, False)
     assert [report.batch for report in store.reports(workspace)] == [made.id]
     # What a version has learned is not dropped, and what waits is not let in by another door.
     why = Hold(by="ada", why="it does harm")

@@ -182,8 +182,8 @@ def test_a_workers_word_that_comes_late_takes_no_chance_from_a_night(server, pla
     care.round()
     server.client.set_flow_run_state(run, states.Crashed(message="It exited with -9."), force=True)
     care.round()
-    told = server.client.read_flow_run(run).state
-    assert (told.name, told.message) == ("AwaitingRetry", "Started again, 1 of 3: it ended unexpectedly.")
+    late = server.client.read_flow_run(run).state
+    assert (late.name, late.message) == ("AwaitingRetry", "Started again, 1 of 3: it ended unexpectedly.")
     server.client.set_flow_run_state(run, states.Completed(), force=True)
     care.round()
     assert not (place.nights / run).exists()
@@ -230,8 +230,8 @@ def test_a_night_that_was_started_often_enough_is_told_once(server, place, begin
     run = begin(*["Running", "Crashed"] * (CHANCES + 1), ours=False)
     name, care = server.client.read_flow_run(run).name, Care(place, server.client, worker=True)
     care.round(), care.round()
-    told = {id(record): record.getMessage() for record in caplog.records if name in record.getMessage()}
-    assert list(told.values()) == [f"{name} ended unexpectedly {CHANCES + 1} times, and is not started again."]
+    messages = {id(record): record.getMessage() for record in caplog.records if name in record.getMessage()}
+    assert list(messages.values()) == [f"{name} ended unexpectedly {CHANCES + 1} times, and is not started again."]
     assert state(run) == "Crashed"
 
 
@@ -288,8 +288,8 @@ def test_a_night_that_ends_with_its_server_is_not_said_to_have_been_killed(
     care = Care(place, server.client, worker=True)
     care.end_all(server.api)
     care.last_round()
-    told = {run: server.client.read_flow_run(run).state for run in (before, during, given_up)}
-    assert [(end.name, end.message) for end in told.values()] == [
+    states = {run: server.client.read_flow_run(run).state for run in (before, during, given_up)}
+    assert [(end.name, end.message) for end in states.values()] == [
         ("Crashed", aftermath.WITHOUT_A_WORD),
         ("Crashed", aftermath.STOPPED),
         ("Cancelled", aftermath.CANCELLED),

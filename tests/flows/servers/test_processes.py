@@ -157,12 +157,12 @@ def test_what_is_printed_of_a_registry_elsewhere_holds_no_password(tmp_path, mon
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://ada:s3cret@mlflow:5000")
     here = Serving(prefect="http://127.0.0.1:4200/api", mlflow=None, token="secret-token", pid=1)
     introduce(Workspace(tmp_path), here, with_worker=False)
-    said = capsys.readouterr().out
-    assert "MLflow   http://mlflow:5000\n" in said
-    assert "s3cret" not in said
+    output = capsys.readouterr().out
+    assert "MLflow   http://mlflow:5000\n" in output
+    assert "s3cret" not in output
     # Not to a terminal, but to a pipe, behind which there may be a log.
-    assert "Prefect  http://127.0.0.1:4200/retain#<token>\n" in said
-    assert "secret-token" not in said
+    assert "Prefect  http://127.0.0.1:4200/retain#<token>\n" in output
+    assert "secret-token" not in output
 
 
 def test_servers_that_were_killed_are_not_taken_for_running_ones(tmp_path):

@@ -42,17 +42,17 @@ def test_markup_and_control_characters_are_not_obeyed(capsys):
     screen.say("[bold]name[/bold] \x1b[2J")
     screen.print_field("label", ":smile: [red]")
     screen.fail("[link=x]y\n")
-    told = capsys.readouterr()
-    assert told.out == "[bold]name[/bold] \\x1b[2J\nlabel        :smile: [red]\n"
-    assert told.err == "[link=x]y\\n\n"
+    captured = capsys.readouterr()
+    assert captured.out == "[bold]name[/bold] \\x1b[2J\nlabel        :smile: [red]\n"
+    assert captured.err == "[link=x]y\\n\n"
 
 
 def test_on_a_pipe_a_sentence_is_one_line(capsys):
     screen.say("word " * 100)
     screen.print_field("label", "word " * 100)
     screen.fail("word " * 100)
-    told = capsys.readouterr()
-    assert (told.out.count("\n"), told.err.count("\n")) == (2, 1)
+    captured = capsys.readouterr()
+    assert (captured.out.count("\n"), captured.err.count("\n")) == (2, 1)
 
 
 def test_in_a_terminal_a_value_stays_in_its_column(capsys, terminal):
@@ -89,8 +89,8 @@ def test_on_a_pipe_each_step_is_a_line(capsys):
         log.info("update")
         log.info("training: 10%%", extra={"fleeting": True})
     log.info("after")
-    told = capsys.readouterr()
-    assert (told.out, told.err) == ("", "night 1 of 7\nupdate\n")
+    captured = capsys.readouterr()
+    assert (captured.out, captured.err) == ("", "night 1 of 7\nupdate\n")
 
 
 def test_on_a_pipe_progress_is_told_if_nothing_else_was_for_a_while(capsys, monkeypatch):

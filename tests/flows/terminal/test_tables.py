@@ -33,9 +33,9 @@ def shown(capsys, monkeypatch):
     def show(function, *values, width: int = 100) -> list[str]:
         monkeypatch.setenv("COLUMNS", str(width))
         function(*values)
-        told = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
-        assert all(len(line) <= width for line in told if not line.startswith("lost as"))
-        return told
+        lines = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
+        assert all(len(line) <= width for line in lines if not line.startswith("lost as"))
+        return lines
 
     return show
 
@@ -52,9 +52,9 @@ def test_a_score_matrix(shown):
 
 def test_measures_stand_below_the_scores(shown):
     measures = Measures(macro_f1=0.9123, calibration_error=0.02)
-    told = matrix(2).model_copy(update={"measures": measures})
-    assert shown(tables.show_matrix, told)[-1] == "macro F1 91.2%, calibration error 2.0%"
-    later = told.model_copy(update={"measures": measures.model_copy(update={"negative_flips": 0.001})})
+    measured = matrix(2).model_copy(update={"measures": measures})
+    assert shown(tables.show_matrix, measured)[-1] == "macro F1 91.2%, calibration error 2.0%"
+    later = measured.model_copy(update={"measures": measures.model_copy(update={"negative_flips": 0.001})})
     assert shown(tables.show_matrix, later)[-1] == "macro F1 91.2%, calibration error 2.0%, negative flips 0.1%"
 
 
@@ -72,9 +72,11 @@ def test_experiences_of_one_day_are_told_apart_by_their_digest(shown):
 
 
 def test_columns_are_called_by_their_deliveries(shown):
-    told = matrix(3)
-    names = dict(zip(told.experiences, ("monday", "tuesday", "a-folder-from-the-scanner-of-the-north\n"), strict=True))
-    assert shown(tables.show_matrix, told, 7, names) == [
+    scores = matrix(3)
+    names = dict(
+        zip(scores.experiences, ("monday", "tuesday", "a-folder-from-the-scanner-of-the-north\n"), strict=True)
+    )
+    assert shown(tables.show_matrix, scores, 7, names) == [
         "Score on the test images of each experience, in percent",
         "                            a-folder-",
         "                            from-the-",
@@ -84,14 +86,14 @@ def test_columns_are_called_by_their_deliveries(shown):
         "v2         90.0     90.0                  90.0",
         "v7         90.0     90.0         90.0     90.0",
     ]
-    del names[told.experiences[1]]
-    assert shown(tables.show_matrix, told, 7, names)[4].startswith("version  monday  03-03  ")
+    del names[scores.experiences[1]]
+    assert shown(tables.show_matrix, scores, 7, names)[4].startswith("version  monday  03-03  ")
 
 
 def test_names_are_broken_into_more_lines_if_all_columns_fit_so(shown):
-    told = matrix(6)
+    scores = matrix(6)
     numbers = ("zeros-and-ones", "twos-and-threes", "fours-and-fives", "sixes-and-sevens", "eights-and-nines", "more")
-    lines = shown(tables.show_matrix, told, None, dict(zip(told.experiences, numbers, strict=True)), width=70)
+    lines = shown(tables.show_matrix, scores, None, dict(zip(scores.experiences, numbers, strict=True)), width=70)
     assert lines[1:4] == [
         "           zeros-   twos-  fours-  sixes-  eights-",
         "             and-    and-    and-    and-     and-",
@@ -100,8 +102,8 @@ def test_names_are_broken_into_more_lines_if_all_columns_fit_so(shown):
 
 
 def test_as_many_named_columns_are_shown_as_there_is_room_for(shown):
-    told = matrix(12)
-    lines = shown(tables.show_matrix, told, None, dict.fromkeys(told.experiences, "wednesday"))
+    scores = matrix(12)
+    lines = shown(tables.show_matrix, scores, None, dict.fromkeys(scores.experiences, "wednesday"))
     assert lines[1].split() == ["wednesday"] * 7
     assert lines[2].split() == ["version", *(f"03-{day:02d}" for day in range(7, 14)), "average"]
     assert lines[-1].startswith("The last 7 of 12 experiences")
@@ -135,10 +137,10 @@ def change(subject, first=0.9, second=0.8, lost=0, gained=0):
 
 def test_a_comparison_of_many_classes_shows_those_that_lost_most(shown):
     classes = tuple(change(f"class {n}", lost=n) for n in range(100))
-    told = VersionComparison(first=3, second=4, total=change("all", lost=9),
+    comparison = VersionComparison(first=3, second=4, total=change("all", lost=9),
                       experiences=(change("old"), change("new", None)),
                       classes=classes, confused={f"a → {n}": 100 - n for n in range(100)})  # fmt: skip
-    lines = shown(tables.show_comparison, told)
+    lines = shown(tables.show_comparison, comparison)
     assert lines[0] == "v4 against v3, on the 1,000 test images that both were examined on"
     assert lines[1:5] == [
         "experience  images     v3     v4  change  lost  gained",
@@ -154,21 +156,24 @@ def test_a_comparison_of_many_classes_shows_those_that_lost_most(shown):
 
 
 def test_versions_with_nothing_in_common(shown):
-    told = VersionComparison(first=1, second=2, total=None, experiences=(change("a", None), change("b", second=None)),
+    comparison = VersionComparison(first=1, second=2, total=None,
+                      experiences=(change("a", None), change("b", second=None)),
                       classes=(), confused={})  # fmt: skip
-    assert shown(tables.show_comparison, told)[0].startswith("v2 against v1, on the 0 test images")
+    assert shown(tables.show_comparison, comparison)[0].startswith("v2 against v1, on the 0 test images")
 
 
 def test_a_comparison_by_a_column_of_many_values_shows_thirty(shown):
-    told = Slices(first=3, second=4, by="camera", values=tuple(change(f"camera {n}") for n in range(100)))
-    lines = shown(tables.show_slices, told)
+    slices = Slices(first=3, second=4, by="camera", values=tuple(change(f"camera {n}") for n in range(100)))
+    lines = shown(tables.show_slices, slices)
     assert lines[:3] == [
         "v4 against v3 by camera, on the 100,000 test images that both were examined on",
         "camera     images     v3     v4  change  lost  gained",
         "camera 0    1,000  90.0%  80.0%   -10.0     0       0",
     ]
     assert (len(lines), lines[-1]) == (33, "and 70 more; --json has all.")
-    assert shown(tables.show_slices, told.model_copy(update={"values": told.values[:30]}))[-1].startswith("camera 29 ")
+    assert shown(tables.show_slices, slices.model_copy(update={"values": slices.values[:30]}))[-1].startswith(
+        "camera 29 "
+    )
 
 
 def test_history_calls_deliveries_by_their_names(shown):

@@ -54,9 +54,9 @@ def night(lost, gained, images):
 def test_the_gate_decides_the_same(drops, churn, images, attempt):
     lost, gained = flips(np.random.default_rng(1), drops, churn, images, nights=4)
     expected = decide(lost, gained, images, STRICT, {1: 0.04, 2: 0.005}[attempt])
-    told = [judge(night(minus, plus, images), STRICT, attempt) for minus, plus in zip(lost, gained, strict=True)]
-    assert [v.decision == "accept" for v in told] == expected.accepted.tolist()
-    assert [v.decision == "refuse" for v in told] == expected.refused.tolist()
+    verdicts = [judge(night(minus, plus, images), STRICT, attempt) for minus, plus in zip(lost, gained, strict=True)]
+    assert [v.decision == "accept" for v in verdicts] == expected.accepted.tolist()
+    assert [v.decision == "refuse" for v in verdicts] == expected.refused.tolist()
 
 
 def test_the_guard_of_each_class_decides_the_same():
@@ -70,8 +70,8 @@ def test_the_guard_of_each_class_decides_the_same():
             np.concatenate([np.arange(12) < n for n in counts]).astype(float) for counts in (before, after)
         )
         gate = SHIPPED.model_copy(update=dict.fromkeys(("forgotten_mean", "forgotten_each"), 1.0))
-        told = judge([Outcomes("a", False, now, now, reference, labels)], gate)
-        assert (told.decision == "accept") == expected.accepted[night_]
+        verdict = judge([Outcomes("a", False, now, now, reference, labels)], gate)
+        assert (verdict.decision == "accept") == expected.accepted[night_]
     assert 0 < expected.accepted.sum() < 20
 
 
@@ -163,8 +163,8 @@ def test_a_new_batch_is_judged_alone():
 
 def test_images_that_depend_on_each_other_make_the_bounds_too_narrow():
     """The weakness that remains: measured, so that the page can say how much."""
-    told = [verdict.in_clusters(10, 200, correlation, NIGHTS) for correlation in (0.0, 0.2, 1.0)]
-    assert told[0] <= 0.05 < told[1] < told[2]
+    rates = [verdict.in_clusters(10, 200, correlation, NIGHTS) for correlation in (0.0, 0.2, 1.0)]
+    assert rates[0] <= 0.05 < rates[1] < rates[2]
 
 
 def test_choosing_reference_versions_in_arrays_is_choosing_them_one_by_one():
@@ -194,8 +194,8 @@ def test_the_best_by_evidence_is_not_the_luckiest():
     """Harmless updates for 60 nights: how far above the truth the reference is, and what that does."""
 
     def last(choose) -> tuple[float, Decisions]:
-        told = play(Stream(churn=0.04, nights=60, lineages=15), verdict.always, choose)
-        return told.above, told.last
+        history = play(Stream(churn=0.04, nights=60, lineages=15), verdict.always, choose)
+        return history.above, history.last
 
     (highest, anew, ours) = (last(choose) for choose in verdict.CHOICES.values())
     assert ours[0] < 0.005 < 0.015 < anew[0] < highest[0]

@@ -129,9 +129,9 @@ def test_what_is_too_small_to_say_is_named():
         finding("learned", "b", 0.8, 0.4, 0.97, 0.6, "inconclusive", 30, too_few=True),
     ]
     few = [of_class(f"c{i}`" + "x" * 50, 3, 1, "too few") for i in range(5)]
-    told = reason("accept", findings, few)
+    sentence = reason("accept", findings, few)
     name = "c{}'" + "x" * 37 + "…"
-    assert told == (
+    assert sentence == (
         "Accepted: learned the new images to 90.0% (limit 60.0%); too few test images to say whether b (80.0% of 100) "
         "was learned and whether classes "
         + ", ".join(f"`{name.format(i)}` (1 of 3 right)" for i in range(3))
@@ -141,5 +141,5 @@ def test_what_is_too_small_to_say_is_named():
 
 def test_an_attempt_after_the_first_says_so():
     findings = [finding("forgotten", "mean", 0.021, 0.009, 0.034, 0.03, "inconclusive", 1388)]
-    told = reason("inconclusive", findings, attempt=3)
-    assert told.startswith("Inconclusive at attempt 3, which must be surer than a first: forgot 2.1% on average")
+    sentence = reason("inconclusive", findings, attempt=3)
+    assert sentence.startswith("Inconclusive at attempt 3, which must be surer than a first: forgot 2.1% on average")

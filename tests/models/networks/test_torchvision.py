@@ -177,9 +177,9 @@ def test_a_model_that_does_not_exist_is_told_with_its_like() -> None:
 @pytest.mark.parametrize(("model", "side"), [("vit_b_16", 28), ("inception_v3", 64), ("maxvit_t", 64), ("vgg11", 8)])
 def test_images_that_are_too_small_are_told_with_the_parameter(model: str, side: int) -> None:
     with torch.device("meta"):
-        said = wrong(side, model=model)
-    assert said.startswith(f"torchvision's {model} cannot take images of {side} x {side} pixels (")
-    assert "Set `update.image.size`, to 224 for instance" in said
+        message = wrong(side, model=model)
+    assert message.startswith(f"torchvision's {model} cannot take images of {side} x {side} pixels (")
+    assert "Set `update.image.size`, to 224 for instance" in message
 
 
 @pytest.mark.parametrize("model", ["vit_b_16", "inception_v3", "maxvit_t", "regnet_x_400mf"])
@@ -192,17 +192,19 @@ def test_whether_a_size_will_do_is_known_before_there_is_an_image(model: str) ->
 
 
 def test_weights_that_do_not_exist_are_told_with_those_that_do() -> None:
-    said = wrong(model="resnet50", weights="IMAGENET")
-    assert "`update.network.weights` is `IMAGENET`, which torchvision does not have for resnet50" in said
-    assert "known: IMAGENET1K_V1, IMAGENET1K_V2, DEFAULT, or a .safetensors file" in said
+    message = wrong(model="resnet50", weights="IMAGENET")
+    assert "`update.network.weights` is `IMAGENET`, which torchvision does not have for resnet50" in message
+    assert "known: IMAGENET1K_V1, IMAGENET1K_V2, DEFAULT, or a .safetensors file" in message
 
 
 def test_weights_that_are_not_at_hand_are_told_with_their_place(
     checkpoints: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    said = wrong(model=SMALL, weights="DEFAULT")
-    assert f"are not at {checkpoints / PUBLISHED} and cannot be downloaded (no route to host)" in said
-    assert f"Put https://download.pytorch.org/models/{PUBLISHED} there, or set `update.network.weights` to null" in said
+    message = wrong(model=SMALL, weights="DEFAULT")
+    assert f"are not at {checkpoints / PUBLISHED} and cannot be downloaded (no route to host)" in message
+    assert (
+        f"Put https://download.pytorch.org/models/{PUBLISHED} there, or set `update.network.weights` to null" in message
+    )
     assert capfd.readouterr().out == ""
     assert f"are not at {checkpoints / 'x-12345678.safetensors'} (" in wrong(weights="x-12345678.safetensors")
 

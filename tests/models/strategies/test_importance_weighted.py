@@ -38,8 +38,8 @@ def test_each_images_loss_counts_by_its_own_size() -> None:
     for strength in (0.5, 1.0):
         weight = losses**strength
         expected = (weight * losses).sum() / weight.sum()
-        told = ImportanceWeighted(by="loss", exponent=strength, max_weight=1000).loss(context(), step())["task"]
-        torch.testing.assert_close(told.detach(), expected)
+        weighted = ImportanceWeighted(by="loss", exponent=strength, max_weight=1000).loss(context(), step())["task"]
+        torch.testing.assert_close(weighted.detach(), expected)
 
 
 def test_weights_of_the_step_multiply() -> None:

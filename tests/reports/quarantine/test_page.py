@@ -86,8 +86,8 @@ def test_the_page_names_verdict_reason_image_and_remedy():
     text = " ".join(page.text)
     assert page.open == []
     assert "Quarantined: 2026-01-05-3f2a9c1b" in page.text
-    for told in ("A sentence.", "monday", "cat/3.png", "detail 5", "meaning of format.", "remedy of file-truncated."):
-        assert told in text
+    for part in ("A sentence.", "monday", "cat/3.png", "detail 5", "meaning of format.", "remedy of file-truncated."):
+        assert part in text
     assert "remedy of format." not in text
     assert page.pictures == [png(0), png(255)]
     assert page.text.count("no picture") == 1
@@ -188,8 +188,8 @@ def test_a_correction_says_whose_and_why():
 
 
 def test_drift_is_drawn():
-    told = Distributions(of="brightness <b>", bins=("0 to 0.5", "<i>"), before=(0.25, 0.75), now=(0.5, 0.5))
-    drift = check("drift", found=1, severity="warn", note="brighter", comparison=told)
+    distributions = Distributions(of="brightness <b>", bins=("0 to 0.5", "<i>"), before=(0.25, 0.75), now=(0.5, 0.5))
+    drift = check("drift", found=1, severity="warn", note="brighter", comparison=distributions)
     page = Page(report_html(report(drift)))
     assert page.tags.count("rect") == 4
     assert {"0 to 0.5: 25.0% before, 50.0% now", "<i>: 75.0% before, 50.0% now"} <= set(page.text)
@@ -210,8 +210,8 @@ def test_the_page_stays_small_whatever_the_names():
     worst = "'" * 400
     violations = tuple(Violation(row=row, path=worst, detail=worst) for row in range(30))
     checks = [check(f"check-{i}", found=30, violations=violations) for i in range(40)]
-    told = ReportData(classes=tuple(ClassCount(worst, 1, 1, 0, 1, 0, 0) for _ in range(3000)))
-    assert len(report_html(report(*checks), told).encode()) < 1_000_000
+    data = ReportData(classes=tuple(ClassCount(worst, 1, 1, 0, 1, 0, 0) for _ in range(3000)))
+    assert len(report_html(report(*checks), data).encode()) < 1_000_000
 
 
 SENTENCES = {

@@ -145,12 +145,12 @@ def kept(workspace: Workspace, batch_id: str) -> list[str]:
 
 def during(change):
     """Tells of progress by changing something, once: images were read by then, and not committed."""
-    told = []
+    calls = []
 
     def tell(done, total):
-        if not told:
+        if not calls:
             change()
-        told.append(done)
+        calls.append(done)
 
     return tell
 
@@ -671,7 +671,7 @@ def test_what_a_manifest_names_removes_nothing_else(workspace, picture):
 
 
 @pytest.mark.parametrize(
-    ("beside", "told"),
+    ("beside", "reason"),
     [
         ({"1.cls": b"\xff\xfe"}, "it holds what retain does not understand: .cls"),
         ({"1.cls": b"a", "1.mask.png": b"mask"}, "it holds what retain does not understand: .mask.png"),
@@ -683,11 +683,11 @@ def test_what_a_manifest_names_removes_nothing_else(workspace, picture):
         ({"1.cls": b"a", "._1.png": bytes.fromhex("00051607"), ".DS_Store": b"x"}, ""),
     ],
 )
-def test_a_tar_of_which_something_is_not_understood_is_kept(workspace, picture, beside, told):
+def test_a_tar_of_which_something_is_not_understood_is_kept(workspace, picture, beside, reason):
     delivery = write_tar(workspace.inbox / "monday.tar", {"1.png": picture(1), **beside})
     batch = inbox.take(workspace, delivery, DAY, PARAMS).batch.id
-    assert apart.reasons_of(workspace, batch) == ({"monday.tar": told} if told else {})
-    assert kept(workspace, batch) == (["monday.tar"] if told else [])
+    assert apart.reasons_of(workspace, batch) == ({"monday.tar": reason} if reason else {})
+    assert kept(workspace, batch) == (["monday.tar"] if reason else [])
 
 
 def test_columns_that_are_not_understood_keep_their_file(workspace, picture):

@@ -87,13 +87,13 @@ def shapes(tmp_path):
 
 
 def test_a_folder_becomes_a_batch(tmp_path, take):
-    told = []
-    arrival = take(shapes(tmp_path), progress=lambda done, total: told.append((done, total)))
+    progress = []
+    arrival = take(shapes(tmp_path), progress=lambda done, total: progress.append((done, total)))
     batch = arrival.batch
     assert not arrival.known
     assert batch.id == f"2026-01-05-{batch.digest[:32]}"
     assert (batch.arrived, batch.source, batch.images, batch.classes) == (DAY, "shapes", 3, ("flat", "round"))
-    assert told[-1] == (3, 3)
+    assert progress[-1] == (3, 3)
     (shard,) = batch.shards
     content = (take.batches / batch.id / shard.name).read_bytes()
     assert (shard.name, shard.rows) == ("images-00000.parquet", 3)
@@ -178,8 +178,8 @@ def test_the_share_for_tests_follows_from_what_is_held(params, images, held, sha
     ],
 )
 def test_a_first_version_waits_for_test_images(params, tests, more):
-    told = params.beginning(2, tests)
-    assert (told and told.more) == more
+    beginning = params.beginning(2, tests)
+    assert (beginning and beginning.more) == more
 
 
 def test_what_a_first_version_waits_for_is_told():
@@ -239,16 +239,16 @@ def test_processes_and_shards_change_nothing(tmp_path, take):
     files = {f"c{n % 7}/{n:04d}.png": png(n % 256, n // 256) for n in range(2_100)}
     source = lay_out(tmp_path / "many", files)
     small = PARAMS.model_copy(update={"shard_bytes": 1})
-    told = []
+    progress = []
     one = take(source, params=small, where="one").batch
-    two = take(source, params=small, workers=2, where="two", progress=lambda done, total: told.append(done)).batch
+    two = take(source, params=small, workers=2, where="two", progress=lambda done, total: progress.append(done)).batch
     assert everything_below(tmp_path / "one" / "batches") == everything_below(tmp_path / "two" / "batches")
     assert [(shard.name, shard.rows) for shard in two.shards] == [
         ("images-00000.parquet", 2048),
         ("images-00001.parquet", 52),
     ]
-    assert told == sorted(told)
-    assert told[-1] == 2_100
+    assert progress == sorted(progress)
+    assert progress[-1] == 2_100
     assert [row["path"] for row in rows_of(tmp_path / "one" / "batches", one)] == sorted(files)
 
 
@@ -773,10 +773,10 @@ def test_a_file_that_many_rows_name_is_read_and_kept_once_for_each_label(tmp_pat
     for number in (1, 2):
         (source / f"{number}.png").write_bytes(picture(number))
     (source / "manifest.csv").write_text("\n".join(["path,label", *sorted(lines)]))
-    told = taken(source)
+    ingested = taken(source)
     (source / "manifest.csv").write_text("\n".join(["path,label", *reversed(lines)]))
     assert taken(source).known, "the order of the rows changes nothing"
-    assert told.told("path", "label", "problem", "encoded", "detail") == [
+    assert ingested.select("path", "label", "problem", "encoded", "detail") == [
         ("./1.png", "cat", "", picture(1), ""),
         ("1.png", "cat", "repeated", None, "the same image and label as ./1.png"),
         ("1.png", "cat", "repeated", None, "the same image and label as ./1.png"),

@@ -76,14 +76,16 @@ def test_a_time_of_content_that_lies_ahead_was_set_by_hand(monday):
 
 
 def test_a_clock_that_was_set_back_keeps_nothing_waiting_for_ever(monday):
-    clock, told = Hours(newest(monday) - 500), []
+    clock, messages = Hours(newest(monday) - 500), []
     assert unready(monday, SETTLE, clock.time).sentence() == (
         "changed at a time that lies ahead of this machine's clock; it is taken once a night has seen it still for "
         "10 s (an empty file _READY in it says it is whole)."
     )
-    assert settle([monday], SETTLE, Clock(clock.now, clock.sleep), told.append) == ((monday,), {})
+    assert settle([monday], SETTLE, Clock(clock.now, clock.sleep), messages.append) == ((monday,), {})
     assert clock.waited == [10]
-    assert told[0].startswith("monday changed at a time that lies ahead of this machine's clock; waiting until a night")
+    assert messages[0].startswith(
+        "monday changed at a time that lies ahead of this machine's clock; waiting until a night"
+    )
 
 
 def test_a_disk_whose_clock_is_ahead_is_waited_for_while_it_changes(monday):
@@ -133,10 +135,10 @@ def test_a_file_may_be_named_as_what_is_copied(tmp_path):
 
 
 def test_a_delivery_that_settles_is_waited_for(monday):
-    clock, told = Hours(newest(monday) + 3), []
-    assert settle([monday], SETTLE, Clock(clock.now, clock.sleep), told.append) == ((monday,), {})
+    clock, messages = Hours(newest(monday) + 3), []
+    assert settle([monday], SETTLE, Clock(clock.now, clock.sleep), messages.append) == ((monday,), {})
     assert sum(clock.waited) == pytest.approx(7, abs=2 * LEAST_PAUSE)
-    assert told[0] == (
+    assert messages[0] == (
         "monday changed 3 s ago; waiting until it has been still for 10 s (an empty file _READY in it says it is whole)"
     )
 

@@ -62,20 +62,20 @@ def rewrite(folder: Path, kept: list[dict[str, str]]) -> Path:
 def test_refused_images_are_written_under_names_of_ours(place, report, tmp_path):
     written = write_files(place, report, tmp_path / "look")
     assert (written.images, written.without) == (len(LABELS) + 1, 1)
-    told = lines(tmp_path / "look")
-    assert {path.name for path in (tmp_path / "look" / "images").iterdir()} == {Path(t["path"]).name for t in told}
-    for line in told:
+    rows = lines(tmp_path / "look")
+    assert {path.name for path in (tmp_path / "look" / "images").iterdir()} == {Path(t["path"]).name for t in rows}
+    for line in rows:
         row = int(line["row"])
         assert line["path"] == f"images/{row:06d}.{'bin' if 'cmd' in line['original'] else 'png'}"
         assert (tmp_path / "look" / line["path"]).is_file()
         assert line["reason"] == "bad (=found)"
-    assert (tmp_path / "look" / told[-1]["path"]).parent == tmp_path / "look" / "images"
+    assert (tmp_path / "look" / rows[-1]["path"]).parent == tmp_path / "look" / "images"
 
 
 def test_no_cell_is_a_formula_and_every_label_comes_back(place, report, tmp_path):
     write_files(place, report, tmp_path / "look")
-    told = lines(tmp_path / "look")
-    assert not [value for line in told for value in line.values() if value[:1] in ("=", "+", "-", "@", "\t", "\r")]
+    rows = lines(tmp_path / "look")
+    assert not [value for line in rows for value in line.values() if value[:1] in ("=", "+", "-", "@", "\t", "\r")]
     listed = read_files(tmp_path / "look" / "manifest.csv", report)
     facts = facts_of(place, report.batch)
     assert not listed.every

@@ -24,8 +24,8 @@ def answers(**experiences: dict[str, tuple[str, str]]) -> pd.DataFrame:
     """What a version said: of each experience, image to label and answer."""
     return pd.DataFrame(
         {"experience": experience, "image": image, "label": label, "answer": answer, "overall": float(label == answer)}
-        for experience, told in experiences.items()
-        for image, (label, answer) in told.items()
+        for experience, images in experiences.items()
+        for image, (label, answer) in images.items()
     )
 
 
@@ -36,39 +36,44 @@ NEW = {"6": ("owl", "owl"), "7": ("owl", "cat"), "8": ("cat", "cat"), "9": ("cat
 
 def test_a_comparison_counts_images_lost_and_gained():
     # The order of the rows does not matter.
-    told = compare_answers(1, 2, answers(monday=BEFORE), answers(monday=dict(reversed(AFTER.items())), tuesday=NEW))
-    assert (told.first, told.second) == (1, 2)
-    assert told.total == Change(subject="all", images=5, first=0.8, second=0.4, lost=3, gained=1)
-    assert told.experiences == (
+    comparison = compare_answers(
+        1, 2, answers(monday=BEFORE), answers(monday=dict(reversed(AFTER.items())), tuesday=NEW)
+    )
+    assert (comparison.first, comparison.second) == (1, 2)
+    assert comparison.total == Change(subject="all", images=5, first=0.8, second=0.4, lost=3, gained=1)
+    assert comparison.experiences == (
         Change(subject="monday", images=5, first=0.8, second=0.4, lost=3, gained=1),
         Change(subject="tuesday", images=4, first=None, second=0.5, lost=0, gained=0),
     )
-    assert told.classes == (
+    assert comparison.classes == (
         # What only the second was examined on does not count for a class that both know.
         Change(subject="cat", images=3, first=0.666667, second=0.666667, lost=1, gained=1),
         Change(subject="dog", images=2, first=1, second=0, lost=2, gained=0),
         Change(subject="owl", images=2, first=None, second=0.5, lost=0, gained=0),
     )
-    assert list(told.confused.items()) == [("dog → owl", 2), ("cat → owl", 1)]
+    assert list(comparison.confused.items()) == [("dog → owl", 2), ("cat → owl", 1)]
 
 
 def test_a_comparison_the_other_way_round_is_its_mirror():
-    told = compare_answers(2, 1, answers(monday=AFTER, tuesday=NEW), answers(monday=BEFORE))
-    assert told.total == Change(subject="all", images=5, first=0.4, second=0.8, lost=1, gained=3)
-    assert told.experiences[1] == Change(subject="tuesday", images=4, first=0.5, second=None, lost=0, gained=0)
-    assert told.confused == {"cat → dog": 1}
+    comparison = compare_answers(2, 1, answers(monday=AFTER, tuesday=NEW), answers(monday=BEFORE))
+    assert comparison.total == Change(subject="all", images=5, first=0.4, second=0.8, lost=1, gained=3)
+    assert comparison.experiences[1] == Change(subject="tuesday", images=4, first=0.5, second=None, lost=0, gained=0)
+    assert comparison.confused == {"cat → dog": 1}
 
 
 def test_a_version_lost_nothing_against_itself():
-    told = compare_answers(1, 1, answers(monday=BEFORE), answers(monday=BEFORE))
-    assert (told.total.lost, told.total.gained, told.confused) == (0, 0, {})
+    comparison = compare_answers(1, 1, answers(monday=BEFORE), answers(monday=BEFORE))
+    assert (comparison.total.lost, comparison.total.gained, comparison.confused) == (0, 0, {})
 
 
 def test_versions_with_nothing_in_common_have_no_total():
-    told = compare_answers(1, 2, answers(monday=BEFORE), answers(tuesday=NEW))
-    assert told.total is None
-    assert [(c.subject, c.first, c.second) for c in told.experiences] == [("monday", 0.8, None), ("tuesday", None, 0.5)]
-    assert told.confused == {}
+    comparison = compare_answers(1, 2, answers(monday=BEFORE), answers(tuesday=NEW))
+    assert comparison.total is None
+    assert [(c.subject, c.first, c.second) for c in comparison.experiences] == [
+        ("monday", 0.8, None),
+        ("tuesday", None, 0.5),
+    ]
+    assert comparison.confused == {}
 
 
 @pytest.fixture(scope="module")
@@ -81,10 +86,10 @@ def test_the_status_of_a_new_workspace(fresh):
     (fresh.inbox / "monday").mkdir()
     (fresh.inbox / ".DS_Store").touch()
     (fresh.inbox / os.fsdecode(b"caf\xe9")).mkdir()
-    told = status_of(fresh)
-    assert (told.champion, told.last, told.learned, told.classes) == (None, None, (), ())
-    assert told.inbox == ("caf\\udce9", "monday"), "a name that is no UTF-8 is shown, too"
-    assert told.pending == told.quarantine == ()
+    status = status_of(fresh)
+    assert (status.champion, status.last, status.learned, status.classes) == (None, None, (), ())
+    assert status.inbox == ("caf\\udce9", "monday"), "a name that is no UTF-8 is shown, too"
+    assert status.pending == status.quarantine == ()
 
 
 def test_the_next_night_may_learn_what_was_delivered_or_is_pending(tmp_path, deliver):

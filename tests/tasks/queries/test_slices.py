@@ -20,9 +20,9 @@ def answers(*rows: tuple[str, str, str, float]) -> pd.DataFrame:
     )
 
 
-def values(experience: str, **told: str) -> pd.DataFrame:
+def values(experience: str, **by_image: str) -> pd.DataFrame:
     return pd.DataFrame(
-        [{"experience": experience, "image": i, "label": "x", "value": value} for i, value in told.items()]
+        [{"experience": experience, "image": i, "label": "x", "value": value} for i, value in by_image.items()]
     )
 
 
@@ -40,8 +40,10 @@ def test_each_value_has_a_row_those_with_most_images_first():
         ("t", "9", "x", 0),
     ]
     after = [("m", "1", "x", 1.0), ("m", "2", "x", 0.0), ("m", "3", "x", 1.0), ("t", "1", "x", 1.0), ("u", "9", "x", 0)]
-    told = slice_answers(1, 2, "camera", both(before, after), [values("m", **{"1": "left", "2": "left", "3": "right"})])
-    assert told.values == (
+    slices = slice_answers(
+        1, 2, "camera", both(before, after), [values("m", **{"1": "left", "2": "left", "3": "right"})]
+    )
+    assert slices.values == (
         Change(subject="left", images=2, first=1, second=0.5, lost=1, gained=0),
         Change(subject=NO_VALUE, images=1, first=1, second=1, lost=0, gained=0),
         Change(subject="right", images=1, first=0, second=1, lost=0, gained=1),
@@ -51,13 +53,13 @@ def test_each_value_has_a_row_those_with_most_images_first():
 def test_an_empty_value_is_none_and_of_copies_the_first_counts():
     rows = [("m", "1", "x", 1.0), ("m", "2", "x", 0.0)]
     table = pd.concat([values("m", **{"1": "", "2": "left"}), values("m", **{"2": "right"})])
-    told = slice_answers(1, 2, "camera", both(rows, rows), [table])
-    assert [(c.subject, c.images) for c in told.values] == [(NO_VALUE, 1), ("left", 1)]
+    slices = slice_answers(1, 2, "camera", both(rows, rows), [table])
+    assert [(c.subject, c.images) for c in slices.values] == [(NO_VALUE, 1), ("left", 1)]
 
 
 def test_versions_with_nothing_in_common_have_no_values():
-    told = slice_answers(1, 2, "camera", both([("m", "1", "x", 1.0)], [("t", "1", "x", 1.0)]), [])
-    assert told.values == ()
+    slices = slice_answers(1, 2, "camera", both([("m", "1", "x", 1.0)], [("t", "1", "x", 1.0)]), [])
+    assert slices.values == ()
 
 
 @pytest.fixture
@@ -80,17 +82,17 @@ def picture_folder(tmp_path):
 
 
 def test_values_are_those_of_the_shards(tmp_path, batch):
-    def told(by):
+    def found(by):
         table = values_of(tmp_path / "batches", batch, by)
         assert list(table["experience"].unique()) == [batch.id]
         return set(table["value"])
 
-    assert told("camera") == {"left", ""}
-    assert told("source") == {"monday"}
-    assert told("label") == {"a"}
-    assert told("format") == {"PNG"}
-    assert told("mode") <= {str(n) for n in range(40)}, "a column that was delivered goes before the fact"
-    assert told("weather") == {""}
+    assert found("camera") == {"left", ""}
+    assert found("source") == {"monday"}
+    assert found("label") == {"a"}
+    assert found("format") == {"PNG"}
+    assert found("mode") <= {str(n) for n in range(40)}, "a column that was delivered goes before the fact"
+    assert found("weather") == {""}
 
 
 def test_a_version_that_is_not_there(tmp_path):

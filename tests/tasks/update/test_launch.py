@@ -127,15 +127,15 @@ def test_a_workspaces_update_in_two_processes_is_that_of_one(first_night, ingest
     caplog.set_level(logging.INFO, "retain")
     two, one = first_night("si", 16), first_night("si", 16, "alone")
     seen = []
-    told = run_update(two, lambda done, total: seen.append((done, total)))
-    said = [record.getMessage() for record in caplog.records if getattr(record, "lasting", False)]
-    assert said[0] == "The network sees images of 12 x 12 pixels; `update.image.size` changes it."
-    assert re.fullmatch(r"40 steps, about 1[0-9] epochs, about \d+ s", said[1]), said
-    assert len(said) == 2
+    trained = run_update(two, lambda done, total: seen.append((done, total)))
+    messages = [record.getMessage() for record in caplog.records if getattr(record, "lasting", False)]
+    assert messages[0] == "The network sees images of 12 x 12 pixels; `update.image.size` changes it."
+    assert re.fullmatch(r"40 steps, about 1[0-9] epochs, about \d+ s", messages[1]), messages
+    assert len(messages) == 2
     monkeypatch.setenv("RETAIN_PROCESSES", "1")
     expected = run_update(one)
-    assert told[0].identity == expected[0].identity
-    assert (told[1].steps, told[1].images) == (40, 40 * 8)  # this process's half
+    assert trained[0].identity == expected[0].identity
+    assert (trained[1].steps, trained[1].images) == (40, 40 * 8)  # this process's half
     assert seen == [(done, 40) for done in range(1, 41)]
     assert_same_night(two.candidate, one.candidate, ingested)
     assert sorted(path.name for path in two.state.iterdir()) == ["cache", "training.json"]
@@ -151,7 +151,7 @@ def test_nights_on_top_of_another_in_two_processes_are_those_of_one(first_night,
         "memory": {"size": 20},
         "budget": {"min_steps": 40, "batch_size": 16, "replay_batch_size": 16},
     }
-    told = {
+    cases = {
         "replay_distillation": {"strategy": {"name": "replay_distillation"}, "correction": {"name": "bias_layer"}},
         "dark_replay": {"strategy": {"name": "dark_replay"}},
         "resumed": {"strategy": {"name": "replay"}},
@@ -167,11 +167,11 @@ def test_nights_on_top_of_another_in_two_processes_are_those_of_one(first_night,
             "experiences": [experiences[1].model_dump(mode="json")],
             "params": common | params,
         }
-        for name, params in told.items()
+        for name, params in cases.items()
     ]
     archive = Archive(root / "batches", root / "cache")
     half_way = Checkpoint(tmp_path / "resumed.safetensors", "aa", every=0)
-    params = UpdateParams.model_validate(common | told["resumed"])
+    params = UpdateParams.model_validate(common | cases["resumed"])
     with pytest.raises(Interrupted):
         learn(before.candidate, 1, experiences[1:], archive, params, "aa", Compute(), half_way, interrupt)
     (tmp_path / "orders.json").write_text(json.dumps(orders))
@@ -181,7 +181,7 @@ def test_nights_on_top_of_another_in_two_processes_are_those_of_one(first_night,
     assert done.returncode == 0, done.stderr
     assert not half_way.path.exists()
     for name in ("replay_distillation", "dark_replay", "resumed"):
-        params, alone = UpdateParams.model_validate(common | told[name]), tmp_path / f"{name} alone"
+        params, alone = UpdateParams.model_validate(common | cases[name]), tmp_path / f"{name} alone"
         update(before.candidate, 1, experiences[1:], archive, params, "aa", alone)
         assert_same_night(tmp_path / name, alone, ingested, outputs=name == "dark_replay")
     assert ModelBundle.read(tmp_path / "by the clock").snapshot.experiences == experiences
@@ -233,7 +233,7 @@ def test_among_several_one_is_the_first(monkeypatch):
 
 
 def test_progress_is_said_once_a_percent_by_the_first_process_alone(monkeypatch, capsys):
-    said = []
+    outputs = []
     for number in ("0", "1", None):
         if number is None:
             monkeypatch.delenv("TORCHELASTIC_RUN_ID")
@@ -243,10 +243,10 @@ def test_progress_is_said_once_a_percent_by_the_first_process_alone(monkeypatch,
         say = launch.say_progress()
         for done in range(1, 1001):
             say(done, 1000)
-        said.append(capsys.readouterr().out.splitlines())
-    assert [len(lines) for lines in said] == [101, 0, 0]
-    assert said[0][0] == "1 of 1000 steps"
-    assert said[0][-1] == "1000 of 1000 steps"
+        outputs.append(capsys.readouterr().out.splitlines())
+    assert [len(lines) for lines in outputs] == [101, 0, 0]
+    assert outputs[0][0] == "1 of 1000 steps"
+    assert outputs[0][-1] == "1000 of 1000 steps"
 
 
 def test_what_the_first_of_several_says_reaches_the_one_that_started_it(monkeypatch, capsys):
@@ -258,6 +258,6 @@ def test_what_the_first_of_several_says_reaches_the_one_that_started_it(monkeypa
         monkeypatch.setenv("RANK", number)
         launch.relay_messages()
         log.info("150 steps,\nabout %d epochs", 48)
-    said = capsys.readouterr().out.splitlines()
-    assert said == ["INFO: 150 steps, about 48 epochs"]
-    assert launch.LOG_LINE.fullmatch(said[0]).groups() == ("INFO", "150 steps, about 48 epochs")
+    lines = capsys.readouterr().out.splitlines()
+    assert lines == ["INFO: 150 steps, about 48 epochs"]
+    assert launch.LOG_LINE.fullmatch(lines[0]).groups() == ("INFO", "150 steps, about 48 epochs")

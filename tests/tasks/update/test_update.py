@@ -182,11 +182,11 @@ def test_learning_leaves_the_parent_as_it_was(learn, nights):
 
 
 def test_progress_and_log_tell_of_every_step(archive, nights, tmp_path):
-    told = []
+    calls = []
     _, log = update(
-        None, 0, nights[:1], archive, PARAMS, "aa", tmp_path / "one", lambda done, total: told.append((done, total))
+        None, 0, nights[:1], archive, PARAMS, "aa", tmp_path / "one", lambda done, total: calls.append((done, total))
     )
-    assert told == [(done, 5) for done in range(1, 6)]
+    assert calls == [(done, 5) for done in range(1, 6)]
     assert (log.steps, log.images) == (5, 5 * 8)
 
 
@@ -194,11 +194,14 @@ def test_what_the_network_sees_is_said_once_a_night_before_it_is_trained(learn, 
     caplog.set_level(logging.INFO, "retain")
     parent = learn("one", None, nights[:1])
     learn("two", parent, nights[1:])
-    said = [record.getMessage() for record in caplog.records]
+    messages = [record.getMessage() for record in caplog.records]
     size = "The network sees images of 12 x 12 pixels; `update.image.size` changes it"
-    assert [line for line in said if "pixels" in line] == [f"{size}.", f"{size}, but only before the first version."]
-    assert said[0] == f"{size}."
-    assert said[1].startswith("5 steps, about ")
+    assert [line for line in messages if "pixels" in line] == [
+        f"{size}.",
+        f"{size}, but only before the first version.",
+    ]
+    assert messages[0] == f"{size}."
+    assert messages[1].startswith("5 steps, about ")
 
 
 def test_the_first_night_decides_what_the_network_sees(learn, nights):
@@ -260,8 +263,8 @@ def test_an_interrupted_update_goes_on_and_ends_with_the_same_files(archive, lea
         continue_learning(parent, 1, nights[1:], archive, params, "aa", Compute(), often, stop)
     assert unfinished.exists()
     steps = []
-    told = lambda done, total: steps.append(done)  # noqa: E731
-    _, log = update(parent, 1, nights[1:], archive, params, "aa", tmp_path / "two", told, unfinished)
+    progress = lambda done, total: steps.append(done)  # noqa: E731
+    _, log = update(parent, 1, nights[1:], archive, params, "aa", tmp_path / "two", progress, unfinished)
     assert steps == [4, 5]
     assert log.steps == 5
     assert digests(tmp_path / "two") == expected
@@ -280,8 +283,8 @@ def test_an_update_interrupted_with_other_threads_starts_anew_and_says_so(archiv
     with pytest.raises(Interrupted):
         continue_learning(None, 0, nights[:1], archive, PARAMS, "aa", Compute(), often, stop)
     steps = []
-    told = lambda done, total: steps.append(done)  # noqa: E731
-    update(None, 0, nights[:1], archive, PARAMS, "aa", tmp_path / "one", told, unfinished)
+    progress = lambda done, total: steps.append(done)  # noqa: E731
+    update(None, 0, nights[:1], archive, PARAMS, "aa", tmp_path / "one", progress, unfinished)
     assert steps == [1, 2, 3, 4, 5]
     assert "starts anew from its parent" in caplog.text
     assert f"(threads {torch.get_num_threads()} instead of 64)" in caplog.text

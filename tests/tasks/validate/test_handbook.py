@@ -32,7 +32,7 @@ def test_every_limit_is_a_parameter_and_every_parameter_decides_something():
 def test_what_may_follow_from_a_check():
     for check in CHECKS:
         for severity in ("refuse batch", "refuse image", "drop", "warn", "off"):
-            told = problem_with({check.name: severity})
-            assert (told == "") == (severity in allowed_for(check))
+            problem = problem_with({check.name: severity})
+            assert (problem == "") == (severity in allowed_for(check))
     assert "warn" not in allowed_for(next(check for check in CHECKS if check.name == "file-truncated"))
     assert problem_with({"blury": "warn"}).startswith("`blury` is no check; ")

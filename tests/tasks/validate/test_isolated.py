@@ -54,24 +54,24 @@ def test_the_batch_is_named_only_as_long_as_it_is_looked_at(tmp_path):
     ids=["killed", "aborted", "failed", "said nothing", "said half", "never ended"],
 )
 def test_a_batch_over_which_a_process_ends_is_held(question, lines, why):
-    told = isolated.ask_alone(question, BATCH, python(*lines), longest=2 if "sleep" in lines[0] else 60)
-    assert told.experience is None
-    report = told.report
+    answer = isolated.ask_alone(question, BATCH, python(*lines), longest=2 if "sleep" in lines[0] else 60)
+    assert answer.experience is None
+    report = answer.report
     assert (report.batch, report.images, report.admitted, report.held.by) == (BATCH.id, 7, False, "retain")
     assert report.source == "mon\\nday"
     assert report.summary == f"Held by retain: the data gate could not look at it: {why}."
 
 
 def test_what_the_other_process_says_is_the_answer(question):
-    said = unanswered(BATCH, "so it is").model_dump_json()
-    told = isolated.ask_alone(question, BATCH, python(f"open(sys.argv[1], 'w').write({said!r})"))
-    assert told == unanswered(BATCH, "so it is")
+    written = unanswered(BATCH, "so it is").model_dump_json()
+    answer = isolated.ask_alone(question, BATCH, python(f"open(sys.argv[1], 'w').write({written!r})"))
+    assert answer == unanswered(BATCH, "so it is")
 
 
 def test_an_answer_of_before_is_none(question):
     unanswered(BATCH, "of yesterday").write(question.root / ".retain" / "answer.json")
-    told = isolated.ask_alone(question, BATCH, python("os.kill(os.getpid(), 9)"))
-    assert "SIGKILL" in told.report.summary
+    answer = isolated.ask_alone(question, BATCH, python("os.kill(os.getpid(), 9)"))
+    assert "SIGKILL" in answer.report.summary
 
 
 def test_what_is_no_fault_of_the_batch_ends_the_night_with_its_sentence(question):

@@ -99,7 +99,7 @@ def found_by(report, name):
     return next(check for check in report.checks if check.name == name)
 
 
-FAULTS_TOLD = {
+FAULTS = {
     "outside": "path-outside",
     "link": "path-outside",
     "not-a-file": "path-outside",
@@ -272,12 +272,12 @@ CASES = {
 
 
 def test_each_problem_that_ingest_found_is_told_once():
-    rows = range(len(FAULTS_TOLD))
-    problems = dict(zip(rows, FAULTS_TOLD, strict=True))
+    rows = range(len(FAULTS))
+    problems = dict(zip(rows, FAULTS, strict=True))
     table = table_of(40, problem=problems, detail={row: f"fault {row}" for row in rows}, width=dict.fromkeys(rows, 0))
     experience, report = asked(table, allowed_classes=("cat", "dog"))
-    told = {c.row: (check.name, c.detail) for check in report.checks for c in check.violations}
-    assert told == {row: (FAULTS_TOLD[problem], f"fault {row}") for row, problem in problems.items()}
+    reported = {c.row: (check.name, c.detail) for check in report.checks for c in check.violations}
+    assert reported == {row: (FAULTS[problem], f"fault {row}") for row, problem in problems.items()}
     assert experience.left_out == tuple(rows)
 
 
@@ -304,7 +304,7 @@ def test_each_check_names_its_rows_and_no_others(case):
 
 def test_the_cases_ask_every_check_of_images():
     asked_of_a_policy = {"class-new", "class-unconfirmed"}
-    provoked = {*FAULTS_TOLD.values(), *(name for case in CASES.values() for name in case[3]), *asked_of_a_policy}
+    provoked = {*FAULTS.values(), *(name for case in CASES.values() for name in case[3]), *asked_of_a_policy}
     assert {check.name for check in IMAGE_CHECKS} <= provoked
 
 
@@ -379,11 +379,11 @@ def test_an_image_is_counted_once_by_its_main_reason():
 def test_what_is_refused_is_not_told_of_as_dropped():
     table = table_of(40, first=1000, image={4: image_id(116), 6: image_id(116), 9: image_id(107), 11: image_id(107)})
     experience, report = asked(table, EARLIER)
-    told = {check.name: [c.row for c in check.violations] for check in report.checks if not check.passed}
-    assert told == {"test-leak": [4, 6], "duplicate-earlier": [9, 11]}
+    reported = {check.name: [c.row for c in check.violations] for check in report.checks if not check.passed}
+    assert reported == {"test-leak": [4, 6], "duplicate-earlier": [9, 11]}
     experience, report = asked(table, EARLIER, severity={"test-leak": "refuse image"})
-    told = {check.name: [c.row for c in check.violations] for check in report.checks if not check.passed}
-    assert told == {"test-leak": [4, 6], "duplicate-earlier": [9, 11]}
+    reported = {check.name: [c.row for c in check.violations] for check in report.checks if not check.passed}
+    assert reported == {"test-leak": [4, 6], "duplicate-earlier": [9, 11]}
     assert experience.left_out == (4, 6, 9, 11)
 
 
@@ -434,15 +434,15 @@ def test_warnings_show_the_first_twenty_images():
     assert check.all_rows() == tuple(range(30))
 
 
-@pytest.mark.parametrize(("path", "told"), [("", 100), ("é" * 300, 26)])
-def test_of_many_images_the_report_tells_the_first_and_knows_all(path, told):
+@pytest.mark.parametrize(("path", "named"), [("", 100), ("é" * 300, 26)])
+def test_of_many_images_the_report_tells_the_first_and_knows_all(path, named):
     """Reports are committed to Git, whatever was sent."""
     rows = range(0, 10_000, 2)
     missing = ["" if row % 2 else "missing" for row in range(10_000)]
     table = table_of(10_000).assign(problem=missing, detail=missing, path=[f"{path}{row}" for row in range(10_000)])
     experience, report = asked(table)
     check = found_by(report, "file-missing")
-    assert (check.found, len(check.violations)) == (5000, told)
+    assert (check.found, len(check.violations)) == (5000, named)
     assert experience.left_out == report.faulty_rows() == check.all_rows() == tuple(rows)
     assert Report.model_validate_json(report.as_text()) == report
     assert len(report.as_text().encode()) < 60_000
@@ -474,15 +474,15 @@ def test_many_labels_for_the_same_pixels_make_no_long_list():
 
 
 @pytest.mark.parametrize(
-    ("facts", "told"),
+    ("facts", "message"),
     [
         (table_of(20).drop(columns="phash"), "phash"),
         (table_of(20, label={3: None}), "label"),
         (table_of(20).iloc[:19], "19 rows, not 20"),
     ],
 )
-def test_facts_that_are_not_those_of_the_batch(facts, told):
-    with pytest.raises(DamagedState, match=told):
+def test_facts_that_are_not_those_of_the_batch(facts, message):
+    with pytest.raises(DamagedState, match=message):
         validate(facts, batch_of(table_of(20)), NOTHING_EARLIER, (), LENIENT)
 
 

@@ -106,9 +106,9 @@ def test_what_others_put_there_meanwhile_stays_when_making_is_interrupted(tmp_pa
 def test_a_workspace_is_told_once_where_everything_is(tmp_path, monkeypatch):
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.delenv("PREFECT_API_URL", raising=False)
-    told = WorkspaceFile(mlflow="http://mlflow:5000", prefect="https://prefect:4200/api", split_key="0" * 32)
-    made = create(tmp_path / "shop", workspace_file=told)
-    assert made.settings_file() == told
+    workspace_file = WorkspaceFile(mlflow="http://mlflow:5000", prefect="https://prefect:4200/api", split_key="0" * 32)
+    made = create(tmp_path / "shop", workspace_file=workspace_file)
+    assert made.settings_file() == workspace_file
     assert (made.mlflow_address, made.prefect_address) == ("http://mlflow:5000", "https://prefect:4200/api")
     assert git(made.root, "show", "HEAD:workspace.json") == made.settings.read_text()
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
@@ -126,7 +126,7 @@ def test_a_workspace_that_was_told_nothing_uses_its_own(made, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("address", "given", "told", "remote", "where"),
+    ("address", "given", "kept_at", "remote", "where"),
     [
         ("", "", None, "s3://bucket/shop", "{root}/.retain/mlartifacts"),
         ("postgresql://db/mlflow", "", None, None, "{root}/.retain/mlartifacts"),
@@ -138,12 +138,12 @@ def test_a_workspace_that_was_told_nothing_uses_its_own(made, monkeypatch):
         ("http://mlflow:5000", "/mnt/models", "gs://models", "s3://bucket/shop", None),
     ],
 )
-def test_where_models_are_kept(tmp_path, monkeypatch, address, given, told, remote, where):
+def test_where_models_are_kept(tmp_path, monkeypatch, address, given, kept_at, remote, where):
     monkeypatch.chdir("/")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
     monkeypatch.setenv("RETAIN_ARTIFACTS", given)
-    if told is not None:
-        WorkspaceFile(artifacts=told).write(tmp_path / "workspace.json")
+    if kept_at is not None:
+        WorkspaceFile(artifacts=kept_at).write(tmp_path / "workspace.json")
     if remote is not None:
         (tmp_path / ".dvc").mkdir()
         (tmp_path / ".dvc" / "config").write_text(

@@ -44,9 +44,9 @@ def test_a_killed_holder_holds_nothing(tmp_path, night):
 
 
 def test_who_waits_says_for_whom_and_then_goes_on(tmp_path, night, end_when_waited_for):
-    said = end_when_waited_for(night.kill)
+    messages = end_when_waited_for(night.kill)
     with turn(tmp_path / "lock", "a command", patient=True):
-        assert [line.partition(" (")[0] for line in said] == ["waiting for a night"]
+        assert [line.partition(" (")[0] for line in messages] == ["waiting for a night"]
 
 
 def test_waiting_can_be_broken_off(tmp_path, night, end_when_waited_for):

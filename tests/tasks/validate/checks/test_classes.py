@@ -30,7 +30,7 @@ def report_of(facts, known=(), accepted=(), **params):
 
 
 @pytest.mark.parametrize(
-    ("label", "check", "told"),
+    ("label", "check", "detail"),
     [
         ("ca\u200bt", "class-disguised", "labelled ca\\u200bt with U+200B ZERO WIDTH SPACE, which cannot be seen"),
         ("c\u0430t", "class-disguised", "labelled c\u0430t with U+0430 CYRILLIC SMALL LETTER A among Latin letters"),
@@ -41,20 +41,20 @@ def report_of(facts, known=(), accepted=(), **params):
         ),
     ],
 )
-def test_a_class_that_only_looks_like_another_waits(label, check, told):
+def test_a_class_that_only_looks_like_another_waits(label, check, detail):
     facts = labelled({"cap": 40, "cat": 40, label: 3})
     report = report_of(facts, known=("cap", "cat"))
     assert (report.admitted, len(report.faulty_rows())) == (True, 3)
-    assert found_by(report, check).violations[0].detail == told
+    assert found_by(report, check).violations[0].detail == detail
     assert report_of(facts, known=("cap", "cat", label)).faulty_rows() == (), "what is known is not asked again"
     accepted = report_of(facts, known=("cap", "cat"), accepted=("class-disguised", "class-lookalike"))
     assert accepted.faulty_rows() == ()
 
 
 def test_of_two_new_names_the_disguised_one_is_the_twin():
-    told = lookalikes(Counter({"c\u0430t": 50, "cat": 20, "Cat": 5}), ())
-    assert list(told) == ["c\u0430t"]
-    assert "which looks like the class cat" in told["c\u0430t"]
+    details = lookalikes(Counter({"c\u0430t": 50, "cat": 20, "Cat": 5}), ())
+    assert list(details) == ["c\u0430t"]
+    assert "which looks like the class cat" in details["c\u0430t"]
     assert lookalikes(Counter({"\u0410": 9, "A": 9}), ("B",)) == {}
 
 

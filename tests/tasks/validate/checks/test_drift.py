@@ -92,10 +92,10 @@ DRIFTS = {
 
 @pytest.mark.parametrize(("name", "changed"), DRIFTS.items(), ids=DRIFTS)
 def test_each_fact_says_how_much_and_in_which_direction(name, changed):
-    facts, told = changed
+    facts, note = changed
     measured, passed = ask(f"drift-{name}", left_of(images(200, 5, **facts), [PAST]))
     assert not passed
-    assert measured.note.startswith(told), measured.note
+    assert measured.note.startswith(note), measured.note
     assert "with 99% confidence at least" in measured.note
     shown = measured.comparison
     assert len(shown.bins) == len(shown.before) == len(shown.now) <= 20
@@ -114,9 +114,9 @@ def test_distance_is_that_of_kolmogorov_and_smirnov():
     now = images(300, 6, brightness=np.random.default_rng(3).normal(0.5, 0.1, 300).clip(0, 1))
     measured, _ = ask("drift-brightness", left_of(now, [PAST]))
     exact = ks_2samp(now["brightness"], PAST["brightness"]).statistic
-    told = float(measured.note.split("distance ")[1].split(",")[0])
-    assert told == pytest.approx(exact, abs=0.03), "but for the width of a bin"
-    assert told - 1.628 * np.sqrt(1 / 300 + 1 / 2000) == pytest.approx(measured.value, abs=0.006)
+    reported = float(measured.note.split("distance ")[1].split(",")[0])
+    assert reported == pytest.approx(exact, abs=0.03), "but for the width of a bin"
+    assert reported - 1.628 * np.sqrt(1 / 300 + 1 / 2000) == pytest.approx(measured.value, abs=0.006)
 
 
 def test_a_new_class_or_other_shares_are_no_drift_of_looks():
@@ -200,11 +200,11 @@ def test_features_that_moved_are_told_of(moved, passes):
     assert measured.note.endswith("most in class cat")
 
 
-@pytest.mark.parametrize(("wrong", "passes", "told"), [(0.0, True, "as well on"), (0.4, False, "worse on")])
-def test_a_champion_that_fails_on_known_classes_is_told_of(wrong, passes, told):
+@pytest.mark.parametrize(("wrong", "passes", "words"), [(0.0, True, "as well on"), (0.4, False, "worse on")])
+def test_a_champion_that_fails_on_known_classes_is_told_of(wrong, passes, words):
     measured, passed = ask("drift-champion", left_of(images(100, 3), [PAST], Seeing(wrong=wrong)))
     assert passed == passes, measured.note
-    assert f"the champion does {told} the new images" in measured.note
+    assert f"the champion does {words} the new images" in measured.note
 
 
 def test_nobody_looks_without_a_champion():
