@@ -17,7 +17,7 @@ from dataset.archive import ImageDataset
 from models.augmentation import AS_IT_IS, Augmentation
 from models.budget import Budget
 from models.compute import ONE_CPU, Compute
-from models.strategies.base import Step
+from models.strategies.base import Minibatch
 
 RESIDENT_BYTES = 512 * 2**20
 """Images up to so many bytes are held in working memory; of more, each step reads its own from disk."""
@@ -60,8 +60,8 @@ class BatchSampler:
         near = self.new.resident is not None and (self.old is None or self.old.resident is not None)
         self.drawn: Callable[[int], Drawn] = self._draw if near else ReadAhead(self._draw)
 
-    def step(self, number: int) -> Step:
-        """Step `number`, from 0; with several processes, this process's part of it."""
+    def minibatch(self, number: int) -> Minibatch:
+        """Minibatch `number`, from 0; with several processes, this process's part of it."""
         positions, again, images = self.drawn(number)
         targets, remembered = self.new.target[positions], None
         if self.old is not None:
@@ -70,11 +70,11 @@ class BatchSampler:
         if self.augmentation.active:
             images = self.augmentation(images)
         weight = None if self.class_weight is None else self.class_weight[targets]
-        step = Step(images, targets, len(positions), self.log_prior, weight, remembered=remembered)
+        minibatch = Minibatch(images, targets, len(positions), self.log_prior, weight, remembered=remembered)
         if not self.augmentation.mixup_alpha:
-            return step
+            return minibatch
         images, partner, mixup_lambda = self.augmentation.blend(images)
-        return replace(step, images=images, partner_targets=targets[partner], mixup_lambda=mixup_lambda)
+        return replace(minibatch, images=images, partner_targets=targets[partner], mixup_lambda=mixup_lambda)
 
     def close(self) -> None:
         """No more steps are drawn."""

@@ -114,11 +114,11 @@ class _Trainer:
             progress(self.done, max(self.done, self._expected_steps()))
 
     def _step(self, done: float) -> None:
-        step = self.sampler.step(self.done)
+        minibatch = self.sampler.minibatch(self.done)
         for optimiser in self.optimisers:
             set_rate(optimiser, self.factor, self.plan.optimiser.schedule, done)
         with self.compute.autocast():
-            losses = self.strategy.loss(self.context, step)
+            losses = self.strategy.loss(self.context, minibatch)
         self.context.network.zero_grad(set_to_none=True)
         torch.autograd.backward(torch.stack(list(losses.values())).sum())
         self.compute.average_gradients(self.context.network)
@@ -126,7 +126,7 @@ class _Trainer:
             optimiser.step()
         self.strategy.after_step(self.context)
         self.done += 1
-        self.seen += len(step.targets)
+        self.seen += len(minibatch.targets)
         if self.average is not None:
             self.average.follow(self.done)
         for part, loss in losses.items():

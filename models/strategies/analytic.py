@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from dataset.archive import ImageDataset
-from models.strategies.base import Losses, State, Step, Strategy, TrainingContext, TrainingData
+from models.strategies.base import Losses, Minibatch, State, Strategy, TrainingContext, TrainingData
 
 STEPS_PER_DEVIATION, LARGEST = 16, 127
 """How fine features are rounded, and where they are cut off: at eight standard deviations, the range of a byte.
@@ -147,7 +147,7 @@ class Analytic(Strategy):
                     start, waiting = stop, []
         return sums
 
-    def loss(self, context: TrainingContext, step: Step) -> Losses:
+    def loss(self, context: TrainingContext, minibatch: Minibatch) -> Losses:
         """There are no steps."""
         raise NotImplementedError
 

@@ -27,8 +27,8 @@ State = dict[str, Tensor]
 
 
 @dataclass(frozen=True)
-class Step:
-    """What a strategy sees at one step: new images first, replayed ones behind them."""
+class Minibatch:
+    """The images of one training step: new ones first, replayed ones behind them."""
 
     images: Tensor
     """uint8 [n, C, H, W]; float of the same range if they were augmented."""
@@ -81,19 +81,19 @@ class TrainingContext:
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     seed: int = 0
 
-    def losses(self, outputs: Tensor, step: Step, log_prior: Tensor | None = None) -> Tensor:
+    def losses(self, outputs: Tensor, minibatch: Minibatch, log_prior: Tensor | None = None) -> Tensor:
         """[n] the problem's loss of each image of a step; `log_prior` [classes] takes the place of the step's."""
-        prior = step.log_prior if log_prior is None else log_prior
-        losses = self.problem.losses(outputs, step.targets, prior)
-        if step.partner_targets is None or step.mixup_lambda is None:
+        prior = minibatch.log_prior if log_prior is None else log_prior
+        losses = self.problem.losses(outputs, minibatch.targets, prior)
+        if minibatch.partner_targets is None or minibatch.mixup_lambda is None:
             return losses
-        of_partners = self.problem.losses(outputs, step.partner_targets, prior)
-        return torch.lerp(of_partners, losses, step.mixup_lambda)
+        of_partners = self.problem.losses(outputs, minibatch.partner_targets, prior)
+        return torch.lerp(of_partners, losses, minibatch.mixup_lambda)
 
-    def loss(self, outputs: Tensor, step: Step) -> Tensor:
+    def loss(self, outputs: Tensor, minibatch: Minibatch) -> Tensor:
         """The problem's loss of a step's outputs, a scalar."""
-        losses = self.losses(outputs, step)
-        return losses.mean() if step.weight is None else (losses * step.weight).sum() / step.weight.sum()
+        losses = self.losses(outputs, minibatch)
+        return losses.mean() if minibatch.weight is None else (losses * minibatch.weight).sum() / minibatch.weight.sum()
 
     def teacher_outputs(self, images: Tensor) -> Tensor | None:
         """The parent's outputs, without gradients; None on the first night."""
@@ -128,7 +128,7 @@ class Strategy(Record):
     def begin(self, context: TrainingContext, data: TrainingData) -> None:
         """Before the first step."""
 
-    def loss(self, context: TrainingContext, step: Step) -> Losses:
+    def loss(self, context: TrainingContext, minibatch: Minibatch) -> Losses:
         """Named parts of the loss at one step."""
         raise NotImplementedError
 

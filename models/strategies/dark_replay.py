@@ -11,7 +11,7 @@ import torch
 from pydantic import Field
 
 from dataset.archive import ImageDataset
-from models.strategies.base import Losses, Step, Strategy, TrainingContext, TrainingData
+from models.strategies.base import Losses, Minibatch, Strategy, TrainingContext, TrainingData
 
 
 class DarkReplay(Strategy):
@@ -28,12 +28,12 @@ class DarkReplay(Strategy):
         """New images, and what memory holds."""
         return (data.new,), data.memory
 
-    def loss(self, context: TrainingContext, step: Step) -> Losses:
+    def loss(self, context: TrainingContext, minibatch: Minibatch) -> Losses:
         """The problem's loss, and the distance to what was answered then."""
-        outputs = context.network(step.images)
-        losses = {"task": context.loss(outputs, step)}
-        if step.remembered is not None:
-            now, then = outputs[step.n_new :], step.remembered
+        outputs = context.network(minibatch.images)
+        losses = {"task": context.loss(outputs, minibatch)}
+        if minibatch.remembered is not None:
+            now, then = outputs[minibatch.n_new :], minibatch.remembered
             # Of a class that came after the image was stored nothing is known: there the image pulls nowhere.
             then = torch.where(then.isnan(), now[:, : then.shape[1]].detach(), then)
             losses["logits"] = self.logit_weight * context.problem.distance(now, then)

@@ -12,7 +12,7 @@ from typing import ClassVar, Literal
 from torch import Tensor
 
 from dataset.archive import ImageDataset
-from models.strategies.base import Losses, Step, Strategy, TrainingContext, TrainingData
+from models.strategies.base import Losses, Minibatch, Strategy, TrainingContext, TrainingData
 
 NEVER = -1e9
 """Log of a class's share in a step where it cannot be the answer."""
@@ -29,21 +29,21 @@ class ErAce(Strategy):
         """New images, and what memory holds."""
         return (data.new,), data.memory
 
-    def loss(self, context: TrainingContext, step: Step) -> Losses:
+    def loss(self, context: TrainingContext, minibatch: Minibatch) -> Losses:
         """The problem's loss of either kind of images, each with the classes that compete for it."""
-        outputs = context.network(step.images)
-        present = _present(step, outputs)
-        apart = step.n_new - round(step.n_new * float((present == 0).float().mean()))
+        outputs = context.network(minibatch.images)
+        present = _present(minibatch, outputs)
+        apart = minibatch.n_new - round(minibatch.n_new * float((present == 0).float().mean()))
         losses = {}
         for part, rows, prior in (("task", slice(apart), present), ("replay", slice(apart, None), None)):
             if len(outputs[rows]):
-                weight = None if step.weight is None else step.weight[rows]
-                losses[part] = context.problem.loss(outputs[rows], step.targets[rows], prior, weight)
+                weight = None if minibatch.weight is None else minibatch.weight[rows]
+                losses[part] = context.problem.loss(outputs[rows], minibatch.targets[rows], prior, weight)
         return losses
 
 
-def _present(step: Step, outputs: Tensor) -> Tensor:
+def _present(minibatch: Minibatch, outputs: Tensor) -> Tensor:
     """[classes] 0 for classes among the step's new images, `NEVER` for all others."""
     prior = outputs.new_full((outputs.shape[1],), NEVER)
-    prior[step.targets[: step.n_new]] = 0
+    prior[minibatch.targets[: minibatch.n_new]] = 0
     return prior

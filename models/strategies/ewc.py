@@ -11,7 +11,7 @@ from pydantic import Field
 from torch import Tensor
 
 from dataset.archive import ImageDataset
-from models.strategies.base import Losses, Step, Strategy, TrainingContext, TrainingData
+from models.strategies.base import Losses, Minibatch, Strategy, TrainingContext, TrainingData
 
 
 class EWC(Strategy):
@@ -34,9 +34,9 @@ class EWC(Strategy):
         for name, parameter in context.network.named_parameters():
             context.state[f"anchor.{name}"] = parameter.detach().clone()
 
-    def loss(self, context: TrainingContext, step: Step) -> Losses:
+    def loss(self, context: TrainingContext, minibatch: Minibatch) -> Losses:
         """The problem's loss, and the quadratic penalty."""
-        losses = {"task": context.loss(context.network(step.images), step)}
+        losses = {"task": context.loss(context.network(minibatch.images), minibatch)}
         if any(name.startswith("importance.") for name in context.state):
             losses["penalty"] = self.penalty_weight / 2 * quadratic_penalty(context)
         return losses

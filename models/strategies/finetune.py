@@ -3,7 +3,7 @@
 from typing import ClassVar, Literal
 
 from dataset.archive import ImageDataset
-from models.strategies.base import Losses, Step, Strategy, TrainingContext, TrainingData
+from models.strategies.base import Losses, Minibatch, Strategy, TrainingContext, TrainingData
 
 
 class Finetune(Strategy):
@@ -16,6 +16,6 @@ class Finetune(Strategy):
         """New images, nothing replayed."""
         return (data.new,), None
 
-    def loss(self, context: TrainingContext, step: Step) -> Losses:
+    def loss(self, context: TrainingContext, minibatch: Minibatch) -> Losses:
         """The problem's loss, as it is."""
-        return {"task": context.problem.loss(context.network(step.images), step.targets)}
+        return {"task": context.problem.loss(context.network(minibatch.images), minibatch.targets)}

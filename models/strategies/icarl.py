@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from dataset.archive import ImageDataset
 from models.networks.base import Network
-from models.strategies.base import Losses, Step, Strategy, TrainingContext, TrainingData
+from models.strategies.base import Losses, Minibatch, Strategy, TrainingContext, TrainingData
 
 
 class ICaRL(Strategy):
@@ -41,10 +41,10 @@ class ICaRL(Strategy):
             for network in filter(None, (context.network, context.parent)):
                 _set_rows(network, context.state["head.weight"], context.state["head.bias"])
 
-    def loss(self, context: TrainingContext, step: Step) -> Losses:
+    def loss(self, context: TrainingContext, minibatch: Minibatch) -> Losses:
         """The problem's loss, and the divergence from the parent on all images."""
-        outputs, teacher_outputs = context.network(step.images), context.teacher_outputs(step.images)
-        losses = {"task": context.loss(outputs, step)}
+        outputs, teacher_outputs = context.network(minibatch.images), context.teacher_outputs(minibatch.images)
+        losses = {"task": context.loss(outputs, minibatch)}
         if teacher_outputs is not None:
             losses["distillation"] = self.distillation_weight * context.problem.divergence(
                 outputs, teacher_outputs, self.temperature

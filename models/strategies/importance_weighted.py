@@ -15,7 +15,7 @@ from pydantic import Field
 from torch import Tensor
 
 from dataset.archive import ImageDataset
-from models.strategies.base import Losses, Step, Strategy, TrainingContext, TrainingData
+from models.strategies.base import Losses, Minibatch, Strategy, TrainingContext, TrainingData
 
 
 class ImportanceWeighted(Strategy):
@@ -34,14 +34,14 @@ class ImportanceWeighted(Strategy):
         """New images, and what memory holds."""
         return (data.new,), data.memory
 
-    def loss(self, context: TrainingContext, step: Step) -> Losses:
+    def loss(self, context: TrainingContext, minibatch: Minibatch) -> Losses:
         """The problem's loss, each image weighted."""
-        features = context.network.features(step.images)
+        features = context.network.features(minibatch.images)
         outputs = context.network.head(features)
-        losses = context.losses(outputs, step)
+        losses = context.losses(outputs, minibatch)
         weight = self._weights(self._hardness(losses, outputs, features))
-        if step.weight is not None:
-            weight = weight * step.weight
+        if minibatch.weight is not None:
+            weight = weight * minibatch.weight
         return {"task": (losses * weight).sum() / weight.sum()}
 
     def importance(self, context: TrainingContext, dataset: ImageDataset) -> NDArray[np.float64] | None:

@@ -3,7 +3,7 @@
 from typing import ClassVar, Literal
 
 from dataset.archive import ImageDataset
-from models.strategies.base import Losses, Step, Strategy, TrainingContext, TrainingData
+from models.strategies.base import Losses, Minibatch, Strategy, TrainingContext, TrainingData
 
 
 class Joint(Strategy):
@@ -17,6 +17,6 @@ class Joint(Strategy):
         """The archive and the new images, each once an epoch."""
         return (data.new,) if data.archive is None else (data.archive, data.new), None
 
-    def loss(self, context: TrainingContext, step: Step) -> Losses:
+    def loss(self, context: TrainingContext, minibatch: Minibatch) -> Losses:
         """The problem's loss."""
-        return {"task": context.loss(context.network(step.images), step)}
+        return {"task": context.loss(context.network(minibatch.images), minibatch)}

@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import Field
 
 from dataset.archive import ImageDataset
-from models.strategies.base import Losses, Step, Strategy, TrainingContext, TrainingData
+from models.strategies.base import Losses, Minibatch, Strategy, TrainingContext, TrainingData
 
 
 class LwF(Strategy):
@@ -24,10 +24,10 @@ class LwF(Strategy):
         """New images, nothing replayed."""
         return (data.new,), None
 
-    def loss(self, context: TrainingContext, step: Step) -> Losses:
+    def loss(self, context: TrainingContext, minibatch: Minibatch) -> Losses:
         """The problem's loss, and the divergence from what the parent says of the same images."""
-        outputs, teacher_outputs = context.network(step.images), context.teacher_outputs(step.images)
-        losses = {"task": context.loss(outputs, step)}
+        outputs, teacher_outputs = context.network(minibatch.images), context.teacher_outputs(minibatch.images)
+        losses = {"task": context.loss(outputs, minibatch)}
         if teacher_outputs is not None:
             losses["distillation"] = self.distillation_weight * context.problem.divergence(
                 outputs, teacher_outputs, self.temperature

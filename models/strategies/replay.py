@@ -6,7 +6,7 @@ Chaudhry et al. (2019), "On Tiny Episodic Memories in Continual Learning", arXiv
 from typing import ClassVar, Literal
 
 from dataset.archive import ImageDataset
-from models.strategies.base import Losses, Step, Strategy, TrainingContext, TrainingData
+from models.strategies.base import Losses, Minibatch, Strategy, TrainingContext, TrainingData
 
 
 class Replay(Strategy):
@@ -19,6 +19,6 @@ class Replay(Strategy):
         """New images, and what memory holds."""
         return (data.new,), data.memory
 
-    def loss(self, context: TrainingContext, step: Step) -> Losses:
+    def loss(self, context: TrainingContext, minibatch: Minibatch) -> Losses:
         """The problem's loss over both kinds of images."""
-        return {"task": context.loss(context.network(step.images), step)}
+        return {"task": context.loss(context.network(minibatch.images), minibatch)}

@@ -12,7 +12,7 @@ from pydantic import Field
 from torch.nn import functional
 
 from dataset.archive import ImageDataset
-from models.strategies.base import Losses, Step, Strategy, TrainingContext, TrainingData
+from models.strategies.base import Losses, Minibatch, Strategy, TrainingContext, TrainingData
 
 
 class ReplayDistillation(Strategy):
@@ -33,23 +33,23 @@ class ReplayDistillation(Strategy):
         """New images, and what memory holds."""
         return (data.new,), data.memory
 
-    def loss(self, context: TrainingContext, step: Step) -> Losses:
+    def loss(self, context: TrainingContext, minibatch: Minibatch) -> Losses:
         """The problem's loss, and the distance to the parent on each kind of images."""
-        features = context.network.features(step.images)
+        features = context.network.features(minibatch.images)
         outputs = context.network.head(features)
-        losses = {"task": context.loss(outputs, step)}
+        losses = {"task": context.loss(outputs, minibatch)}
         if context.parent is None:
             return losses
         with torch.no_grad():
-            taught_features = context.parent.features(step.images)
+            taught_features = context.parent.features(minibatch.images)
             teacher_outputs = context.parent.head(taught_features)
-        new, old = slice(None, step.n_new), slice(step.n_new, None)
+        new, old = slice(None, minibatch.n_new), slice(minibatch.n_new, None)
         if self.new_weight:
             losses["distillation_new"] = self.new_weight * context.problem.distance(outputs[new], teacher_outputs[new])
-        if self.memory_weight and step.n_new < len(outputs):
+        if self.memory_weight and minibatch.n_new < len(outputs):
             losses["distillation_memory"] = self.memory_weight * context.problem.distance(
                 outputs[old], teacher_outputs[old]
             )
-        if self.feature_weight and step.n_new < len(outputs):
+        if self.feature_weight and minibatch.n_new < len(outputs):
             losses["features"] = self.feature_weight * functional.mse_loss(features[old], taught_features[old])
         return losses

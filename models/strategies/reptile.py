@@ -11,7 +11,7 @@ import torch
 from pydantic import Field
 
 from dataset.archive import ImageDataset
-from models.strategies.base import Losses, Step, Strategy, TrainingContext, TrainingData
+from models.strategies.base import Losses, Minibatch, Strategy, TrainingContext, TrainingData
 
 
 class Reptile(Strategy):
@@ -33,9 +33,9 @@ class Reptile(Strategy):
         context.state["inner"] = torch.zeros((), dtype=torch.int64)
         self._hold(context)
 
-    def loss(self, context: TrainingContext, step: Step) -> Losses:
+    def loss(self, context: TrainingContext, minibatch: Minibatch) -> Losses:
         """The problem's loss over both kinds of images."""
-        return {"task": context.loss(context.network(step.images), step)}
+        return {"task": context.loss(context.network(minibatch.images), minibatch)}
 
     def after_step(self, context: TrainingContext) -> None:
         """After the last inner step, go back to `outer_learning_rate` of the way."""

@@ -9,7 +9,7 @@ import torch
 from pydantic import Field
 
 from dataset.archive import ImageDataset
-from models.strategies.base import Losses, Step, Strategy, TrainingContext, TrainingData
+from models.strategies.base import Losses, Minibatch, Strategy, TrainingContext, TrainingData
 from models.strategies.ewc import quadratic_penalty
 
 
@@ -33,9 +33,9 @@ class SI(Strategy):
             context.state[f"anchor.{name}"] = parameter.detach().clone()
             context.state[f"before.{name}"] = parameter.detach().clone()
 
-    def loss(self, context: TrainingContext, step: Step) -> Losses:
+    def loss(self, context: TrainingContext, minibatch: Minibatch) -> Losses:
         """The problem's loss, and the quadratic penalty."""
-        losses = {"task": context.loss(context.network(step.images), step)}
+        losses = {"task": context.loss(context.network(minibatch.images), minibatch)}
         if any(name.startswith("importance.") for name in context.state):
             losses["penalty"] = self.penalty_weight * quadratic_penalty(context)
         return losses

@@ -37,7 +37,7 @@ def same(one: Tensor, other: Tensor) -> None:
 
 def test_nothing_is_done_unless_it_is_asked_for() -> None:
     assert not Augmentation().active
-    step = BatchSampler((coloured(4, 1),), None, Budget(batch_size=4), 2, seed=0).step(0)
+    step = BatchSampler((coloured(4, 1),), None, Budget(batch_size=4), 2, seed=0).minibatch(0)
     assert step.images.dtype == torch.uint8
 
 
@@ -45,7 +45,7 @@ def test_nothing_is_done_unless_it_is_asked_for() -> None:
 def test_every_kind_of_change_makes_it_active(field: dict) -> None:
     changed = Augmentation(**field)
     assert changed.active
-    step = BatchSampler((coloured(4, 1),), None, Budget(batch_size=4), 2, seed=0, augmentation=changed).step(0)
+    step = BatchSampler((coloured(4, 1),), None, Budget(batch_size=4), 2, seed=0, augmentation=changed).minibatch(0)
     assert step.images.dtype == torch.float32
 
 
@@ -132,7 +132,10 @@ def test_what_was_replayed_is_changed_as_well() -> None:
 
     torch.manual_seed(0)
     seen = (grey(coloured(4, 1)),), grey(coloured(3, 0)), Budget(batch_size=2, replay_batch_size=2), 2, 0
-    plain, changed = BatchSampler(*seen).step(0), BatchSampler(*seen, augmentation=Augmentation(translate=0.4)).step(0)
+    plain, changed = (
+        BatchSampler(*seen).minibatch(0),
+        BatchSampler(*seen, augmentation=Augmentation(translate=0.4)).minibatch(0),
+    )
     assert torch.equal(plain.targets, changed.targets)
     assert all(not torch.equal(one.float(), other) for one, other in zip(plain.images, changed.images, strict=True))
 

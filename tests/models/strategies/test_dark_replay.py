@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from models.problems.classification import Classification
-from models.strategies.base import Step, TrainingContext
+from models.strategies.base import Minibatch, TrainingContext
 from models.strategies.dark_replay import DarkReplay
 from tests.models.datasets import linear, seen
 
@@ -14,7 +14,7 @@ NAN = math.nan
 def losses(remembered: torch.Tensor | None) -> tuple[TrainingContext, dict[str, torch.Tensor]]:
     """Of one new image and two remembered ones, which are answered (1, 0, 5) and (0, 2, 10)."""
     context = TrainingContext(linear([[1, 0], [0, 1], [5, 5]]), None, Classification())
-    step = Step(seen([[3, 3], [1, 0], [0, 2]]), torch.tensor([2, 0, 1]), 1, remembered=remembered)
+    step = Minibatch(seen([[3, 3], [1, 0], [0, 2]]), torch.tensor([2, 0, 1]), 1, remembered=remembered)
     return context, DarkReplay(logit_weight=0.5).loss(context, step)
 
 

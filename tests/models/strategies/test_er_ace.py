@@ -3,7 +3,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from models.problems.classification import Classification
-from models.strategies.base import Step, TrainingContext
+from models.strategies.base import Minibatch, TrainingContext
 from models.strategies.er_ace import ErAce
 from tests.models.datasets import linear, seen
 
@@ -15,8 +15,8 @@ def context() -> TrainingContext:
     return TrainingContext(linear([[0.3, 0.1], [0.2, -0.5], [0.0, 0.4], [-0.2, 0.1]]), None, Classification())
 
 
-def step(targets: list[int], n_new: int, weight: torch.Tensor | None = None) -> Step:
-    return Step(seen(PIXELS[: len(targets)]), torch.tensor(targets), n_new, weight=weight)
+def step(targets: list[int], n_new: int, weight: torch.Tensor | None = None) -> Minibatch:
+    return Minibatch(seen(PIXELS[: len(targets)]), torch.tensor(targets), n_new, weight=weight)
 
 
 def test_new_images_move_no_row_of_an_absent_class() -> None:

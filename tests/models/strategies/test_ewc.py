@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from models.problems.classification import Classification
-from models.strategies.base import Step, TrainingContext, TrainingData
+from models.strategies.base import Minibatch, TrainingContext, TrainingData
 from models.strategies.ewc import EWC, quadratic_penalty
 from tests.models.datasets import in_a_row, linear, seen
 
@@ -54,7 +54,7 @@ def test_importances_fade_and_add_up_and_grown_rows_are_free() -> None:
         context.network.head.weight += torch.tensor([[3.0, 9.0], [0.0, 9.0], [9.0, 9.0]])
     # Pixel 0 has importance 2^2 / 4 = 1 in both old rows, pixel 1 has none, row 2 is new.
     assert quadratic_penalty(context).item() == pytest.approx(9)
-    penalty = strategy.loss(context, Step(seen([[0, 0]]), torch.tensor([2]), 1))["penalty"]
+    penalty = strategy.loss(context, Minibatch(seen([[0, 0]]), torch.tensor([2]), 1))["penalty"]
     assert penalty.item() == pytest.approx(100 / 2 * 9)
     penalty.backward()
     assert context.network.head.weight.grad.tolist() == [[300, 0], [0, 0], [0, 0]]
@@ -79,4 +79,4 @@ def test_springs_hold_what_the_night_starts_with() -> None:
 def test_on_the_first_night_there_are_no_springs() -> None:
     context = TrainingContext(linear([[0, 0], [0, 0]]), None, Classification())
     EWC().begin(context, None)
-    assert EWC().loss(context, Step(seen([[1, 1]]), torch.tensor([0]), 1)).keys() == {"task"}
+    assert EWC().loss(context, Minibatch(seen([[1, 1]]), torch.tensor([0]), 1)).keys() == {"task"}

@@ -5,7 +5,7 @@ from torch.nn.functional import cross_entropy
 
 from models.memory import Memory
 from models.problems.classification import Classification
-from models.strategies.base import Step, TrainingContext
+from models.strategies.base import Minibatch, TrainingContext
 from models.strategies.importance_weighted import ImportanceWeighted
 from models.strategies.replay import Replay
 from tests.models.datasets import in_a_row, linear, seen
@@ -18,8 +18,8 @@ def context() -> TrainingContext:
     return TrainingContext(linear([[0.5, 0.0], [0.0, 0.5]]), None, Classification())
 
 
-def step(weight: torch.Tensor | None = None) -> Step:
-    return Step(seen(PIXELS), torch.tensor([0, 1, 1, 0]), 2, PRIOR, weight)
+def step(weight: torch.Tensor | None = None) -> Minibatch:
+    return Minibatch(seen(PIXELS), torch.tensor([0, 1, 1, 0]), 2, PRIOR, weight)
 
 
 @pytest.mark.parametrize("by", ["loss", "gradient"])

@@ -4,11 +4,11 @@ import pytest
 import torch
 
 from models.problems.classification import Classification
-from models.strategies.base import Step, TrainingContext, frozen
+from models.strategies.base import Minibatch, TrainingContext, frozen
 from models.strategies.lwf import LwF
 from tests.models.datasets import linear, seen
 
-STEP = Step(seen([[1, 0]]), torch.tensor([2]), 1)
+STEP = Minibatch(seen([[1, 0]]), torch.tensor([2]), 1)
 
 
 def softened(logits: list[float], temperature: float) -> list[float]:
@@ -27,8 +27,8 @@ def test_the_divergence_is_that_of_the_softened_answers_on_known_classes(tempera
 
 def test_it_is_the_mean_over_the_images_of_a_step() -> None:
     context = TrainingContext(linear([[1, 0], [0, 0]]), frozen(linear([[0, 0], [3, 0]])), Classification())
-    one = LwF().loss(context, Step(STEP.images, torch.tensor([1]), 1))["distillation"]
-    twice = Step(seen([[1, 0], [1, 0], [0, 0]]), torch.tensor([1, 1, 1]), 3)  # the third is answered alike by both
+    one = LwF().loss(context, Minibatch(STEP.images, torch.tensor([1]), 1))["distillation"]
+    twice = Minibatch(seen([[1, 0], [1, 0], [0, 0]]), torch.tensor([1, 1, 1]), 3)  # the third is answered alike by both
     torch.testing.assert_close(LwF().loss(context, twice)["distillation"], one * 2 / 3)
 
 

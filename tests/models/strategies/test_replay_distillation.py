@@ -2,11 +2,11 @@ import pytest
 import torch
 
 from models.problems.classification import Classification
-from models.strategies.base import Step, TrainingContext, frozen
+from models.strategies.base import Minibatch, TrainingContext, frozen
 from models.strategies.replay_distillation import ReplayDistillation
 from tests.models.datasets import linear, seen
 
-STEP = Step(seen([[1, 0], [2, 1], [0, 3]]), torch.tensor([2, 2, 0]), 2)
+STEP = Minibatch(seen([[1, 0], [2, 1], [0, 3]]), torch.tensor([2, 2, 0]), 2)
 
 
 def context(parent: bool = True) -> TrainingContext:
@@ -35,11 +35,11 @@ def test_parts_that_weigh_nothing_are_not_computed(strategy: ReplayDistillation,
 
 
 def test_without_remembered_images_there_is_no_distance_on_them() -> None:
-    alone = Step(STEP.images[:2], STEP.targets[:2], 2)
+    alone = Minibatch(STEP.images[:2], STEP.targets[:2], 2)
     assert ReplayDistillation().loss(context(), alone).keys() == {"task", "distillation_new"}
 
 
 def test_a_student_that_answers_as_its_parent_is_not_moved() -> None:
     same = TrainingContext(linear([[1, 0], [0, 1]]), frozen(linear([[1, 0], [0, 1]])), Classification())
-    parts = ReplayDistillation().loss(same, Step(STEP.images, torch.tensor([1, 1, 0]), 2))
+    parts = ReplayDistillation().loss(same, Minibatch(STEP.images, torch.tensor([1, 1, 0]), 2))
     assert parts["distillation_new"] == parts["distillation_memory"] == 0

@@ -3,7 +3,7 @@ import torch
 from torch import Tensor
 
 from models.problems.classification import Classification
-from models.strategies.base import Step, TrainingContext
+from models.strategies.base import Minibatch, TrainingContext
 from models.strategies.ewc import quadratic_penalty
 from models.strategies.si import SI
 from tests.models.datasets import linear, seen
@@ -80,7 +80,7 @@ def test_importances_add_up_over_nights_and_grown_rows_are_free() -> None:
 def test_the_springs_are_a_part_of_the_loss_from_the_second_night_on() -> None:
     context, step = (
         TrainingContext(linear([[1.0], [0.0]]), None, Classification()),
-        Step(seen([[1]]), torch.tensor([0]), 1),
+        Minibatch(seen([[1]]), torch.tensor([0]), 1),
     )
     SI().begin(context, None)
     assert SI().loss(context, step).keys() == {"task"}

@@ -14,7 +14,7 @@ from models.catalogue import CorrectionChoice, StrategyChoice
 from models.networks.base import Network
 from models.networks.mlp import MLP
 from models.problems.classification import Classification
-from models.strategies.base import Losses, Step, Strategy, TrainingContext, TrainingData, frozen
+from models.strategies.base import Losses, Minibatch, Strategy, TrainingContext, TrainingData, frozen
 from models.strategies.finetune import Finetune
 from models.strategies.joint import Joint
 from models.strategies.names import StrategyName
@@ -49,11 +49,11 @@ def data() -> TrainingData:
     return TrainingData(new=coloured(4, 2), recall=lambda: coloured(3, 0), open_archive=lambda: coloured(9, 1))
 
 
-def step() -> Step:
+def minibatch() -> Minibatch:
     generator = torch.Generator().manual_seed(0)
     images = torch.randint(0, 256, (6, 1, 4, 4), dtype=torch.uint8, generator=generator)
     prior = torch.tensor([1 / 3, 1e-6, 2 / 3]).log()
-    return Step(images, torch.tensor([2, 2, 2, 2, 0, 0]), 4, prior, remembered=torch.zeros(2, 2))
+    return Minibatch(images, torch.tensor([2, 2, 2, 2, 0, 0]), 4, prior, remembered=torch.zeros(2, 2))
 
 
 @pytest.fixture
@@ -77,7 +77,7 @@ def test_every_loss_is_finite_and_reaches_the_whole_network(
     if first_night:
         context.parent = None
     strategy.begin(context, data())
-    losses = strategy.loss(context, step())
+    losses = strategy.loss(context, minibatch())
     assert losses["task"].ndim == 0
     torch.stack(list(losses.values())).sum().backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in context.network.parameters())
@@ -149,7 +149,7 @@ def test_who_replays_nothing_recalls_nothing(name: str) -> None:
 
 
 def test_the_loss_of_a_blend_is_that_of_both_its_classes(context: TrainingContext) -> None:
-    plain = step()
+    plain = minibatch()
     outputs = context.network(plain.images)
     partner, share = torch.tensor([0, 2, 1, 2, 2, 0]), torch.tensor([0.5, 0.6, 0.7, 0.8, 0.9, 1.0])
     blended = replace(plain, partner_targets=partner, mixup_lambda=share)
@@ -158,8 +158,8 @@ def test_the_loss_of_a_blend_is_that_of_both_its_classes(context: TrainingContex
 
 
 def test_features_are_held_to_the_parents_on_remembered_images(context: TrainingContext) -> None:
-    losses = ReplayDistillation(feature_weight=2.0).loss(context, step())
-    mine, its = (network.features(step().images[4:]) for network in (context.network, context.parent))
+    losses = ReplayDistillation(feature_weight=2.0).loss(context, minibatch())
+    mine, its = (network.features(minibatch().images[4:]) for network in (context.network, context.parent))
     assert losses["features"].item() == pytest.approx(2 * ((mine - its) ** 2).mean().item())
 
 
@@ -171,12 +171,12 @@ def test_the_loss_counts_images_by_their_weights_and_corrects_for_the_frequency_
     if not strategy.descends or strategy.name == "finetune":
         pytest.skip("takes no steps, or corrects for nothing: it is what others are compared with")
     strategy.begin(context, data())
-    plain = replace(step(), log_prior=None)
+    plain = replace(minibatch(), log_prior=None)
     of_plain = total(strategy.loss(context, plain))
     weighted = replace(plain, weight=torch.tensor([3.0, 0.5, 0.5, 0.5, 0.2, 1.3]))
     assert total(strategy.loss(context, weighted)) != pytest.approx(of_plain, rel=1e-4)
     if strategy.name != "er_ace":  # It says itself which classes compete.
-        assert total(strategy.loss(context, step())) != pytest.approx(of_plain, rel=1e-4)
+        assert total(strategy.loss(context, minibatch())) != pytest.approx(of_plain, rel=1e-4)
 
 
 def total(losses: Losses) -> float:
@@ -190,7 +190,7 @@ def test_the_loss_of_a_blended_image_is_that_of_both_its_classes_unless_it_is_sa
     if not (strategy.descends and strategy.blends):
         pytest.skip("images are not blended")
     strategy.begin(context, data())
-    plain, (half, whole) = step(), (torch.full((6,), share) for share in (0.5, 1.0))
+    plain, (half, whole) = minibatch(), (torch.full((6,), share) for share in (0.5, 1.0))
     other = torch.tensor([0, 0, 0, 0, 2, 2])
     one, turned = (
         replace(plain, partner_targets=other, mixup_lambda=half),
@@ -206,9 +206,9 @@ def test_the_loss_of_a_blended_image_is_that_of_both_its_classes_unless_it_is_sa
 
 
 def test_the_example_of_the_page_holds_the_features_and_is_in_no_list(context: TrainingContext) -> None:
-    losses = EXAMPLE.loss(context, step())
+    losses = EXAMPLE.loss(context, minibatch())
     assert losses.keys() == {"task", "features"}
-    torch.testing.assert_close(losses["task"], context.loss(context.network(step().images), step()))
+    torch.testing.assert_close(losses["task"], context.loss(context.network(minibatch().images), minibatch()))
     assert EXAMPLE.name not in {strategy.name for strategy in STRATEGIES}
     before, plan = losses["task"].item(), Plan(budget={"min_steps": 30, "max_steps": 30, "batch_size": 4})
     log = train(context, EXAMPLE, data(), plan)
