@@ -139,17 +139,17 @@ class DataStore:
         """
         if not self.data_revision():
             return
-        listed = self._listed()
+        listed = self._listing()
         if listed is None or not all((self.root / DATA / path).exists() for path in listed):
             self.pull()
-            missing = [path for path in self._listed() or () if not (self.root / DATA / path).exists()]
+            missing = [path for path in self._listing() or () if not (self.root / DATA / path).exists()]
             if missing:
                 raise DamagedState(f"{self.root / DATA / missing[0]} is named by data.dvc and cannot be fetched.")
 
     def committed_data(self) -> frozenset[str] | None:
         """Files, relative to `data/`, that the committed `data.dvc` names; None if this machine does not know."""
         revision = self._committed_revision()
-        listed = self._listed(revision) if revision else None
+        listed = self._listing(revision) if revision else None
         return None if listed is None else frozenset(listed)
 
     def keep_dropped(self, name: str, folder: str) -> Path | None:
@@ -160,7 +160,7 @@ class DataStore:
         """
         entries = [
             {"md5": md5, "relpath": path.removeprefix(f"{folder}/")}
-            for path, md5 in sorted((self._listed(self._committed_revision() or "none") or {}).items())
+            for path, md5 in sorted((self._listing(self._committed_revision() or "none") or {}).items())
             if path.startswith(f"{folder}/")
         ]
         if not entries:
@@ -182,7 +182,7 @@ class DataStore:
         outputs = (yaml.safe_load(done.stdout) or {}).get("outs", ()) if done.returncode == 0 else ()
         return str(outputs[0]["md5"]) if outputs else ""
 
-    def _listed(self, revision: str = "") -> dict[str, str] | None:
+    def _listing(self, revision: str = "") -> dict[str, str] | None:
         """Files that `data.dvc` names, now or at a `revision` of the data, with their digests, from DVC's cache; None
         if that list is not on this machine.
         """

@@ -7,7 +7,7 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 
 from records.batch import called, titles
-from records.formatting import in_percent
+from records.formatting import in_percent, listed
 from records.runs import NightFacts, Rollback, RunFacts, VersionFacts
 from records.scores import ScoreMatrix, ScoreRow
 from records.verdict import Finding, Verdict
@@ -59,12 +59,12 @@ def of_night(facts: NightFacts, matrix: ScoreMatrix, verdict: Verdict) -> str:
     """Why the candidate was accepted or not, what it learned, and what it lost."""
     shown = titles({e: facts.deliveries.get(e, e) for e in matrix.experiences})
     new = [plain(called(shown[batch], {})) for batch in facts.batches]
-    classes = f", new classes {_some([plain(name) for name in facts.new_classes])}" if facts.new_classes else ""
+    classes = f", new classes {listed([plain(name) for name in facts.new_classes], SHOWN)}" if facts.new_classes else ""
     strategy = facts.params.get("update.strategy.name")
     summary = [
         plain(called(verdict.reason, facts.deliveries), 1200),
         "",
-        f"Learned **{_some(new)}**: {facts.images:,} new images{classes}; "
+        f"Learned **{listed(new, SHOWN)}**: {facts.images:,} new images{classes}; "
         f"{f'on top of v{facts.parent}' if facts.parent else 'the first version'}"
         f"{f', by `{strategy}`' if strategy else ''}.",
         "",
@@ -157,16 +157,11 @@ def _day(run: RunFacts) -> str:
 
 
 def _learned(run: RunFacts) -> str:
-    return plain(_some(run.deliveries or [called(batch, {}) for batch in run.batches]))
+    return plain(listed(run.deliveries or [called(batch, {}) for batch in run.batches], SHOWN))
 
 
 def _word(run: RunFacts) -> str:
     return f"approved by {plain(run.approved_by)}" if run.approved_by else "accepted"
-
-
-def _some(names: Sequence[str]) -> str:
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return ", ".join(names[:SHOWN]) + more
 
 
 def _cut(lines: Sequence[str]) -> str:

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_args
 from adapters import descriptions, metric_names
 from adapters.packaging import Packaging, log_model
 from records.batch import shortened, titles
+from records.formatting import listed
 from records.runs import NightFacts, Rollback, RunFacts, VersionFacts
 from records.scores import ScoreMatrix
 from records.verdict import Finding, Question, Verdict
@@ -193,7 +194,7 @@ def _learned(facts: NightFacts) -> str:
     """The deliveries that were new, by name."""
     shown = titles({batch: facts.deliveries.get(batch, shortened(batch)) for batch in facts.batches})
     names = list(shown.values())
-    return ", ".join(names[:MOST_NAMES]) + (f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else "")
+    return listed(names, MOST_NAMES)
 
 
 def read_run(run: Any, version: "ModelVersion | None") -> RunFacts:

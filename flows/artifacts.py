@@ -20,7 +20,7 @@ from prefect.client.orchestration import get_client
 from flows.terminal import screen
 from records.batch import called, shortened, titles
 from records.experience import Report
-from records.formatting import duration, plain
+from records.formatting import duration, listed, plain
 from records.pace import Pace
 from records.registration import Night
 from records.scores import ScoreMatrix
@@ -84,10 +84,7 @@ def rename(night: Night) -> None:
 def title(night: Night) -> str:
     """`monday, tuesday: accepted as v3 · 2026-11-25`."""
     names = list(dict.fromkeys(plain(arrival.delivery or arrival.batch.source) for arrival in night.arrivals))
-    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-    what = ", ".join(name[:40] for name in names[:NAMED]) + more or (
-        "what was pending" if night.learned else "nothing new"
-    )
+    what = listed([name[:40] for name in names], NAMED) or ("what was pending" if night.learned else "nothing new")
     quarantined = night.verdict is None and night.quarantined
     result = {"accept": "accepted", "refuse": "refused"}.get(night.outcome, night.outcome)
     kept = night.registration

@@ -9,6 +9,12 @@ def plain(text: str, most: int = 400) -> str:
     return shown if len(shown) <= most else f"{shown[: most - 3]}..."
 
 
+def listed(names: Sequence[str], most: int) -> str:
+    """`a, b, c and 4 more`: the first `most` names, and how many more there are."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
 def count_of(number: int) -> str:
     """`1 image`, `2 images`."""
     return f"{number} image" if number == 1 else f"{number} images"

@@ -72,7 +72,7 @@ def _check_header(file: Path, header: Sequence[str]) -> None:
     missing = [name for name in REQUIRED if name not in header]
     if missing:
         raise UnreadableBatch(
-            f"{file} has no column '{missing[0]}'; it has: {_listed(header)}. "
+            f"{file} has no column '{missing[0]}'; it has: {_shown_columns(header)}. "
             "A manifest needs the columns path and label, and a CSV file has commas between them."
         )
     twice = sorted({name for name in header if header.count(name) > 1})
@@ -85,7 +85,7 @@ def _check_header(file: Path, header: Sequence[str]) -> None:
         )
 
 
-def _listed(header: Sequence[str]) -> str:
+def _shown_columns(header: Sequence[str]) -> str:
     """The first few columns, cut short: instead of a header there may be anything."""
     names = [name if len(name) <= 40 else f"{name[:37]}..." for name in header[:8]]
     return ", ".join([*names, *(["..."] if len(header) > 8 else [])]) or "none"

@@ -18,6 +18,7 @@ from rich.status import Status
 from rich.table import Table
 from rich.text import Text
 
+from records import formatting
 from records.batch import shortened
 from records.record import Record
 
@@ -86,9 +87,8 @@ def print_json(content: Record | Sequence[Record] | dict[str, object]) -> None:
 
 
 def listed(names: Sequence[str], most: int = 20) -> str:
-    """Names with commas between them; of many, the first ones and how many more there are."""
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more if names else "nothing"
+    """Names with commas between them, `nothing` if there are none; of many, the first ones and how many more."""
+    return formatting.listed(names, most) or "nothing"
 
 
 def count(number: int, what: str, several: str = "") -> str:

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 
-from records.formatting import in_percent
+from records.formatting import in_percent, listed
 from records.verdict import ClassFinding, Decision, Finding, Question
 
 QUESTIONS: tuple[Question, ...] = ("forgotten", "taken", "learned")
@@ -73,10 +73,10 @@ def _unsaid(findings: Sequence[Finding], classes: Sequence[ClassFinding]) -> str
     parts = []
     if few:
         shown = [f"{f.subject} ({in_percent(f.estimate)} of {f.images})" for f in few]
-        parts.append(f"whether {_some(shown)} {'was' if len(few) == 1 else 'were'} learned")
+        parts.append(f"whether {listed(shown, NAMED)} {'was' if len(few) == 1 else 'were'} learned")
     if small:
         shown = [f"{_label(c)} ({c.kept:g} of {c.right:g} right)" for c in small]
-        parts.append(f"whether {'class' if len(small) == 1 else 'classes'} {_some(shown)} still will be right")
+        parts.append(f"whether {'class' if len(small) == 1 else 'classes'} {listed(shown, NAMED)} still will be right")
     return f"; too few test images to say {' and '.join(parts)}" if parts else ""
 
 
@@ -134,11 +134,6 @@ def _label(of: ClassFinding) -> str:
     """A class's name, as code: names come from outside, and mean nothing in what is shown."""
     name = of.label.replace("`", "'")
     return f"`{name if len(name) <= NAME_LENGTH else name[:NAME_LENGTH] + '…'}`"
-
-
-def _some(names: Sequence[str]) -> str:
-    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-    return ", ".join(names[:NAMED]) + more
 
 
 def _images(count: int | None) -> str:

@@ -16,7 +16,7 @@ from dataset.rows import read_rows
 from records.batch import Batch
 from records.errors import WrongInput
 from records.experience import Check, Hold, Report
-from records.formatting import count_of, plain
+from records.formatting import count_of, listed, plain
 from records.record import Record
 from records.registration import RunFile
 from tasks.ingest.corrections import Correction, correct
@@ -28,6 +28,8 @@ from tasks.validate.checks.files import FAULTS
 from tasks.workspace.versions import registry_of, snapshot_of, start_of
 from tasks.workspace.workspace import Workspace
 
+SHOWN = 20
+"""Names of a kind in a message."""
 REFUSED = "refused"
 """What `leave_out` says for all images that a check refused."""
 
@@ -253,7 +255,8 @@ def _refuse_unusable(labels: set[str]) -> None:
 
 def _refuse_absent(wanted: set[str], there: set[str]) -> None:
     if absent := sorted(wanted - there):
-        raise WrongInput(f"No image to release is labelled {absent[0]!r}; labels there: {_listed(sorted(there))}.")
+        labels = listed([plain(label) for label in sorted(there)], SHOWN)
+        raise WrongInput(f"No image to release is labelled {absent[0]!r}; labels there: {labels}.")
 
 
 def _rows_violating(report: Report, name: str) -> Sequence[int]:
@@ -285,10 +288,6 @@ def _acceptable(report: Report, name: str) -> str:
 def _failed(report: Report, name: str) -> Check:
     failed = {check.name: check for check in report.checks if not check.passed}
     if name not in failed:
-        those = f"those are: {_listed([*failed])}" if failed else "none does"
+        those = f"those are: {listed([*failed], SHOWN)}" if failed else "none does"
         raise WrongInput(f"`{name}` is no check that complains of {report.batch}; {those}.")
     return failed[name]
-
-
-def _listed(names: Sequence[str], most: int = 20) -> str:
-    return ", ".join(plain(name) for name in names[:most]) + (", ..." if len(names) > most else "")

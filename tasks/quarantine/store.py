@@ -21,12 +21,15 @@ from dataset.rows import read_rows
 from records.batch import Batch
 from records.errors import WrongInput
 from records.experience import Report
-from records.formatting import plain
+from records.formatting import listed, plain
 from records.record import Record
 from records.rows import packed
 from reports.quarantine.page import NOTHING, report_html
 from tasks.ingest.apart import kept_aside
 from tasks.workspace.workspace import Workspace
+
+SHOWN = 5
+"""Names that a message holds."""
 
 
 class Entry(Record):
@@ -148,11 +151,11 @@ def find(workspace: Workspace, beginning: str, further: Sequence[str] = ()) -> R
     if len(fitting) == 1:
         return known.get(fitting[0]) or _unasked(read_batch(workspace.batches, fitting[0]))
     if fitting:
-        raise WrongInput(f"'{beginning}' fits {_listed(fitting)}. Write more of the id.")
+        raise WrongInput(f"'{beginning}' fits {listed(fitting, SHOWN)}. Write more of the id.")
     for batch in _batches(workspace) if beginning else ():
         if batch.corrects.startswith(beginning):
             raise WrongInput(f"{batch.corrects} is not in quarantine any more: it was corrected as {batch.id}.")
-    there = f"there {'is' if len(names) == 1 else 'are'} {_listed(names)}" if names else "it is empty"
+    there = f"there {'is' if len(names) == 1 else 'are'} {listed(names, SHOWN)}" if names else "it is empty"
     where = "quarantine or pending" if further else "quarantine"
     raise WrongInput(f"Nothing in {where} begins with '{beginning}'; {there}.")
 
@@ -268,8 +271,3 @@ def _without(report: Report, rows: frozenset[int]) -> Report:
 
 def _batches(workspace: Workspace) -> tuple[Batch, ...]:
     return tuple(read_batch(workspace.batches, name) for name in list_batches(workspace.batches))
-
-
-def _listed(names: Sequence[str], most: int = 5) -> str:
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more

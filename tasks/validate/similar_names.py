@@ -7,6 +7,8 @@ Latin one. Only letters that are drawn the same are listed: к and k can be told
 import re
 import unicodedata
 
+from records.formatting import listed
+
 _PAIRS = (
     "аa еe оo рp сc уy хx іi јj ѕs һh ԁd ԛq ԝw ѵv ӏl АA ВB ЕE КK МM НH ОO РP СC ТT УY ХX ІI ЈJ ЅS ԚQ ԜW ӀI ҮY "
     "οo νv ρp ιi ϲc ϳj ΑA ΒB ΕE ΖZ ΗH ΙI ΚK ΜM ΝN ΟO ΡP ΤT ΥY ΧX ϹC "
@@ -51,7 +53,7 @@ def shape(name: str) -> str:
 def described(letters: str) -> str:
     """`U+200B ZERO WIDTH SPACE`, each once."""
     names = [f"U+{ord(letter):04X} {unicodedata.name(letter, '')}".rstrip() for letter in dict.fromkeys(letters)]
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+    return listed(names, 3)
 
 
 def _is_unseen(letter: str) -> bool:

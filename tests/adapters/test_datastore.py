@@ -250,6 +250,6 @@ def test_what_is_dropped_is_kept_until_somebody_says_otherwise(copy, cleared):
     else:
         (copy.root / ".dvc" / "config").write_text("")  # no remote: it is the last copy
         copy._run(*DVC, "gc", "--workspace", "--force")
-        assert copy._listed(), "what is in use is kept as well"
+        assert copy._listing(), "what is in use is kept as well"
     copy.pull(["dropped/one.dvc"])
     assert (copy.root / "dropped" / "one" / "images.parquet").read_text() == "images of one"

@@ -35,7 +35,7 @@ def _compare_within(found: dict[str, Any], identified: pd.DataFrame, batch: str)
         return
     groups = copies.groupby("image")
     differ = groups["label"].transform("nunique") > 1
-    labels = copies[differ].groupby("image")["label"].agg(_listed)
+    labels = copies[differ].groupby("image")["label"].agg(_in_words)
     found["conflict"].update("the same pixels are labelled " + copies["image"][differ].map(labels))
     first = groups["path"].transform("first")
     repeat = ~differ & copies.duplicated("image")
@@ -115,7 +115,7 @@ def _compare_looks_within(found: dict[str, Any], fresh: pd.DataFrame, batch: str
         found[f"{column}_like"].update(batch + "#" + details["other"].astype(str))
 
 
-def _listed(labels: "pd.Series[str]") -> str:
+def _in_words(labels: "pd.Series[str]") -> str:
     """The labels, sorted; only the first few of many, as this is repeated for each image that bears one."""
     names = sorted(set(labels))
     last = names[-1] if len(names) <= 4 else f"{len(names) - 3} others"

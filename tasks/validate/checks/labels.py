@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from adapters.expectations import OneOf
+from records.formatting import listed
 from tasks.validate.checks.base import (
     FINE,
     BatchCheck,
@@ -152,9 +153,8 @@ def _few(split: str, purpose: str, filtered: FilteredBatch) -> Measurement:
 def _few_note(few: "pd.Series[Any]", split: str, wanted: int) -> str:
     if few.empty:
         return f"every class has at least {wanted} {split} images" if wanted else "not limited"
-    named = ", ".join(f"{label} ({number})" for label, number in few.head(5).items())
-    more = f" and {len(few) - 5} more" if len(few) > 5 else ""
-    return f"fewer than {wanted} {split} images: {named}{more}"
+    named = listed([f"{label} ({number})" for label, number in few.items()], 5)
+    return f"fewer than {wanted} {split} images: {named}"
 
 
 def _missing(filtered: FilteredBatch) -> Measurement | None:
