@@ -24,9 +24,9 @@ def run(case: Case, seed: int) -> dict[str, object]:
     }
     if case.bare:
         assert params.memory.size != "all"
-        beside = bare.replay(stream, params.memory.size, seed, dark=params.strategy.name == "dark_replay")
-        line["bare_cpu_seconds"] = beside.cpu_seconds
-        line["bare_average"] = statistics.mean(beside.matrix[-1])
+        bare_loop = bare.replay(stream, params.memory.size, seed, dark=params.strategy.name == "dark_replay")
+        line["bare_cpu_seconds"] = bare_loop.cpu_seconds
+        line["bare_average"] = statistics.mean(bare_loop.matrix[-1])
     return line
 
 

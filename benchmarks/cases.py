@@ -86,10 +86,10 @@ def _without_memory() -> list[Case]:
 
 def _archive() -> list[Case]:
     stream = "fashion-classes"
-    whole = {"memory": {"size": "all"}, "strategy": {"name": "replay"}}
+    everything = {"memory": {"size": "all"}, "strategy": {"name": "replay"}}
     return [
-        _case("archive", "replay, 64 + 64", stream, whole),
-        _case("archive", "replay, 64 + 192", stream, {**whole, "budget": {"replay_batch_size": 192}}, True),
+        _case("archive", "replay, 64 + 64", stream, everything),
+        _case("archive", "replay, 64 + 192", stream, {**everything, "budget": {"replay_batch_size": 192}}, True),
         _case(
             "archive",
             "full retrain, one epoch",

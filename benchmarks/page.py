@@ -123,10 +123,10 @@ def write(lines: Sequence[Line] | None = None) -> None:
 def ingest_row(line: Line) -> str:
     """One kind of images: how fast they come in."""
     images = line["images"]
-    whole = [a + b for a, b in zip(line["ingest_seconds"], line["validate_seconds"], strict=True)]
+    sums = [a + b for a, b in zip(line["ingest_seconds"], line["validate_seconds"], strict=True)]
     rates = [images / statistics.median(seconds) for seconds in (line["bare_seconds"], line["ingest_seconds"])]
     share = statistics.median(b / a for a, b in zip(line["ingest_seconds"], line["bare_seconds"], strict=True))
-    checked, together = images / statistics.median(line["validate_seconds"]), images / statistics.median(whole)
+    checked, together = images / statistics.median(line["validate_seconds"]), images / statistics.median(sums)
     numbers = f"{rates[0]:,.0f} | {rates[1]:,.0f} | {share:.0%} | {checked:,.0f} | {together:,.0f}"
     return f"| {line['name']} | {images:,} | {line['processes']} | {numbers} | {line['peak_bytes'] / 1e6:,.0f} |"
 

@@ -108,8 +108,8 @@ def digits(seed: int) -> Stream:
     held_out = np.random.default_rng(seed).permutation(len(targets)) < len(targets) // 3
     nights = []
     for n in range(5):
-        here = targets // 2 == n
-        parts = [(images[here & split], targets[here & split]) for split in (~held_out, held_out)]
+        of_experience = targets // 2 == n
+        parts = [(images[of_experience & split], targets[of_experience & split]) for split in (~held_out, held_out)]
         nights.append(_night(n, *parts))
     return Stream("digits", tuple(map(str, range(10))), tuple(nights))
 

@@ -156,8 +156,8 @@ class ImageDataset:
             return torch.from_numpy(self.pixels[0][row])
         drawn = np.empty((len(chosen), *self.pixels[0].shape[1:]), dtype=np.uint8)
         for index in np.unique(batch):
-            here = batch == index
-            drawn[here] = self.pixels[index][row[here]]
+            of_batch = batch == index
+            drawn[of_batch] = self.pixels[index][row[of_batch]]
         return torch.from_numpy(drawn)
 
     def at(self, positions: NDArray[np.int64]) -> "ImageDataset":

@@ -54,8 +54,8 @@ def count_tests(batches: Path, left_out: Collection[str], enough: int) -> int:
 
 def number_of(batches: Path, arrived: date) -> int:
     """Which of its day a batch is that is written next: one more than the last that is there."""
-    there = [Batch.read(path / "batch.json").number for path in _folders(batches, arrived.isoformat())]
-    return max(there, default=-1) + 1
+    numbers = [Batch.read(path / "batch.json").number for path in _folders(batches, arrived.isoformat())]
+    return max(numbers, default=-1) + 1
 
 
 def _folders(batches: Path, day: str = "") -> list[Path]:

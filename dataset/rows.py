@@ -39,8 +39,8 @@ def _of_file(
 ) -> Iterator[tuple[list[int], pa.Table]]:
     for group in range(file.metadata.num_row_groups):
         end = start + file.metadata.row_group(group).num_rows
-        here = [row for row in wanted if start <= row < end]
-        if here:
+        in_group = [row for row in wanted if start <= row < end]
+        if in_group:
             table: pa.Table = file.read_row_group(group, columns=None if columns is None else list(columns))
-            yield here, table.take([row - start for row in here])
+            yield in_group, table.take([row - start for row in in_group])
         start = end

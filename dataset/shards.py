@@ -57,8 +57,8 @@ def column(values: Sequence[Any], type: pa.DataType) -> pa.Array:
         return pa.Array.from_buffers(type, len(values), [None, pa.py_buffer(np.array(values, NUMBERS[type]))])
     parts = [value.encode() if isinstance(value, str) else value or b"" for value in values]
     ends = np.cumsum([0, *map(len, parts)], dtype=np.int32)
-    there = np.packbits([value is not None for value in values], bitorder="little") if None in values else None
-    buffers = [None if there is None else pa.py_buffer(there), pa.py_buffer(ends), pa.py_buffer(b"".join(parts))]
+    validity = np.packbits([value is not None for value in values], bitorder="little") if None in values else None
+    buffers = [None if validity is None else pa.py_buffer(validity), pa.py_buffer(ends), pa.py_buffer(b"".join(parts))]
     return pa.Array.from_buffers(type, len(values), buffers)
 
 

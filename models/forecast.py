@@ -25,7 +25,7 @@ class Forecast:
     ) -> None:
         """`onward` is told of every step as this is. `exact` is False if the clock decides how many steps there are."""
         self.epochs_a_step, self.onward, self.exact = epochs_a_step, onward, exact
-        self.pace, self.before, self.said = Pace(clock), 0, False
+        self.pace, self.before, self.announced = Pace(clock), 0, False
 
     def begin(self, done: int) -> None:
         """So many steps were taken before an interruption, and are no part of what is to come."""
@@ -35,8 +35,8 @@ class Forecast:
         """A step was taken."""
         left = self.pace.left(done, total)
         over = self.pace.seconds >= MEASURED or done - self.before >= SHARE * (total - self.before)
-        if not self.said and left is not None and over:
-            self.said = True
+        if not self.announced and left is not None and over:
+            self.announced = True
             log.info(self.sentence(total - self.before, self.pace.seconds + left), extra={"lasting": True})
         self.onward(done, total)
 

@@ -102,12 +102,12 @@ class Memory:
 
     def like(self, other: "Memory") -> "Memory":
         """With the weights and outputs that `other` has of the same images."""
-        _, here, there = np.intersect1d(self.image, other.image, return_indices=True)
+        _, own, others = np.intersect1d(self.image, other.image, return_indices=True)
         weight, outputs = self.weight.copy(), self.outputs
-        weight[here] = other.weight[there]
+        weight[own] = other.weight[others]
         if other.outputs is not None:
             outputs = _widened(outputs, len(self), other.outputs.shape[1])
-            outputs[here] = other.outputs[there]
+            outputs[own] = other.outputs[others]
         return replace(self, weight=weight, outputs=outputs)._take(np.arange(len(self)))
 
     def unanswered(self) -> "Memory":

@@ -171,8 +171,8 @@ class Source:
         images = torch.empty((len(positions), *self.datasets[0].shape), dtype=torch.uint8)
         starts = np.cumsum([0, *map(len, self.datasets)])
         for start, dataset in zip(starts.tolist(), self.datasets, strict=False):
-            here = (positions >= start) & (positions < start + len(dataset))
-            images[here] = dataset.images(positions[here] - start)
+            within = (positions >= start) & (positions < start + len(dataset))
+            images[within] = dataset.images(positions[within] - start)
         return images
 
 

@@ -188,13 +188,13 @@ def novelty(context: TrainingContext, new: ImageDataset) -> float:
     if context.parent is None:
         return 1.0
     generator = torch.Generator().manual_seed(context.seed)
-    asked = torch.randperm(len(new), generator=generator)[:1000]
+    sample = torch.randperm(len(new), generator=generator)[:1000]
     wrong = 0.0
-    for part in torch.split(asked, new.at_once):
+    for part in torch.split(sample, new.at_once):
         outputs = context.parent(new.images(part).to(context.device)).float().cpu()
         right = context.problem.outcomes(outputs, new.target[part], outputs.shape[1]).overall
         wrong += float((1 - right).sum())
-    return wrong / len(asked)
+    return wrong / len(sample)
 
 
 def _grouped(tensors: Tensors) -> dict[str, Tensors]:

@@ -99,12 +99,12 @@ def called(text: str, names: Mapping[str, str]) -> str:
     """
     days = Counter((name, one[: DAY - 1]) for one, name in names.items())
 
-    def told(found: re.Match[str]) -> str:
+    def name_of(found: re.Match[str]) -> str:
         one, day = found[0], found[0][: DAY - 1]
         name = names.get(one)
         return f"{name} ({day if days[name, day] == 1 else one})" if name else one
 
-    return shortened(LONG_ID.sub(told, text))
+    return shortened(LONG_ID.sub(name_of, text))
 
 
 class Arrival(Record):

@@ -68,5 +68,5 @@ def summary(
     if lacks:
         return f"Quarantined: {'; '.join([*lacks, *away])}."
     left = images - bad - sum(dropped.values())
-    whole = count_of(images)
-    return f"Admitted: {'; '.join([f'all {whole}' if left == images else f'{left} of {whole}', *away])}."
+    total = count_of(images)
+    return f"Admitted: {'; '.join([f'all {total}' if left == images else f'{left} of {total}', *away])}."

@@ -76,5 +76,5 @@ def what_to_write(renamed: list[tuple[str, str]]) -> str:
     """What to write in params.yaml; empty if everything has its present name."""
     if not renamed:
         return ""
-    told = "; ".join(f"`{old}` is `{new.rpartition('.')[2]}` now" for old, new in renamed)
-    return f"params.yaml has names of before: {told}. It was read as it was meant; write the new names."
+    changes = "; ".join(f"`{old}` is `{new.rpartition('.')[2]}` now" for old, new in renamed)
+    return f"params.yaml has names of before: {changes}. It was read as it was meant; write the new names."

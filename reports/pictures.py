@@ -84,12 +84,12 @@ def score_picture(
 
 def sentence(matrix: ScoreMatrix) -> str:
     """What the picture shows, in one line."""
-    said = f"Average score {matrix.average():.1%}"
+    average = f"Average score {matrix.average():.1%}"
     lost = matrix.forgetting_from_best()
     if lost is None:
-        return said
+        return average
     side = "below" if lost >= 0 else "above"
-    return f"{said}; past batches {100 * abs(lost):.1f} points {side} their best"
+    return f"{average}; past batches {100 * abs(lost):.1f} points {side} their best"
 
 
 def grouped(experiences: Sequence[str]) -> list[Sequence[str]]:

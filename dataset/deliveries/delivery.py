@@ -111,12 +111,12 @@ def _shards(folder: Tree) -> list[Path]:
     shown = printable(str(folder.path))
     if len(kinds) > 1:
         raise UnreadableBatch(f"{shown} holds .tar and .parquet files. Make two deliveries of them.")
-    beside = (CLASSES,) if kinds == {TAR} else ()
-    other = next((e for e in entries if e not in found and not (e.name in beside and e.is_file)), None)
+    companions = (CLASSES,) if kinds == {TAR} else ()
+    other = next((e for e in entries if e not in found and not (e.name in companions and e.is_file)), None)
     if found and other is not None:
         raise UnreadableBatch(
             f"'{printable(other.name)}' lies beside the {kinds.pop()} files of {shown}. Such a folder "
-            f"holds these files alone{', and classes.txt' if beside else ''}; take it away."
+            f"holds these files alone{', and classes.txt' if companions else ''}; take it away."
         )
     return [folder.path / entry.name for entry in found]
 

@@ -87,13 +87,17 @@ class Door:
 
     def reply(self, kind: str, method: str, path: str, headers: dict[str, list[str]]) -> Reply | None:
         """What is said to a request instead of letting it in; None lets it in."""
-        here = f"{LOOPBACK}:{self.port}"
-        if headers.get("host") != [here]:
+        own_host = f"{LOOPBACK}:{self.port}"
+        if headers.get("host") != [own_host]:
             if headers.get("host") == [f"localhost:{self.port}"] and kind == "http" and method == "GET":
                 # The path comes decoded, and may hold line breaks.
-                return Reply(307, f"This server is http://{here}.", (("Location", f"http://{here}{quote(path)}"),))
-            return Reply(403, f"This server is http://{here}, and has no other name.")
-        if headers.get("origin", [f"http://{here}"]) != [f"http://{here}"] or _sent_by_another_page(method, headers):
+                return Reply(
+                    307, f"This server is http://{own_host}.", (("Location", f"http://{own_host}{quote(path)}"),)
+                )
+            return Reply(403, f"This server is http://{own_host}, and has no other name.")
+        if headers.get("origin", [f"http://{own_host}"]) != [f"http://{own_host}"] or _sent_by_another_page(
+            method, headers
+        ):
             return Reply(403, "Pages of other origins are not let in.")
         if path == ENTRANCE:
             return self._entrance(method, headers)

@@ -45,7 +45,7 @@ def serve(workspace: Workspace, prefect_port: int, mlflow_port: int, with_worker
         _listen(mlflow_port, "--mlflow-port") as mlflow,
         ExitStack() as running,
     ):
-        here = Serving(
+        serving = Serving(
             prefect=f"http://{LOOPBACK}:{port_of(prefect)}/api",
             mlflow=None if artifacts is None else f"http://{LOOPBACK}:{port_of(mlflow)}",
             token=token_of(workspace),
@@ -57,23 +57,23 @@ def serve(workspace: Workspace, prefect_port: int, mlflow_port: int, with_worker
             running.callback(server.stop)
 
         with screen.at_work("starting Prefect and MLflow (half a minute on a first start)"):
-            run(prefect_server(workspace.prefect_home, prefect, here.token))
+            run(prefect_server(workspace.prefect_home, prefect, serving.token))
             if artifacts is not None:
-                run(mlflow_server(workspace.state, workspace.mlflow_address, artifacts, mlflow, here.token))
+                run(mlflow_server(workspace.state, workspace.mlflow_address, artifacts, mlflow, serving.token))
             for server in servers:
                 server.wait(stop)
         if not stop.is_set():
-            running.enter_context(announced(workspace, here))
-        client = running.enter_context(aftermath.connected(**prefect_client(here.prefect, here.token)))
+            running.enter_context(announced(workspace, serving))
+        client = running.enter_context(aftermath.connected(**prefect_client(serving.prefect, serving.token)))
         nights = aftermath.Care(workspace, client, with_worker, began)
         # After the worker has ended.
         running.callback(nights.last_round)
         if with_worker and not stop.is_set():
             with screen.at_work("deploying"):
-                run(worker(workspace, here))
-        running.callback(nights.end_all, here.prefect)
+                run(worker(workspace, serving))
+        running.callback(nights.end_all, serving.prefect)
         if not stop.is_set():
-            introduce(workspace, here, with_worker)
+            introduce(workspace, serving, with_worker)
         while not stop.wait(timeout=1):
             for server in servers:
                 server.check()
@@ -93,9 +93,9 @@ def _signals() -> Iterator[threading.Event]:
             signal.signal(number, handler)
 
 
-def worker(workspace: Workspace, here: Serving) -> Server:
+def worker(workspace: Workspace, serving: Serving) -> Server:
     """Deploy what the workspace's prefect.yaml names and start a worker for it, not waited for."""
-    env = worker_environment(workspace, here)
+    env = worker_environment(workspace, serving)
     for command in (["work-pool", "create", "--type", "process", "--overwrite", POOL], ["deploy", "--all"]):
         done = subprocess.run(
             [*PREFECT, *command], cwd=workspace.root, env={**os.environ, **env}, capture_output=True, text=True,
@@ -105,28 +105,34 @@ def worker(workspace: Workspace, here: Serving) -> Server:
             raise Unavailable(f"`prefect {' '.join(command)}` failed: {(done.stderr or done.stdout).strip()[-500:]}")
     log = workspace.prefect_home / "worker.log"
     return Server(
-        "The worker", [*PREFECT, "worker", "start", "--pool", POOL, "--limit", "1"], f"{here.prefect}/health", log, env
+        "The worker",
+        [*PREFECT, "worker", "start", "--pool", POOL, "--limit", "1"],
+        f"{serving.prefect}/health",
+        log,
+        env,
     )
 
 
-def worker_environment(workspace: Workspace, here: Serving) -> dict[str, str]:
+def worker_environment(workspace: Workspace, serving: Serving) -> dict[str, str]:
     """What a worker's processes must know: the server, the workspace, and where `python` and `retain` are."""
     path = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", "")))
     return {
         **SILENT,
         **STEADY,
-        **prefect_client(here.prefect, here.token),
+        **prefect_client(serving.prefect, serving.token),
         "PREFECT_HOME": str(workspace.prefect_home),
         "RETAIN_WORKSPACE": str(workspace.root),
         "PATH": path,
     }
 
 
-def introduce(workspace: Workspace, here: Serving, with_worker: bool) -> None:
+def introduce(workspace: Workspace, serving: Serving, with_worker: bool) -> None:
     """Say where everything is, and how a browser gets in."""
-    screen.say(f"Prefect  {_link(here.prefect.removesuffix('/api'), here.token)}")
+    screen.say(f"Prefect  {_link(serving.prefect.removesuffix('/api'), serving.token)}")
     screen.say("         flow runs, artifacts, the form for a manual night", "dim")
-    screen.say(f"MLflow   {_link(here.mlflow, here.token) if here.mlflow else shown(workspace.mlflow_address)}")
+    screen.say(
+        f"MLflow   {_link(serving.mlflow, serving.token) if serving.mlflow else shown(workspace.mlflow_address)}"
+    )
     screen.say("         versions, metrics, comparison", "dim")
     if with_worker:
         screen.say("Worker   takes `nightly` at two and whatever is started from the form")

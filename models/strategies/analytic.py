@@ -49,9 +49,9 @@ class Sums:
     @classmethod
     def nothing(cls, features: int, classes: int) -> "Sums":
         """Of no image."""
-        whole = torch.int64
+        integer = torch.int64
         return cls(
-            torch.zeros(features + 1, features + 1, dtype=whole), torch.zeros(features + 1, classes, dtype=whole)
+            torch.zeros(features + 1, features + 1, dtype=integer), torch.zeros(features + 1, classes, dtype=integer)
         )
 
     def add(self, rounded: Tensor, targets: Tensor) -> None:

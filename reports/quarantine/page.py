@@ -240,8 +240,8 @@ def _tile(violation: Violation, batch: str, pictures: Mapping[str, Picture]) -> 
     if other is None or not other.thumbnail:
         return f"<figure>{first[0]}<figcaption>{first[1]}{detail}</figcaption></figure>"
     where = violation.like.rpartition("#")[0]
-    beside = "<small>in the same batch</small>" if where == batch else f"<small>in <bdi>{escape(where)}</bdi></small>"
-    second = _image(other), f"{_caption(other.path, other)}{beside}"
+    origin = "<small>in the same batch</small>" if where == batch else f"<small>in <bdi>{escape(where)}</bdi></small>"
+    second = _image(other), f"{_caption(other.path, other)}{origin}"
     sides = "".join(f'<div>{image}<div class="words">{words}</div></div>' for image, words in (first, second))
     return f'<figure class="pair"><div>{sides}</div><figcaption>{detail}</figcaption></figure>'
 

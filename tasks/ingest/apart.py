@@ -229,10 +229,10 @@ class Apart:
             same = status.st_size == self._files[shown][1] and _digest_of(handle, status) == self._files[shown]
             return "" if same else "it is not as it was when it was read"
         if shown in self._taken.containers:
-            whole = self._taken.containers[shown]
+            container = self._taken.containers[shown]
             if shown == CLASSES and any(name in self._reasons for name in self._taken.containers):
                 return NAMES_KEPT_CLASSES
-            return whole.kept or ("" if seen(status) == whole.seen else "it is not as it was when it was read")
+            return container.kept or ("" if seen(status) == container.seen else "it is not as it was when it was read")
         return self._details.get(shown, "it is no part of the batch")
 
     def _digest(self, name: str) -> tuple[str, int] | None:
@@ -278,8 +278,8 @@ class Apart:
             os.unlink(name, dir_fd=self._private.handle)
 
     def _is_copy(self, name: str, other: Path) -> bool:
-        status, there = self._private.status(name), other.lstat()
-        if stat.S_IFMT(status.st_mode) != stat.S_IFMT(there.st_mode) or status.st_size != there.st_size:
+        status, original = self._private.status(name), other.lstat()
+        if stat.S_IFMT(status.st_mode) != stat.S_IFMT(original.st_mode) or status.st_size != original.st_size:
             return False
         if stat.S_ISLNK(status.st_mode):
             return os.readlink(name, dir_fd=self._private.handle) == str(other.readlink())
@@ -288,7 +288,7 @@ class Apart:
         with Tree.at(other.parent) as folder, folder.reading(other.name) as file:
             if is_sparse(file.fileno()):
                 return False  # To compare holes takes hours, to keep them no place.
-            return self._digest(name) == _digest_of(file.fileno(), there)
+            return self._digest(name) == _digest_of(file.fileno(), original)
 
 
 def _entries(handle: int) -> list[DirectoryEntry]:

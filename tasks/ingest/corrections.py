@@ -96,8 +96,8 @@ def _relabelled(table: pa.Table, labels: list[str]) -> pa.Table:
     for label, problem, detail in zip(
         labels, *(table[name].to_pylist() for name in ("problem", "detail")), strict=True
     ):
-        whole = not problem or problem.startswith("label")
-        problem, detail = label_problem(label) if whole else (problem, detail)
+        readable = not problem or problem.startswith("label")
+        problem, detail = label_problem(label) if readable else (problem, detail)
         problems.append(problem)
         details.append(detail)
     for name, values in (("label", labels), ("problem", problems), ("detail", details)):

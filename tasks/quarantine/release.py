@@ -168,8 +168,8 @@ def drop(workspace: Workspace, beginning: str) -> Dropped:
     _remove(folder, workspace.state / "dropped")
     data.commit_data(f"Drop {report.batch}", gone=files, back=(*back, *([kept] if kept else [])))
     store.clear(workspace, report.batch)
-    there = before if before and store.waits(workspace, before) else ""
-    return Dropped(batch=report.batch, left=True, commit=head, kept=kept is not None, back=there, not_taken=aside)
+    original = before if before and store.waits(workspace, before) else ""
+    return Dropped(batch=report.batch, left=True, commit=head, kept=kept is not None, back=original, not_taken=aside)
 
 
 def _pending(workspace: Workspace) -> tuple[str, ...]:
@@ -183,8 +183,8 @@ def _bring_back(workspace: Workspace, batch_id: str, correction: str) -> tuple[P
     replaced = any(batch.corrects == batch_id and batch.replaces for batch in others)
     gone = not (workspace.batches / batch_id).exists()
     files = store.files_of(workspace, batch_id)
-    there = any(path.exists() for path in files)
-    return () if replaced or gone or there else DataStore(workspace.root).bring_back(files)
+    restored = any(path.exists() for path in files)
+    return () if replaced or gone or restored else DataStore(workspace.root).bring_back(files)
 
 
 def _corrects(workspace: Workspace, batch_id: str) -> str:
@@ -253,9 +253,9 @@ def _refuse_unusable(labels: set[str]) -> None:
             raise WrongInput(f"{label!r} cannot be the name of a class: {detail}.")
 
 
-def _refuse_absent(wanted: set[str], there: set[str]) -> None:
-    if absent := sorted(wanted - there):
-        labels = listed([plain(label) for label in sorted(there)], SHOWN)
+def _refuse_absent(wanted: set[str], present: set[str]) -> None:
+    if absent := sorted(wanted - present):
+        labels = listed([plain(label) for label in sorted(present)], SHOWN)
         raise WrongInput(f"No image to release is labelled {absent[0]!r}; labels there: {labels}.")
 
 

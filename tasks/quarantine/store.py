@@ -155,9 +155,9 @@ def find(workspace: Workspace, beginning: str, further: Sequence[str] = ()) -> R
     for batch in _batches(workspace) if beginning else ():
         if batch.corrects.startswith(beginning):
             raise WrongInput(f"{batch.corrects} is not in quarantine any more: it was corrected as {batch.id}.")
-    there = f"there {'is' if len(names) == 1 else 'are'} {listed(names, SHOWN)}" if names else "it is empty"
+    known_ids = f"there {'is' if len(names) == 1 else 'are'} {listed(names, SHOWN)}" if names else "it is empty"
     where = "quarantine or pending" if further else "quarantine"
-    raise WrongInput(f"Nothing in {where} begins with '{beginning}'; {there}.")
+    raise WrongInput(f"Nothing in {where} begins with '{beginning}'; {known_ids}.")
 
 
 def _unasked(batch: Batch) -> Report:
@@ -229,11 +229,11 @@ def _waiting(workspace: Workspace, report: Report, batches: Sequence[Batch]) -> 
 
 
 def _corrected_rows(workspace: Workspace, batch_id: str, batches: Sequence[Batch]) -> frozenset[int]:
-    beside = [batch for batch in batches if batch.corrects == batch_id and not batch.replaces]
+    corrections = [batch for batch in batches if batch.corrects == batch_id and not batch.replaces]
     original = next((batch for batch in batches if batch.id == batch_id), None)
-    if not beside or original is None:
+    if not corrections or original is None:
         return frozenset()
-    held = Counter(place for batch in beside for place in _places(workspace, batch))
+    held = Counter(place for batch in corrections for place in _places(workspace, batch))
     paths = Counter(path for path, _ in held.elements())
     # A manifest may name a path twice, and a correction may have changed the label: rows of the same label go first.
     places = sorted(enumerate(_places(workspace, original)), key=lambda place: place[1] not in held)

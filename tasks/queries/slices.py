@@ -56,8 +56,8 @@ def compare_by(workspace: Workspace, first: int, second: int, by: str) -> Slices
 def _columns_of(workspace: Workspace, versions: Sequence[int]) -> set[str]:
     """Every column that any experience of the versions was delivered with, of those that are on this machine."""
     names = {name for version in versions for name in outcomes_of(workspace, version)["experience"].unique()}
-    here = [name for name in names if (workspace.batches / name / "batch.json").exists()]
-    return {column for name in here for column in read_batch(workspace.batches, name).columns}
+    present = [name for name in names if (workspace.batches / name / "batch.json").exists()]
+    return {column for name in present for column in read_batch(workspace.batches, name).columns}
 
 
 def slice_answers(first: int, second: int, by: str, both: pd.DataFrame, values: Sequence[pd.DataFrame]) -> Slices:

@@ -106,12 +106,12 @@ class EarlierImages:
         Earlier images with a shorter side below `side` do not count. As `met`; of several one in which it was tested,
         then the nearest.
         """
-        asked = numbers_of(looks)
+        hashes = numbers_of(looks)
         kept: list[pd.DataFrame] = []
         with self._index:
             self._index.execute("begin")
             self._index.execute("delete from asked_look")
-            rows, bands, signed = looks.index.to_numpy(), bands_of(asked), _signed(asked)
+            rows, bands, signed = looks.index.to_numpy(), bands_of(hashes), _signed(hashes)
             for band in range(bands.shape[1]):
                 self._index.executemany(
                     "insert into asked_look values (?, ?, ?)",

@@ -55,5 +55,5 @@ def clause(error: Exception) -> str:
     """An error in a clause."""
     if isinstance(error, MemoryError):
         return "that takes more memory than there is"
-    said = " ".join(str(error).split())
-    return said if isinstance(error, RetainError) else f"{type(error).__name__}{f': {said}' if said else ''}"
+    message = " ".join(str(error).split())
+    return message if isinstance(error, RetainError) else f"{type(error).__name__}{f': {message}' if message else ''}"

@@ -650,10 +650,10 @@ def test_where_a_registry_stands_takes_as_few_questions_after_many_nights_as_aft
         note = lambda connection, cursor, statement, *more: asked.append(statement)  # noqa: E731
         event.listen(Engine, "before_cursor_execute", note)
         try:
-            told = registry.version(registry.start(0)), registry.runs(1), registry.rollbacks()
+            results = registry.version(registry.start(0)), registry.runs(1), registry.rollbacks()
         finally:
             event.remove(Engine, "before_cursor_execute", note)
-        assert told[0].run.run == told[1][0].run
+        assert results[0].run.run == results[1][0].run
         return len(asked)
 
     counted = []

@@ -64,7 +64,7 @@ def write_manifest(file: Path, rows, header=("path", "label"), encoding="utf-8")
 
 
 @dataclass(frozen=True)
-class Taken:
+class TakenDelivery:
     """A delivery after `retain ingest` and validation."""
 
     workspace: Workspace
@@ -85,7 +85,7 @@ class Taken:
 def taken(template, tmp_path_factory):
     """`taken(name, source, delivered)` ingests through the command line, in a workspace of its own."""
 
-    def take(source: Path, delivered: dict[str, bytes]) -> Taken:
+    def take(source: Path, delivered: dict[str, bytes]) -> TakenDelivery:
         root = Path(shutil.copytree(template, source.parent / "shop", symlinks=True))
         output = io.StringIO()
         with pytest.MonkeyPatch.context() as patch:
@@ -93,7 +93,7 @@ def taken(template, tmp_path_factory):
             assert main(["ingest", str(source), "-w", str(root), "--json"]) == 0
         ingested = json.loads(output.getvalue())
         _, (report,) = stages.run_validate(Workspace(root), RunFile(batches=(ingested["batch"]["id"],)))
-        return Taken(Workspace(root), delivered, ingested, report)
+        return TakenDelivery(Workspace(root), delivered, ingested, report)
 
     return take
 
@@ -115,7 +115,7 @@ FILES = {
 
 
 @pytest.fixture(scope="module")
-def folder(taken, deliver, tmp_path_factory) -> Taken:
+def folder(taken, deliver, tmp_path_factory) -> TakenDelivery:
     source = deliver(tmp_path_factory.mktemp("folder") / "monday", {"bar": 20, "column": 20})
     for name, content in FILES.items():
         (source / name).parent.mkdir(exist_ok=True)
@@ -184,7 +184,7 @@ BAD_ROWS = {
 
 
 @pytest.fixture(scope="module")
-def manifest(taken, tmp_path_factory) -> Taken:
+def manifest(taken, tmp_path_factory) -> TakenDelivery:
     home = tmp_path_factory.mktemp("manifest") / "photos"
     (home / Path(LONG).parent).mkdir(parents=True)
     good = [f"{number}.png" for number in range(40)] + ["a.png", "b.png", "c.png", 'q"uote\n.png', LONG]
@@ -438,8 +438,8 @@ def test_a_full_disk(template, tmp_path, megabytes, sentence):
     assert sentence in done.stderr
     assert "Traceback" not in done.stderr
     (batch,) = done.stdout.split() or [""]
-    told = f"monday is written as {shortened(batch)} but not committed" if batch else "Nothing of monday was taken."
-    assert told in done.stderr
+    sentence = f"monday is written as {shortened(batch)} but not committed" if batch else "Nothing of monday was taken."
+    assert sentence in done.stderr
     assert len(list(delivery.iterdir())) == 3
 
 

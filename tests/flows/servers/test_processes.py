@@ -148,8 +148,8 @@ def test_a_night_beside_a_running_ui_uses_its_server_and_gives_its_token(tmp_pat
     monkeypatch.setattr(processes, "serving", lambda place: here)
     monkeypatch.setattr(processes, "prefect_server", lambda *_: pytest.fail("another server was started"))
     with prefect_api(Workspace(tmp_path)) as api:
-        told = [os.environ.get(name) for name in ("PREFECT_API_URL", "PREFECT_API_AUTH_STRING")]
-        assert (api, told) == (here.prefect, [here.prefect, "retain:secret-token"])
+        settings = [os.environ.get(name) for name in ("PREFECT_API_URL", "PREFECT_API_AUTH_STRING")]
+        assert (api, settings) == (here.prefect, [here.prefect, "retain:secret-token"])
     assert "PREFECT_API_AUTH_STRING" not in os.environ
 
 
