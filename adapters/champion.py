@@ -1,4 +1,4 @@
-"""Moving the alias `champion`: a version is made, the alias moved, and all that tells of it brought up to date.
+"""Moving the alias `champion`: a version is made, the alias moved, and every description of it brought up to date.
 
 Each step can be taken again: a night that was killed between any two of them ends, when it is started again, with one
 version and one alias.

@@ -1,4 +1,4 @@
-"""A connection to MLflow: nobody is told of our use, nothing is printed, and silence becomes one clear sentence."""
+"""A connection to MLflow: no telemetry, nothing is printed, and a server that does not answer is one clear error."""
 
 import logging
 import os

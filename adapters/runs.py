@@ -253,7 +253,7 @@ ROLLBACK_TAGS = ("rolled_back", "rolled_back_from", "rolled_back_to", "rolled_ba
 
 
 def rollback_tags(rollback: Rollback) -> dict[str, str]:
-    """What a version bears since a person went back from it; all empty once it is in the champion's line again."""
+    """The tags of a version that was rolled back; all empty once it is in the champion's line again."""
     at = rollback.at.isoformat(timespec="seconds")
     return dict(zip(ROLLBACK_TAGS, (at, str(rollback.left), str(rollback.to), rollback.by, rollback.note), strict=True))
 

@@ -38,7 +38,7 @@ PATIENCE = 20
 FIRST = ("dataset.sparing", "tasks.ingest.ingest")
 """What the server of processes imports, whatever it is first asked for: it is started once."""
 SAFE_PATH = "PYTHONSAFEPATH"
-"""What Python is told by, before it starts, to look for modules in the installation alone."""
+"""Environment variable that makes Python look for modules in the installation alone."""
 STATM, MEMORY = Path("/proc/self/statm"), Path("/proc/meminfo")
 CONTAINER = Path("/sys/fs/cgroup")
 """What limits all programs in a container, seen from within (cgroup, version 2)."""

@@ -16,7 +16,7 @@ def content_id(pixels: Pixels) -> str:
 
 
 def keyed_hash(text: str, key: str) -> str:
-    """16 hex digits of `text` that nobody can foretell who does not know `key` (hex digits, 64 bytes at most)."""
+    """16 hex digits of `text` that cannot be predicted without `key` (hex digits, 64 bytes at most)."""
     return hashlib.blake2b(text.encode(), key=bytes.fromhex(key), digest_size=8).hexdigest()
 
 

@@ -23,7 +23,7 @@ class Forecast:
         exact: bool = True,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`onward` is told of every step as this is. `exact` is False if the clock decides how many steps there are."""
+        """`onward` is called after every step, as this is. `exact`: no clock decides how many steps there are."""
         self.epochs_a_step, self.onward, self.exact = epochs_a_step, onward, exact
         self.pace, self.before, self.announced = Pace(clock), 0, False
 

@@ -1,4 +1,4 @@
-"""`workspace.json`: what a workspace is told once for all its commands and workers, and is not to be forgotten.
+"""`workspace.json`: what is set once for all commands and workers of a workspace.
 
 It is committed, so no secret may stand in it: those come from the environment of whoever starts a process.
 """

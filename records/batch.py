@@ -95,7 +95,7 @@ def titles(names: Mapping[str, str]) -> dict[str, str]:
 def called(text: str, names: Mapping[str, str]) -> str:
     """A text for people, with deliveries called by name and day where the name is known: `monday (2026-03-02)`.
 
-    Several of one name and day are told apart by some digits more.
+    Several of one name and day get some digits more, so that they differ.
     """
     days = Counter((name, one[: DAY - 1]) for one, name in names.items())
 

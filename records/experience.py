@@ -9,7 +9,7 @@ from records.record import Record
 from records.rows import unpacked
 
 Severity = Literal["refuse batch", "refuse image", "drop", "warn"]
-"""`drop` leaves an image out without blame: a duplicate says nothing against its batch."""
+"""`drop` leaves an image out and does not count against its batch: a duplicate is no fault."""
 
 
 class Violation(Record):

@@ -74,7 +74,7 @@ class Night(Record):
     """What a night did, for people and programs."""
 
     outcome: Literal["accept", "refuse", "inconclusive", "held", "nothing to learn"]
-    """The verdict's decision; `held` if it was accepted but waits for a person, who wished so or went back from it."""
+    """The verdict's decision; `held` if it was accepted but waits for a person, who wished so or rolled it back."""
     day: date | None = None
     arrivals: tuple[Arrival, ...] = ()
     unreadable: dict[str, str] = {}

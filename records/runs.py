@@ -1,4 +1,4 @@
-"""What the registry is told of a night, and what it tells of judged nights and registered versions."""
+"""What is written into the registry of a night, and what is read back of judged nights and registered versions."""
 
 from datetime import date, datetime
 
@@ -11,7 +11,7 @@ from records.verdict import Decision
 class NightFacts(Record):
     """How a candidate came to be: everything that is kept beside its scores and its verdict."""
 
-    # A training that diverged has infinite losses; that is told too.
+    # A training that diverged has infinite losses; they are logged, too.
     model_config = ConfigDict(allow_inf_nan=True, ser_json_inf_nan="constants")
 
     identity: str
@@ -92,7 +92,7 @@ class RunFacts(Record):
     version: int | None = None
     """The version it became; None if it was not registered."""
     left: Rollback | None = None
-    """If a person went back from its version, or from one that builds on it: when and why."""
+    """If its version, or one that it builds on, was rolled back: when and why."""
     metrics: dict[str, float] = {}
 
     @property

@@ -8,7 +8,7 @@ from records.record import Record
 class TrainingLog(Record):
     """`losses` holds each named part, averaged over a tenth of the steps at a time."""
 
-    # A training that diverged has infinite losses; that is told too.
+    # A training that diverged has infinite losses; they are logged, too.
     model_config = ConfigDict(allow_inf_nan=True, ser_json_inf_nan="constants")
 
     identity: str = ""

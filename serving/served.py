@@ -228,7 +228,7 @@ def _device() -> torch.device:
 
 
 def _unusable(what: str) -> MlflowException:
-    """What a person is told, one sentence; to whoever asks a server, with status 400."""
+    """An error of one sentence; a server answers it with status 400."""
     sentence = what if what.endswith(".") else f"{what}."
     return MlflowException(sentence[0].upper() + sentence[1:], error_code=INVALID_PARAMETER_VALUE)
 

@@ -29,7 +29,7 @@ def approve_run(workspace: Workspace, run: str, by: str, note: str, overrule: bo
     batches = registry.run(run).batches
     _refuse_what_is_held(workspace, batches)
     if not overrule:
-        registry.approvable(run)  # That it was refused is told before what became of its data.
+        registry.approvable(run)  # Raises first if the run was refused: that matters more than what became of its data.
     for batch in set(batches).difference(list_batches(workspace.batches)):
         raise WrongInput(f"The run learned {batch}, which was dropped since, so it cannot be let in any more.")
     return approve(run, by, note, archive_of(workspace), registry, params_of(workspace).register_, overrule)

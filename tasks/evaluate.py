@@ -1,13 +1,13 @@
 """Evaluate: the candidate answers the test images of every experience it ever learned; the best earlier answers wait.
 
-Nothing is asked twice: a version's outcomes are stored with it, image by image, and reused for ever. Two tables lie
-beside the score matrix: `outcomes.parquet`, the candidate's; and `references.parquet`, what the next night will be
-compared with if this candidate is accepted. The parent is asked once more, about the new images alone: what it knew of
-them before they were learned is forward transfer.
+A version's outcomes are stored with it, image by image, and reused for ever. Two tables lie beside the score matrix:
+`outcomes.parquet`, the candidate's; and `references.parquet`, what the next night will be compared with if this
+candidate is accepted. The parent is evaluated once more, on the new images alone: what it knew of them before they were
+learned is forward transfer.
 
 Neither the cost of a night nor what it keeps may grow with the nights before it. So a version answers so many test
 images and no more (`EvaluateParams.images`): of each experience the first by a rank that never changes, fewer of each
-the more experiences there are. What is asked later was therefore asked before, and can be compared.
+the more experiences there are. Every image of a later night was therefore answered before, and can be compared.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence

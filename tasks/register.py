@@ -92,7 +92,7 @@ def night_facts(
     trained: TrainingLog | None = None,
     deliveries: Mapping[str, str] | None = None,
 ) -> NightFacts:
-    """What the registry is told of how the candidate came to be; lineage is taken from its own record."""
+    """How the candidate came to be, for the registry; lineage is taken from its own record."""
     snapshot = Snapshot.read(candidate / "snapshot.json")
     new = [e for e in snapshot.experiences if e.batch in matrix.new]
     known = {name for e in snapshot.experiences if e.batch not in matrix.new for name in e.classes}

@@ -147,7 +147,7 @@ def load(path: str) -> Stream:
 
 
 def experiences(stream: Stream) -> Any:
-    """The stream as a benchmark of Avalanche; iCaRL asks it for the order of the classes, so it is told."""
+    """The stream as a benchmark of Avalanche; iCaRL reads the order of the classes from it."""
     benchmark = tensors_benchmark(
         train_tensors=[(night.train_x, night.train_y) for night in stream.nights],
         test_tensors=[(night.test_x, night.test_y) for night in stream.nights],

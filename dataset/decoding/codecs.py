@@ -51,7 +51,7 @@ class Decoded(NamedTuple):
 
 @contextmanager
 def pillow_on_our_terms() -> Iterator[None]:
-    """For as many files as one likes: no warnings, and no pixel limit but ours, as Pillow's raises before it is told.
+    """For as many files as one likes: no warnings, and no pixel limit but ours: Pillow's raises before ours is checked.
 
     Both are global to the process, hence the lock; two threads would also lose each other's warning filters.
     """

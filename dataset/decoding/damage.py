@@ -12,7 +12,7 @@ from .formats import BadImage, Header
 from .levels import Pixels
 
 # What Pillow's decoders raise on damaged files, found by feeding them such; one file must never end the whole batch.
-# That memory runs out says nothing against a file: whoever sets a limit tells of it.
+# A lack of memory is no fault of the file: whoever sets the limit reports it.
 BROKEN = (
     OSError,
     SyntaxError,

@@ -14,7 +14,7 @@ TextsOf = Callable[[Listed], Sequence[str]]
 VALUE_BYTES = 8
 """What a value takes in memory besides its characters; empty ones take it too."""
 LEAST_IMAGE = 100
-"""Bytes that an image counts as at least: also a row that names an empty file, or none, is told of later on."""
+"""Bytes that an image counts as at least: a row that names an empty file, or none, takes room in the reports, too."""
 FREE_EXPANSION = 2**20
 """Bytes of images of which it is not asked in how little they came."""
 LEAST_SPARSE = 2**20

@@ -53,7 +53,7 @@ def remote(address: str | None) -> str | None:
 
 
 def workspace_file(mlflow: str | None, prefect: str | None) -> WorkspaceFile:
-    """workspace.json of a new workspace: its addresses, and a key that nobody who delivers can know.
+    """workspace.json of a new workspace: its addresses, and a random key that decides the splits.
 
     Raises `WrongInput` for an address that cannot be kept.
     """

@@ -152,7 +152,7 @@ class Care:
         self._stopped = frozenset(end_all(self.place, api))
 
     def last_round(self) -> None:
-        """The worker has ended, and the server is about to stop: what is told of the nights is told now."""
+        """The worker has ended and the server is about to stop: the last chance to record how the nights ended."""
         self.worker, self._ending = False, True
         self.round()
 
@@ -263,7 +263,7 @@ def _last(kinds: list[str], kind: str) -> int:
 
 
 def _crashes(kinds: Iterable[str]) -> int:
-    """How often a run crashed; a crash that was told twice is one, also if the second word came late."""
+    """How often a run crashed; a crash that was reported twice counts once, even if the second report came late."""
     return sum(kind == "CRASHED" and before in AT_WORK for before, kind in pairwise(["", *kinds]))
 
 

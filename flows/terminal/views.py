@@ -26,7 +26,7 @@ FIRST = 3
 
 
 def lost(finding: Finding | None) -> str:
-    """An estimate and its bounds. Nothing below zero is forgotten; images that were gained for certain are told."""
+    """An estimate and its bounds. A loss below zero is shown as zero, or as gained if that is certain."""
     if finding is None:
         return NONE
     if finding.upper < 0:

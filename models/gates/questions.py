@@ -1,6 +1,6 @@
 """What a verdict asks of a candidate: is too much forgotten or taken, is enough learned? Each is defined here.
 
-forgotten   right in the best version so far, wrong now although only the classes known then compete; what was gained is
+forgotten   right in the best version so far, wrong now even among the classes known then; what was gained is
             set off against it
 taken       right as long as only the classes known then compete, wrong when all do
 learned     of a new experience, right when all classes compete

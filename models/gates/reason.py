@@ -1,4 +1,4 @@
-"""The sentence that tells a person what a verdict is and why: what was lost, of what most, and what nobody can say."""
+"""The sentence that gives a verdict and its reason: what was lost, where most, and what too few images cannot show."""
 
 import math
 from collections.abc import Sequence

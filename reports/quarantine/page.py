@@ -30,7 +30,7 @@ STATES = {
     "drop": ("dropped", "Left out"),
     "warn": ("warned", "Worth a look"),
 }
-"""Severity of a check that did not pass, to class and words; in the order in which the page tells of them."""
+"""Severity of a check that did not pass, to class and words; in the order of the page."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class ClassCount:
     images: int
     admitted: int
     refused: int
-    """By a check that found fault with them; what remains to `images` was left out without blame."""
+    """By a check that found fault with them; the rest of `images` was left out and does not count against the batch."""
     train: int
     validation: int
     test: int

@@ -33,7 +33,7 @@ log = logging.getLogger("retain")
 DEEPEST = 64
 """Folders within folders that are taken apart; what lies deeper is kept as it is."""
 MOST_LOGGED = 10
-"""So many of the files that are kept are told one by one."""
+"""So many of the files that are kept are logged one by one."""
 MOST_REASONS = 1000
 """Of so many files that were kept it is written down why."""
 LONGEST_NAME = 255

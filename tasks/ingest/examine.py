@@ -93,7 +93,7 @@ def _read(folder: Root, items: Sequence[Item], max_bytes: int) -> list[bytes | B
 
 
 def _labelled(found: Facts, item: Item, problem: str, detail: str) -> Facts:
-    """What is wrong with the label is told of an image that is whole: first what the delivery's reader found."""
+    """A problem of the label is reported only of an image that is intact: first what the delivery's reader found."""
     if item.problem:
         problem, detail = item.problem, item.detail
     return found._replace(problem=problem, detail=detail) if problem and not found.problem else found

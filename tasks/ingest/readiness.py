@@ -128,7 +128,7 @@ def settle(
 ) -> tuple[tuple[Path, ...], dict[Path, Unready]]:
     """Deliveries that may be taken, in their order, and why the others may not; waits for those that may settle soon.
 
-    `report` is told what is waited for.
+    `report` is called with what is waited for.
     """
     deadline = clock.now() + WINDOWS * seconds
     waiting = dict.fromkeys(deliveries)

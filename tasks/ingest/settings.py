@@ -41,7 +41,7 @@ class IngestParams(Record):
     max_text: int = Field(default=USUAL.text, ge=1)
     """Bytes of text that all rows together may take."""
     max_missing: int = Field(default=USUAL.missing, ge=0)
-    """Rows that may name what is not there, must not be read, or was named before: each is told of in a report."""
+    """Rows that may name what is not there, must not be read, or was named before: each takes room in the report."""
     max_expansion: float = Field(default=USUAL.expansion, ge=1)
     """So many times as many bytes as its files have a delivery's images may have, in all its rows."""
     max_crashes: int = Field(default=20, ge=0)

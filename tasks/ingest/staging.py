@@ -58,7 +58,7 @@ def put_into_place(folder: Path, target: Path) -> None:
     try:
         _sync(target.parent)
     except OSError:
-        # Out again, or what is told would not be true.
+        # Out again, or the message would not be true.
         target.replace(folder)
         raise
 

@@ -91,7 +91,7 @@ def _replace(content: dict[str, Any], place: list[str], value: object) -> None:
     *sections, key = place
     for depth, section in enumerate(sections):
         if not isinstance(content.get(section, {}), dict):
-            return  # The check that follows tells of it.
+            return  # The check that follows reports it.
         # Another choice has other fields: what was set for the one it replaces does not carry over.
         inner = content.get(section) or {}
         if not isinstance(inner, dict):

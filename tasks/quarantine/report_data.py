@@ -1,4 +1,4 @@
-"""What a report shows besides words: thumbnails of the images it tells of, and how the classes fared.
+"""What a report shows besides words: thumbnails of the images it names, and how the classes fared.
 
 Only images that the page shows are decoded. Small ones go in as they are, enlarged by whoever looks; photographs are
 scaled down to JPEG. All pictures of a page together stay below `MOST_BYTES`.

@@ -1,6 +1,6 @@
 """Several processes for one update: `torchrun` starts them, each takes its part of every step.
 
-They are told of each other by the environment variables of `torch.distributed`; on one machine nothing must be set but
+They find each other by the environment variables of `torch.distributed`; on one machine nothing must be set but
 RETAIN_PROCESSES.
 """
 

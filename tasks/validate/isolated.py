@@ -1,7 +1,7 @@
 """One batch before the data gate, whatever it does to the process that looks at it.
 
 A batch over which Python raises is held back, and the others go on. One that ends the whole process, as the kernel ends
-those that take too much memory, cannot be told of by that process. So the name of the batch that is looked at is in a
+those that take too much memory, cannot be reported by that process. So the name of the batch that is looked at is in a
 file meanwhile. A process that finds such a file knows that the one before it ended, and looks at each batch in another
 process: one that ends again has done so over this batch, and the batch is held back. A power cut costs a minute.
 

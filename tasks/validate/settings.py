@@ -17,7 +17,7 @@ class ValidateParams(Record):
 
     severity: dict[str, Consequence] = {}
     """Name of a check to what follows from it, where that is not the check's own: `refuse batch`, `refuse image`,
-    `drop` (left out without blame), `warn` or `off`."""
+    `drop` (left out, not counted against the batch), `warn` or `off`."""
 
     refused_share: float = Field(default=0.05, ge=0, le=1)
     """Largest share of a batch's images that may be refused; above it the whole batch is quarantined."""

@@ -56,7 +56,7 @@ def create(
 def _fill(
     workspace: Workspace, remote: str | None, params: str, workspace_file: WorkspaceFile | None, made: list[Path]
 ) -> Workspace:
-    """Make everything; `made` is told of each file and folder, in this order, before it is there."""
+    """Make everything; each file and folder is added to `made`, in this order, before it is written."""
     template = resources.files("tasks.workspace") / "template"
     contents = {name: (template / source).read_text(encoding="utf-8") for source, name in TEMPLATE.items()}
     contents["params.yaml"] = (template / params).read_text(encoding="utf-8")

@@ -32,7 +32,7 @@ ASK_EVERY = 0.2
 def workspace_lock(place: Workspace, what: str = "another night or command", patient: bool = False) -> Iterator[None]:
     """One night or command at a time changes a workspace, also when two are started by hand.
 
-    `what` is what those who come meanwhile are told. The `patient` wait for their turn; for others raises `Busy`.
+    `what` is shown to those who come meanwhile. The `patient` wait for their turn; for others raises `Busy`.
     """
     with ExitStack() as stack:
         try:

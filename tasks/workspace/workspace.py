@@ -225,7 +225,7 @@ class Workspace:
 
     @property
     def split_key(self) -> str:
-        """What only who sees the workspace knows, and nobody who sends images: see `dataset.split.split_of`; empty in
+        """A secret of the workspace that senders of images do not know, see `dataset.split.split_of`; empty in
         workspaces that were made without."""
         return self.settings_file().split_key or ""
 

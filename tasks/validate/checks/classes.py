@@ -25,7 +25,7 @@ from tasks.validate.similar_names import described, foreign, shape, unseen
 
 
 def columns(arriving: ValidationInput, table: pd.DataFrame) -> Columns:
-    """`disguised`, `lookalike`, `scarce`: what is told of images of such classes."""
+    """`disguised`, `lookalike`, `scarce`: what is wrong with the class of each image, in words; empty if nothing is."""
     standing = table[table["standing"]]
     labels, known = standing["label"], arriving.named
     new = [label for label in labels.unique() if label not in known]
@@ -45,7 +45,7 @@ def _column(table: pd.DataFrame, details: Mapping[str, str]) -> "pd.Series[str]"
 
 
 def disguise(label: str) -> str:
-    """What is told of a label with characters that cannot be seen, or with letters that pass for others."""
+    """A sentence about a label with invisible characters, or with letters that pass for others; else empty."""
     parts = [f"{described(letters)}, which cannot be seen" for letters in (unseen(label),) if letters]
     parts += [f"{described(letters)} among Latin letters" for letters in (foreign(label),) if letters]
     return f"labelled {label} with {' and '.join(parts)}" if parts else ""

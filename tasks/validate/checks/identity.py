@@ -17,7 +17,7 @@ from tasks.validate.near_duplicates import are_informative, looks_within
 
 
 def columns(arriving: ValidationInput, table: pd.DataFrame) -> Columns:
-    """A column for each check, with what is told; `<check>_like` names the other image."""
+    """A column for each check, with a sentence where it applies; `<check>_like` names the other image."""
     found = {name: pd.Series("", index=table.index) for name in COLUMNS}
     found |= {f"{name}_like": pd.Series("", index=table.index) for name in COLUMNS}
     # A copy that is refused anyway must not stand in the way of one that is not.
@@ -63,7 +63,7 @@ def _compare_with_earlier(found: dict[str, Any], identified: pd.DataFrame, earli
 
 
 def _compare_looks(found: dict[str, Any], informative_images: pd.DataFrame, arriving: ValidationInput) -> None:
-    """Near copies. Exact ones are told of by other checks, so they are no near ones."""
+    """Near copies. Exact copies belong to other checks, and are no near ones."""
     distance = arriving.params.near_distance
     exact = found["known"].ne("") | found["leak"].ne("") | found["correction"].ne("")
     fresh = informative_images[~exact.loc[informative_images.index]]

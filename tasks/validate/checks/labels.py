@@ -41,7 +41,7 @@ def _column(table: pd.DataFrame, details: Mapping[str, str]) -> "pd.Series[str]"
 
 
 def slips(counts: Counter[str], known: Iterable[str]) -> tuple[dict[str, str], dict[str, str]]:
-    """New labels that differ from another only in spelling, and those within few edits, each with what is told.
+    """New labels that differ from another only in spelling, and those within few edits, each with a sentence.
 
     Compared with the classes that are known and with those that more images of the batch bear. `counts`: label to its
     number of images. Of more than `MOST_NEW` new labels none is compared letter by letter: those are no classes.
