@@ -23,7 +23,8 @@ def keyed_hash(text: str, key: str) -> str:
 def split_of(image: str, test: float, validation: float, key: str = "") -> Split:
     """The split of an image, for ever, by its content id and the workspace's key (hex digits; empty: the id alone).
 
-    `test` and `validation` are shares, 0..1. Without a key whoever sends an image can choose its split, by altering a
+    `test` and `validation` are shares, 0..1; `test` is larger for the first deliveries, see `share_of_tests` in
+    `tasks/ingest/settings.py`. Without a key whoever sends an image can choose its split, by altering a
     pixel until it is as wished.
     """
     drawn = keyed_hash(image, key) if key else image

@@ -1,5 +1,7 @@
 """What each step sees: which new images, which remembered ones, and how much each class and image counts.
 
+The images that it may draw from are those that the strategy chose for the night (`Strategy.draw`).
+
 A step's draw depends on the seed and the number of the step alone, so a night that goes on after an interruption sees
 what it would have seen.
 """

@@ -1,7 +1,8 @@
 """Two nights at once: the second waits until the first has ended; a command waits too, or says who is at work.
 
 `workspace_lock` is what a night and every command that changes a workspace hold. Beneath it are turns: a file that one
-process at a time holds, and that says who holds it.
+process at a time holds (flock: on one machine), and that says who holds it. Two clones on two machines are two
+workspaces. That Prefect starts one scheduled night at a time stands in prefect.yaml.
 
 The system takes the hold away when the process ends, however it ends: nothing is left behind that a person would have
 to clean up, and a file that can be held is a file whose last holder is gone.
