@@ -119,7 +119,7 @@ def _validated(
     from tasks.validate import validator
 
     parent = Snapshot(identity="measured", parent=0, experiences=tuple(before or ()))
-    # No version is registered in these workspaces: MLflow takes seconds, which are not those of the data gate.
+    # No version is registered in these workspaces: MLflow takes seconds, which are not those of validation.
     with mock.patch.object(validator, "snapshot_of", return_value=parent):
         experiences, reports = stages.run_validate(workspace, RunFile(parent=0, batches=(batch,)))
     if not experiences:

@@ -75,7 +75,7 @@ INGEST = """## Ingestion
 Made by `make bench-ingest` from `benchmarks/ingest.jsonl`. Files lie in class folders and in the system's page cache;
 processes are running and libraries imported when the clock starts. *Bare* reads each file, decodes it with Pillow and
 takes the SHA-256 of its bytes, with as many processes. *Ingest* does that, too, and lists the delivery, takes the
-SHA-256 of the pixels, looks at the grey levels, and writes the shards through to the disk; *validate* is the data gate.
+SHA-256 of the pixels, looks at the grey levels, and writes the shards through to the disk; *validate* asks the checks.
 Rates are images a second, medians of runs in turn; *share* is the median of the rate of ingestion as part of the bare
 one's next to it. *Memory* is the peak of all processes together, libraries included.
 

@@ -187,7 +187,7 @@ def _look_hashes(greys: Greys) -> list[str]:
 
     After Zauner, "Implementation and Benchmarking of Perceptual Image Hash Functions", 2010; signs instead of a
     comparison with the median, because pictures of like objects then share fewer bits by chance. Measured against a
-    difference hash in docs/decisions/0007-the-data-gate.md.
+    difference hash in docs/decisions/0007-validation.md.
     """
     along, down = _waves(greys.shape[2]), _waves(greys.shape[1])
     strength = np.tensordot(greys @ along, down, axes=(1, 0))

@@ -93,7 +93,7 @@ def title(night: Night) -> str:
 
 
 def show_report(report: Report) -> None:
-    """What the data gate says of a batch: a table of its checks. Pictures are in the page of its quarantine."""
+    """What validation says of a batch: a table of its checks. Pictures are in the page of its quarantine."""
     rows = [
         {"check": c.name, "passed": c.passed, "found": c.found, "note": c.note, "severity": c.severity,
          "meaning": c.meaning, "remedy": "" if c.passed else c.remedy}

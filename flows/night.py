@@ -237,7 +237,7 @@ def attempt_step(place: Workspace, run: RunFile, experiences: tuple[Experience, 
 
 @step("validate")
 def validate_step(place: Workspace, run: RunFile) -> tuple[tuple[Experience, ...], tuple[Report, ...]]:
-    """Each pending batch passes the data gate or goes to quarantine; of one that passes, images may stay behind."""
+    """Each pending batch passes validation or goes to quarantine; of one that passes, images may stay behind."""
     log.info("validate %s", ", ".join(run.batches))
     params.keep_params(place)
     experiences, reports = stages.run_validate(place, run)

@@ -39,7 +39,7 @@ class Distributions(Record):
 
 
 class Check(Record):
-    """One check of the data gate and what it found."""
+    """One check of validation and what it found."""
 
     name: str
     severity: Severity
@@ -74,7 +74,7 @@ class Hold(Record):
     """A batch waits although no check refused it. It delays no other, and is learned once it is released."""
 
     by: str
-    """Who says so; `retain` itself, if the gate could not be asked."""
+    """Who says so; `retain` itself, if validation could not look at the batch."""
     why: str
     """In words, on one line."""
 
@@ -85,7 +85,7 @@ class Hold(Record):
 
 
 class Report(Record):
-    """What the data gate says of one batch."""
+    """What validation says of one batch."""
 
     batch: str
     source: str

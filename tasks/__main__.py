@@ -1,6 +1,7 @@
 """`python -m tasks STEP`: one inner step, as DVC's stages call it."""
 
 import argparse
+import shutil
 import sys
 from pathlib import Path
 
@@ -36,6 +37,9 @@ def _run(step: str, workspace: Workspace) -> str:
     if step == "validate":
         return "\n".join(report.summary for report in stages.run_validate(workspace)[1])
     if step == "update":
+        if not launch.together():
+            # Whoever runs the stage wants it learned; DVC does not remove what is said to persist.
+            shutil.rmtree(workspace.candidate, ignore_errors=True)
         snapshot, _ = stages.run_update(workspace, launch.say_progress())
         return f"Learned {len(snapshot.experiences)} experiences, {len(snapshot.classes)} classes."
     if step == "evaluate":

@@ -92,7 +92,7 @@ def params(workspace: Where = Path(), as_json: AsJson = False) -> None:
 
 
 def checks(workspace: Where = Path(), as_json: AsJson = False) -> None:
-    """Every question that the data gate asks, with its limit and what follows, as this workspace has them.
+    """Every check of new images, with its limit and what follows, as this workspace has them.
 
     Limits and consequences are set in params.yaml, section validate; what
     each check means is in docs/checks.md and in every report.

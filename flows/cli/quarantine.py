@@ -1,4 +1,4 @@
-"""`retain quarantine`: what did not pass the data gate, and what a person does about it."""
+"""`retain quarantine`: what did not pass validation, and what a person does about it."""
 
 import sys
 from itertools import islice
@@ -24,10 +24,10 @@ BatchArgument = Annotated[
 
 @app.callback(invoke_without_command=True)
 def quarantine(context: typer.Context) -> None:
-    """Look at what did not pass the data gate; release it, corrected or not, or drop it; hold a batch that is pending.
+    """Look at what did not pass validation; release it, corrected or not, or drop it; hold a batch that is pending.
 
     Three kinds of entries are here: batches that a check stopped as a whole;
-    batches that are held, by a person or because the gate could not look at
+    batches that are held, by a person or because validation could not look at
     them; and the refused images of batches that were admitted without them.
     Nothing is lost: all images are in the archive, under their batch.
 
@@ -82,7 +82,7 @@ def show(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """What the data gate found: the checks that did not pass, their first images, and what can be done.
+    """What validation found: the checks that did not pass, their first images, and what can be done.
 
     With --files the images come out for a closer look. In DIR/manifest.csv,
     delete the lines of images that are worthless, change labels that are wrong,
@@ -143,7 +143,7 @@ def release(
     arrived: Arrived = None,
     as_json: AsJson = False,
 ) -> None:
-    """Ask the whole data gate again; what passes now is learned by the next night.
+    """Ask every check again; what passes now is learned by the next night.
 
     Without a correction the batch is asked about as it is: params.yaml may
     have changed, or the model. A correction makes a new batch of its images, or
@@ -153,7 +153,7 @@ def release(
     left out of a batch that was held back stays behind for good; refused images
     of an admitted batch go on waiting until they are corrected or dropped.
 
-    Exit code 0 whatever the gate says: still in quarantine is a result.
+    Exit code 0 whatever the checks say: still in quarantine is a result.
 
     Examples:
       retain quarantine release 2026-03-02-3f -w shop
@@ -190,7 +190,7 @@ def hold(
 ) -> None:
     """Let a pending batch wait: no night learns it until it is released, and no other batch waits for it.
 
-    For a batch that passed the data gate and does harm, or that somebody wants
+    For a batch that passed validation and does harm, or that somebody wants
     to look at first. Nothing of it moves. `retain quarantine release` lets it
     go on, and `retain quarantine drop` gives it up.
 

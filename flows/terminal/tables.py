@@ -190,7 +190,7 @@ def show_comparison(comparison: "VersionComparison") -> None:
 
 
 def show_checks(checks: "Sequence[ConfiguredCheck]") -> None:
-    """A row a check of the data gate; severities that params.yaml changes stand out."""
+    """A row a check of new images; severities that params.yaml changes stand out."""
     table = _table(("check", "if not", "limits"), left=("check", "if not", "limits"))
     table.columns[-1].no_wrap = False
     for check in checks:

@@ -42,7 +42,7 @@ def learned(verdict: Verdict | None) -> str:
 
 
 def outcome(night: Night) -> str:
-    """The outcome of a night in one word; a night whose every batch failed the data gate was one of quarantine."""
+    """The outcome of a night in one word; a night whose every batch failed validation was one of quarantine."""
     return "quarantined" if night.verdict is None and night.quarantined else night.outcome
 
 

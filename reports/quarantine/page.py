@@ -1,4 +1,4 @@
-"""What the data gate says to people: one sentence, and a page with pictures.
+"""What validation says to people: one sentence, and a page with pictures.
 
 The page is a single file that needs nothing else: no script, no other host, styles and pictures inside. All that came
 with the batch (names, labels, details) is data: escaped here, and made printable where it entered the report. It stays
@@ -128,7 +128,7 @@ def _header(report: Report, verdict: str, data: ReportData) -> str:
     summary = report.summary.removeprefix(f"{verdict}: ")
     return "\n".join(
         (
-            f'<header class="{"admitted" if report.admitted else "stop"}"><p class="kind">Data gate</p>',
+            f'<header class="{"admitted" if report.admitted else "stop"}"><p class="kind">Validation</p>',
             f'<h1>{verdict}</h1><p class="summary">{escape(summary[:1].upper() + summary[1:])}</p>',
             _counts(report),
             _next(report),
@@ -179,7 +179,7 @@ def _advice(report: Report) -> tuple[str, tuple[tuple[str, str], ...]]:
         )
     drop = (f"drop {name}", "take the whole batch out of the archive; its history keeps it")
     if report.held and not faulty:
-        again = (f"release {name}", "ask the data gate, and let it go on if it passes")
+        again = (f"release {name}", "ask every check again, and let it go on if it passes")
         return "Look at the batch and release it, or drop it; no other batch waits for it.", (again, drop)
     if not faulty:
         again = (f"release {name}", "ask again, after params.yaml or the model has changed")

@@ -35,7 +35,7 @@ REFUSED = "refused"
 
 
 class ReleaseRequest(Record):
-    """What a person wants to be otherwise. All empty: ask the gate again."""
+    """What a person wants to be otherwise. All empty: ask every check again."""
 
     relabel: tuple[tuple[str, str], ...] = ()
     """Old label, new label."""
@@ -58,12 +58,12 @@ class ReleaseRequest(Record):
 
 
 class Released(Record):
-    """What the gate says after a release."""
+    """What validation says after a release."""
 
     entry: str
     """The batch whose entry it was."""
     batch: str
-    """The batch that the gate was asked about: the same, or a correction."""
+    """The batch that was validated: the same, or a correction."""
     report: Report
     waiting: int = 0
     """Refused images of the entry that are not in the correction: of an admitted batch they go on waiting."""
@@ -88,7 +88,7 @@ class Dropped(Record):
 
 
 def release(workspace: Workspace, beginning: str, wish: ReleaseRequest, day: date) -> Released:
-    """Ask the gate again, of the batch itself or, with corrections, of a new one that is filed under `day`.
+    """Validate again, the batch itself or, with corrections, a new one that is filed under `day`.
 
     Raises `WrongInput` if there is no such entry, or if a correction fits nothing in it; then nothing has changed.
     """

@@ -1,7 +1,7 @@
 """Quarantine: what did not pass keeps its place in the archive and gets a report that a person can act on.
 
 An entry is a report in `quarantine/<batch>/`, of one of three kinds. A batch that was not admitted is held back as long
-as its entry is there. So is one that is held: no check stops it, but a person does, or the gate could not look at it.
+as its entry is there. So is one that is held: no check stops it, but a person does, or validation could not look at it.
 Of an admitted batch, the images that were refused have an entry; it holds nothing back. Where the images are never
 depends on this: each lies in its batch, and nowhere else.
 
@@ -70,7 +70,7 @@ def set_aside(workspace: Workspace, report: Report) -> Path:
     """Write the report as a page and as JSON, and commit both to Git; gives the page's path."""
     page, record = files_of(workspace, report.batch)
     page.parent.mkdir(parents=True, exist_ok=True)
-    # What no check has looked at is not opened here either: it may be what the gate did not survive.
+    # What no check has looked at is not opened here either: it may be what validation did not survive.
     from tasks.quarantine.report_data import data  # It decodes pictures, and so loads PyTorch.
 
     shown = data(workspace, report) if report.checks else NOTHING

@@ -41,7 +41,7 @@ class Status(Record):
     quarantine: tuple[Report, ...]
     """Of batches that a check stops."""
     held: tuple[Report, ...] = ()
-    """Of batches that no check stops: a person does, or the data gate could not look at them."""
+    """Of batches that no check stops: a person does, or validation could not look at them."""
     refused: tuple[Report, ...]
     """Of admitted batches, of which images were refused that wait for a person."""
     last: RunFacts | None

@@ -1,4 +1,4 @@
-"""Every check of the data gate, in the order in which the main reason of an image is looked for.
+"""Every check of new images, in the order in which the main reason of an image is looked for.
 
 A new check is a group in a file of its own below `checks/` and a line here; docs/checks.md is made from this list.
 """

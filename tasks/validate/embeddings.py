@@ -32,7 +32,7 @@ class Embeddings:
 
 
 class Champion(Protocol):
-    """Whatever looks at images for the data gate."""
+    """Whatever looks at images for validation."""
 
     classes: tuple[str, ...]
 

@@ -1,4 +1,4 @@
-"""docs/checks.md: every check of the data gate, from the catalogue, so that the page cannot say anything else."""
+"""docs/checks.md: every check of new images, from the catalogue, so that the page cannot say anything else."""
 
 from records.record import Record
 from tasks.validate.catalogue import CHECKS
@@ -15,7 +15,7 @@ TOPICS = {
     "drift": "Drift: is it like what was learned before?",
 }
 
-HEAD = """# What the data gate asks
+HEAD = """# What validation asks
 
 Every image of a batch is asked every question below, then the batch as a whole. What follows from an answer is the
 severity of the check:

@@ -1,4 +1,4 @@
-"""One batch before the data gate, whatever it does to the process that looks at it.
+"""One batch in validation, whatever it does to the process that looks at it.
 
 A batch over which Python raises is held back, and the others go on. One that ends the whole process, as the kernel ends
 those that take too much memory, cannot be reported by that process. So the name of the batch that is looked at is in a

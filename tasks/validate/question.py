@@ -1,4 +1,4 @@
-"""What the data gate is asked of one batch and what it answers; whose fault it is if it cannot."""
+"""What validation is asked of one batch and what it answers; whose fault it is if it cannot."""
 
 import errno
 import sqlite3
@@ -27,7 +27,7 @@ class Question(Record):
 
 
 class Answer(Record):
-    """What the gate says of a batch."""
+    """What validation says of a batch."""
 
     report: Report
     experience: Experience | None = None
@@ -42,8 +42,8 @@ def is_its_own(error: Exception) -> bool:
 
 
 def unanswered(batch: Batch, why: str) -> Answer:
-    """The gate could not be asked, and `why`, as a clause: the batch is held back."""
-    hold = Hold(by="retain", why=plain(f"the data gate could not look at it: {why}"))
+    """Validation could not look at it, and `why`, as a clause: the batch is held back."""
+    hold = Hold(by="retain", why=plain(f"validation could not look at it: {why}"))
     report = Report(
         batch=batch.id, source=plain(batch.source), images=batch.images, admitted=False, summary=hold.sentence(),
         checks=(), held=hold,

@@ -1,4 +1,4 @@
-"""Section `validate` of params.yaml: the limits of the data gate, and what follows when one is broken."""
+"""Section `validate` of params.yaml: the limits of validation, and what follows when one is broken."""
 
 import unicodedata
 from typing import Literal
@@ -13,7 +13,7 @@ Consequence = Severity | Literal["off"]
 
 
 class ValidateParams(Record):
-    """Limits of the data gate. docs/checks.md says which check asks for which."""
+    """Limits of validation. docs/checks.md says which check asks for which."""
 
     severity: dict[str, Consequence] = {}
     """Name of a check to what follows from it, where that is not the check's own: `refuse batch`, `refuse image`,

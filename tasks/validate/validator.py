@@ -1,4 +1,4 @@
-"""The data gate of a run: validation of one batch after the other, with everything that they are held against."""
+"""Validation of a run: one batch after the other, with everything that they are held against."""
 
 import logging
 import sqlite3
@@ -29,7 +29,7 @@ Asked = TypeVar("Asked")
 
 
 def answer(question: Question) -> Answer:
-    """What the data gate says of one batch, in a process that looks at nothing else."""
+    """What validation says of one batch, in a process that looks at nothing else."""
     workspace = Workspace(question.root)
     return with_index(workspace, partial(_answer_here, workspace, question))
 
@@ -54,7 +54,7 @@ def with_index(workspace: Workspace, ask: Callable[[], Asked]) -> Asked:
 
 @dataclass(frozen=True)
 class Validator:
-    """The data gate of a run: all that a batch is held against."""
+    """Validation of a run: all that a batch is held against."""
 
     workspace: Workspace
     params: ValidateParams
@@ -85,7 +85,7 @@ class Validator:
 
 @contextmanager
 def validator_of(workspace: Workspace, run: RunFile, params: ValidateParams) -> Iterator[Validator]:
-    """The data gate for a run, with what its parent has learned."""
+    """Validation for a run, with what its parent has learned."""
     parent = snapshot_of(workspace, run.parent)
     fetch_data(workspace, [experience.batch for experience in parent.experiences])
     champion = champion_of(workspace, run.parent)

@@ -98,7 +98,7 @@ class Workspace:
 
     @property
     def reports(self) -> Path:
-        """Reports of the data gate, a file each."""
+        """Reports of validation, a file each."""
         return self.night / "reports"
 
     @property
@@ -138,7 +138,7 @@ class Workspace:
 
     @property
     def asking(self) -> Path:
-        """Which batch the data gate looks at; there only meanwhile, and after a process that ended over it."""
+        """Which batch validation looks at; there only meanwhile, and after a process that ended over it."""
         return self.state / "asking"
 
     @property

@@ -87,7 +87,7 @@ def test_a_costly_delivery_gets_its_sentence_and_the_next_is_taken(tmp_path, cas
 
 
 def sentence_of(source, home):
-    """The sentence with which a delivery is refused, by ingestion or by the gate; or that it is admitted."""
+    """The sentence with which a delivery is refused, by ingestion or by validation; or that it is admitted."""
     try:
         batch = ingest(home / "batches", home / "staging", source, DAY, LIMITS, workers=1).batch
     except UnreadableBatch as refused:

@@ -62,7 +62,7 @@ def test_a_batch_that_cannot_be_looked_at_is_held_and_the_others_are_learned(val
     assert told_by(answered) == ([three[0], three[2]], [True, False, True])
     held = answered[1][1]
     assert held.held.by == "retain"
-    assert held.summary.startswith("Held by retain: the data gate could not look at it: ArrowInvalid: ")
+    assert held.summary.startswith("Held by retain: validation could not look at it: ArrowInvalid: ")
     assert f"{three[1]} is held: " in caplog.text
     assert not validated.asking.exists()
     assert told_by(run_validate(validated, RunFile(batches=(three[0], three[2])))) == ([three[0], three[2]], [True] * 2)

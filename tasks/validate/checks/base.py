@@ -1,4 +1,4 @@
-"""What a check of the data gate is: a question with a name, a consequence, a meaning and a remedy.
+"""What a check is: a question with a name, a consequence, a meaning and a remedy.
 
 A check of images is asked of every image; a check of the batch is asked once it is known which images are left. Both
 are expectations over a table of facts. Checks that need further columns come as a group with a function that makes
@@ -28,7 +28,7 @@ Topic = Literal["file", "identity", "labels", "quality", "batch", "drift"]
 
 @dataclass(frozen=True, eq=False)
 class ValidationInput:
-    """A batch at the gate, and what it is compared with."""
+    """A batch in validation, and what it is compared with."""
 
     batch: Batch
     params: ValidateParams

@@ -2,7 +2,7 @@
 
 Exactly means the same decoded pixels; nearly means that the perceptual hashes differ in few bits. No image that a model
 is tested on may be trained on, so of two near copies on both sides of that border the one that came later is left out;
-within a batch, the one for training.
+within a batch, the one for training. Near copies on the same side are both kept, with a warning.
 """
 
 from typing import Any
@@ -176,7 +176,7 @@ IDENTITY = CheckGroup(
             "near_leak",
             "drop",
             "nearly a copy of an earlier test image|nearly copies of earlier test images",
-            "An image that looks the same as an earlier test image would teach the answer to that test.",
+            "An image for training that looks the same as an earlier test image would teach the answer to that test.",
             "Look at both; if they show different things, lower params.validate.near_distance.",
             NEAR,
         ),
@@ -219,7 +219,8 @@ IDENTITY = CheckGroup(
             "near_conflict",
             "warn",
             "nearly the same as one with another label",
-            "Two images that look the same but bear different labels: one of the labels may be wrong.",
+            "Two images that look the same but bear different labels: one of them may be wrong. Both are learned, "
+            "unless another check leaves one out.",
             "Look at both and correct the label that is wrong.",
             NEAR,
         ),
@@ -228,7 +229,8 @@ IDENTITY = CheckGroup(
             "near",
             "warn",
             "nearly the same as another",
-            "Images that look the same, such as frames of a film, count more than they should.",
+            "Two images for training, or two for tests, that look the same, such as frames of a film: together they "
+            "count more than they should. Both stay, also if one of them came in an earlier batch.",
             "Keep one of them, if that is what they are.",
             NEAR,
         ),

@@ -1,7 +1,7 @@
 """Checks of quality: pictures that show little, judged by facts that ingestion took of every image.
 
 What they ask is what cleanvision asks (dark, light, blurry, low information, odd size and aspect); why the facts are
-taken here, and not by it, is in docs/decisions/0007-the-data-gate.md. They warn: what is too dark for one camera is
+taken here, and not by it, is in docs/decisions/0007-validation.md. They warn: what is too dark for one camera is
 the night shift of another.
 """
 

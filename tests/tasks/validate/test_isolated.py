@@ -59,7 +59,7 @@ def test_a_batch_over_which_a_process_ends_is_held(question, lines, why):
     report = answer.report
     assert (report.batch, report.images, report.admitted, report.held.by) == (BATCH.id, 7, False, "retain")
     assert report.source == "mon\\nday"
-    assert report.summary == f"Held by retain: the data gate could not look at it: {why}."
+    assert report.summary == f"Held by retain: validation could not look at it: {why}."
 
 
 def test_what_the_other_process_says_is_the_answer(question):
