@@ -7,6 +7,8 @@ AVALANCHE := .venv-avalanche
 SITE := .venv-docs
 SEED ?= 0
 FUZZ_SECONDS ?= 60
+# Rooms that know nothing of Prefect, Git, DVC and MLflow, or next to nothing.
+FAST := tests/records tests/dataset tests/models tests/reports tests/tasks/validate tests/tasks/params tests/flows/terminal tests/docs
 
 # No telemetry: every tool is told so.
 export DO_NOT_TRACK := 1
@@ -17,7 +19,7 @@ export DVC_NO_ANALYTICS := 1
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo ui test test-all fuzz lint check format data docs reference bench bench-quick bench-ingest bench-growth bench-verdict lock clean
+.PHONY: help setup demo ui test-fast test test-all fuzz lint check format data docs reference bench bench-quick bench-ingest bench-growth bench-verdict lock clean
 
 help:  ## say what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1	\2/' | expand -t 20
@@ -37,6 +39,9 @@ demo: $(READY)  ## seven nights over real images, in ./demo
 
 ui: $(READY)  ## Prefect and MLflow over what the demo left behind, until Ctrl-C
 	$(BIN)/retain ui --workspace demo
+
+test-fast: $(READY)  ## what needs no server and no other program, in about a minute: for the work in between
+	$(BIN)/pytest -n 2 --dist worksteal --fast $(FAST)
 
 test: $(READY)  ## the tests, all but the slow ones, in some eight minutes
 	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder --durations 10 -m "not slow"

@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -63,10 +63,59 @@ def draw(kind: str, count: int, seed: int, side: int = 12) -> list[np.ndarray]:
     return pictures
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+STARTING = {"prefect", "shell", "new_workspace"}
+"""Fixtures that start servers or programs, or make a workspace with them."""
+LONGEST = 8.0
+"""Seconds of a processor that a test of `--fast` may take, on a slow machine too."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--fast", action="store_true", help="only tests of which none starts a program or takes long")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Function]) -> None:
     """Files whose tests run nights begin first: they take longest, and the last one would leave a core with nothing."""
     long = {item.path for item in items if "prefect" in getattr(item, "fixturenames", ())}
     items.sort(key=lambda item: item.path not in long)
+    if config.getoption("--fast"):
+        left = [item for item in items if not _is_fast(item)]
+        items[:] = [item for item in items if _is_fast(item)]
+        config.hook.pytest_deselected(items=left)
+
+
+def _is_fast(item: pytest.Function) -> bool:
+    """Told by what a test says of itself: its markers, its fixtures, and whether its file can start programs."""
+    marked = any(item.get_closest_marker(name) for name in ("slow", "servers", "programs"))
+    starts = STARTING & set(getattr(item, "fixturenames", ()))
+    programs = any(value is subprocess for value in vars(item.module).values())
+    return not (marked or starts or programs)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
+    """What `_is_fast` cannot see ends the test: so `make test-fast` stays what it is called, whoever adds to it."""
+    if not item.config.getoption("--fast"):
+        return (yield)
+    started.clear()
+    before = time.process_time()
+    result = yield
+    spent = time.process_time() - before
+    assert not started, f"{started[0]} was started: a test of `make test-fast` starts no program; mark it `programs`"
+    assert spent < LONGEST, f"took {spent:.1f} s of a processor: mark it `slow`, or let it do less"
+    return result
+
+
+started: list[object] = []
+"""Programs that were started while a test was running."""
+
+
+def _listen(event: str, details: tuple) -> None:
+    # Libraries ask `uname` and the like; what costs time is another Python, as retain and each of its tools is.
+    if event == "subprocess.Popen" and Path(os.fsdecode(details[0])).name.startswith(("python", "retain", "dvc")):
+        started.append(details[0])
+
+
+sys.addaudithook(_listen)
 
 
 @pytest.fixture(scope="session")

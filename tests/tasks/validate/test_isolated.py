@@ -15,6 +15,7 @@ from tasks.validate import isolated
 from tasks.validate.question import Question, is_its_own, unanswered
 from tasks.validate.settings import ValidateParams
 
+pytestmark = pytest.mark.programs
 BATCH = Batch(
     id="2026-01-05-3f2a9c1b", digest="3f2a9c1b" * 8, arrived=date(2026, 1, 5), source="mon\nday", images=7,
     classes=("a",), shards=(Shard(name="images-00000.parquet", rows=7, bytes=1, sha256="0" * 64),),
