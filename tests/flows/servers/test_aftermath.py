@@ -269,6 +269,23 @@ def test_a_cancelled_night_that_does_not_listen_is_killed(server, place, begin, 
     assert state(run) == "Cancelled"
 
 
+def test_a_night_of_the_command_line_that_is_cancelled_is_asked_to_end(server, place, begin, state, start, monkeypatch):
+    """No worker does that; one that a worker started is left to it."""
+    from prefect import flow, states
+
+    monkeypatch.setattr(aftermath, "ASKED", timedelta(0))
+    by_hand = server.client.create_flow_run(flow(lambda: None, name="no night"))
+    workers, ours = begin("Running", "Cancelling"), str(by_hand.id)
+    for name in ("Running", "Cancelling"):
+        server.client.set_flow_run_state(ours, getattr(states, name)(), force=True)
+    theirs, asked = start(workers), start(ours)
+    care = Care(place, server.client, worker=True)
+    care.round()
+    assert (asked.wait(10), theirs.poll()) == (-signal.SIGTERM, None)
+    care.round()
+    assert (state(ours), state(workers)) == ("Cancelled", "Cancelling")
+
+
 def test_before_a_server_ends_the_nights_that_talk_to_it_do(place, start, monkeypatch):
     monkeypatch.setattr(aftermath, "LAST_WORDS", 1.0)
     polite, deaf = str(uuid4()), str(uuid4())
