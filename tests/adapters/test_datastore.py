@@ -3,11 +3,14 @@ import re
 import shutil
 import stat
 import subprocess
+from pathlib import Path
 
 import pytest
 
 from adapters.datastore import DVC, DataStore
 from records.errors import DamagedState, NotAWorkspace, Unavailable
+
+STAGES = Path(__file__).parents[2] / "tasks" / "workspace" / "template" / "dvc.yaml"
 
 
 def git(root, *words):
@@ -139,6 +142,21 @@ def test_stages_are_recorded_as_they_are(copy):
     lock = (copy.root / "dvc.lock").read_text()
     assert "md5: c4ca4238a0b923820dcc509a6f75849b" in lock  # of the text 1
     assert f"md5: {copy.data_revision()}" in lock
+
+
+def test_weights_and_answers_of_a_night_do_not_lie_in_dvcs_cache_as_well(copy):
+    """DVC remembers what a stage made of which inputs, and for that caches what is told not to be cached."""
+    shutil.copy(STAGES, copy.root / "dvc.yaml")
+    sections = ("validate", "update", "evaluate", "judge")
+    made = ("experiences/one.json", "candidate/weights", "evaluation/outcomes", "verdict.json", "metrics.json")
+    files = {"params.yaml": "".join(f"{name}: {{}}\n" for name in sections), "run.json": "{}"}
+    for name, content in {**files, **{f"night/{name}": f"this is {name}" for name in made}}.items():
+        (copy.root / name).parent.mkdir(parents=True, exist_ok=True)
+        (copy.root / name).write_text(content)
+    copy.record_stages()
+    cached = {path.read_text() for path in (copy.root / ".dvc" / "cache" / "files").rglob("*") if path.is_file()}
+    assert {"images of one", "this is verdict.json"} <= cached
+    assert not {"this is candidate/weights", "this is evaluation/outcomes"} & cached
 
 
 def test_small_files_are_committed_whoever_signs_and_whatever_hooks_say(copy):
