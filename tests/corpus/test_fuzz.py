@@ -5,6 +5,9 @@ from pathlib import Path
 import pytest
 
 from dataset.facts import facts
+from dataset.processes import Limits
+from tasks.ingest.settings import IngestParams
+from tests.corpus import fuzz
 from tests.corpus.files import whole
 from tests.corpus.fuzz import LIMITS, fault, fault_in, good_files, input_of, keep, unless_limited
 
@@ -55,6 +58,13 @@ def test_what_a_limit_of_the_product_ends_is_no_finding():
     assert unless_limited(7, "took more memory than 1,024 MiB") == ""
     assert unless_limited(7, "took more than 10 s of processor time") == ""
     assert unless_limited(7, "crashed (SIGSEGV)") == "its decoder crashed (SIGSEGV)"
+
+
+def test_what_fuzzes_has_the_limits_of_the_product(tmp_path, monkeypatch):
+    given, shipped = [], IngestParams()
+    monkeypatch.setattr(fuzz, "in_order", lambda *told: given.append(told[-1]) or iter(()))
+    assert fuzz.fuzz(0, 1, 1, tmp_path) == 0
+    assert given == [Limits(shipped.image_memory, shipped.image_seconds)]
 
 
 def test_the_command_examines_as_many_inputs_as_it_is_told(tmp_path):

@@ -105,10 +105,12 @@ def test_a_server_does_not_outlive_whoever_started_it(tmp_path):
     assert not psutil.wait_procs(processes, timeout=PATIENCE)[1]
 
 
-def test_a_prefect_server_that_nobody_answers_for_is_named(monkeypatch, tmp_path):
-    monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")
+def test_a_prefect_server_that_nobody_answers_for_is_named_without_its_password(monkeypatch, tmp_path):
+    monkeypatch.setenv("PREFECT_API_URL", "http://ada:s3cret@127.0.0.1:9/api")
     with (
-        pytest.raises(Unavailable, match=r"No Prefect server answers at http://127\.0\.0\.1:9/api \(PREFECT_API_URL\)"),
+        pytest.raises(
+            Unavailable, match=r"^No Prefect server answers at http://127\.0\.0\.1:9/api \(PREFECT_API_URL\)"
+        ),
         prefect_api(Workspace(tmp_path)),
     ):
         pytest.fail("entered")
