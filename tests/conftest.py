@@ -5,6 +5,7 @@ import logging
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
@@ -116,6 +117,16 @@ def _listen(event: str, details: tuple) -> None:
 
 
 sys.addaudithook(_listen)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def scratch(tmp_path_factory: pytest.TempPathFactory):
+    """Where temporary folders are made. What a killed process leaves there goes when pytest forgets this run."""
+    place = tmp_path_factory.mktemp("scratch")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TMPDIR", str(place))
+        patch.setattr(tempfile, "tempdir", str(place))
+        yield place
 
 
 @pytest.fixture(scope="session")

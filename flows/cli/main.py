@@ -4,6 +4,7 @@ each a few lines; what it does is in `tasks/` and `flows/`.
 Heavy libraries are imported inside the commands that need them, so that `--help` answers at once.
 """
 
+import multiprocessing.util
 import os
 import signal
 import sys
@@ -108,6 +109,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             # Python's tidying up can take minutes: libraries still tell a server that has stopped, threads still wait.
             for output in (sys.stdout, sys.stderr):
                 output.flush()
+            # All but one thing: the folder of the sockets by which images are handed to other processes.
+            multiprocessing.util._run_finalizers()  # type: ignore[attr-defined]
             os._exit(INTERRUPTED)
     return int(code)
 

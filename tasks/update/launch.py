@@ -9,6 +9,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -73,13 +74,17 @@ def update_together(root: Path, progress: Progress = lambda done, total: None) -
     """Run the update step of the workspace `root` in several processes. Raises `UpdateFailed` if one fails."""
     cores = max(1, (os.cpu_count() or 1) // processes())
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes()}"]
-    with subprocess.Popen(
-        [*command, "-m", "tasks", "update"],
-        cwd=root,
-        env={"OMP_NUM_THREADS": str(cores), **os.environ},
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as running:
+    # torchrun makes folders for logs that nobody asked for, and leaves them where it is not told a place.
+    with (
+        tempfile.TemporaryDirectory() as logs,
+        subprocess.Popen(
+            [*command, f"--log-dir={logs}", "-m", "tasks", "update"],
+            cwd=root,
+            env={"OMP_NUM_THREADS": str(cores), **os.environ},
+            stdout=subprocess.PIPE,
+            text=True,
+        ) as running,
+    ):
         assert running.stdout is not None
         try:
             for line in running.stdout:

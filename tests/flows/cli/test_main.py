@@ -515,3 +515,21 @@ def test_output_that_nobody_reads_is_no_failure():
     with subprocess.Popen([*RETAIN, "--help"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as command:
         command.stdout.close()
         assert command.stderr.read() == ""
+
+
+def test_who_is_stopped_leaves_no_temporary_folder(tmp_path):
+    code = (
+        "from multiprocessing.util import get_temp_dir\n"
+        "from flows.cli import main\n"
+        "def stopped(*arguments, **options):\n"
+        "    print(get_temp_dir(), flush=True)\n"
+        "    raise KeyboardInterrupt\n"
+        "main.app = stopped\n"
+        "main.main()\n"
+    )
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr.splitlines()[-1]) == (130, "Stopped.")
+    assert done.stdout.startswith(str(tmp_path))
+    assert list(tmp_path.iterdir()) == []

@@ -187,12 +187,15 @@ def test_nights_on_top_of_another_in_two_processes_are_those_of_one(first_night,
     assert ModelBundle.read(tmp_path / "by the clock").snapshot.experiences == experiences
 
 
-def test_a_process_that_fails_is_a_sentence(first_night, capfd):
+def test_a_process_that_fails_is_a_sentence_and_leaves_no_folder(first_night, capfd, scratch):
     workspace = first_night("replay", 15)
+    before = set(scratch.iterdir())
     with pytest.raises(UpdateFailed, match="The update in 2 processes ended with status 1; see its output."):
         run_update(workspace)
     assert "2 processes cannot share 15 images a step evenly" in capfd.readouterr().err
     assert not workspace.candidate.exists()
+    left = {path.name for path in set(scratch.iterdir()) - before}
+    assert not [name for name in left if not name.startswith("torchinductor_")]
 
 
 def test_steps_that_cannot_be_shared_are_told_before_a_night_begins(monkeypatch):
