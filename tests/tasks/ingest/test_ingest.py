@@ -701,7 +701,7 @@ def test_no_more_images_are_decoded_at_once_than_memory_is_enough_for(tmp_path, 
         asked.append(workers)
         return in_order(function, parts, workers, *more)
 
-    monkeypatch.setattr("tasks.ingest.ingest.in_order", count)
+    monkeypatch.setattr("tasks.ingest.examine.in_order", count)
     monkeypatch.setattr("dataset.processes._free_memory", lambda: 5 * 2**30)
     for memory in (2**30, 2**31, 2**40):
         params = IngestParams(image_memory=memory)
