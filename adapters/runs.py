@@ -44,7 +44,7 @@ LABEL_LENGTH = 200
 DIGEST_LENGTH = 36
 """Characters of a data set's digest that MLflow keeps."""
 CURVES = (
-    "average_accuracy", "forgotten/mean", "taken/mean", "learning_accuracy", "average_forgetting",
+    "average_accuracy", "bounds/forgotten", "bounds/taken", "learning_accuracy", "average_forgetting",
     "forgetting_from_parent", "backward_transfer", "forward_transfer", "macro_f1", "expected_calibration_error",
     "negative_flips", "positive_flips", "images/new", "seconds/update",
 )  # fmt: skip
@@ -168,14 +168,21 @@ def metrics(night: JudgedNight) -> dict[str, float]:
         shares = matrix.measures.per_class
         measures |= {f"class_accuracy/{name}": shares[label] for label, name in label_names(shares).items()}
     scores, shown = matrix.candidate.scores, _ends(matrix.experiences)
-    measures |= {f"accuracy/{name}": scores[name].overall for name in shown}
-    measures |= {f"accuracy_among_known/{name}": scores[name].among_known for name in shown}
+    called = _short_names(matrix.experiences)
+    measures |= {f"test_accuracy/{called[name]}": scores[name].overall for name in shown}
+    measures |= {f"test_accuracy_among_known/{called[name]}": scores[name].among_known for name in shown}
     measures |= {f"seconds/{step}": seconds for step, seconds in night.facts.seconds.items()}
     measures |= {f"cost/{name}": cost for name, cost in night.facts.costs.items()}
     for f in _findings_to_log(night.verdict):
         bounds = {"": f.estimate, "/lower": f.lower, "/upper": f.upper, "/limit": f.limit}
-        measures |= {f"{f.question}/{f.subject}{name}": value for name, value in bounds.items()}
+        group = metric_names.current(f"{f.question}/{' to '.join(called.get(n, n) for n in f.subject.split(' to '))}")
+        measures |= {f"{group}{name}": value for name, value in bounds.items()}
     return {_safe(name): value for name, value in measures.items() if value is not None}
+
+
+def _short_names(experiences: Sequence[str]) -> dict[str, str]:
+    """Batch ids as people see them: MLflow's tables cut what is longer."""
+    return dict(zip(experiences, shortened("\n".join(experiences)).split("\n"), strict=True))
 
 
 def _findings_to_log(verdict: Verdict) -> list[Finding]:
@@ -301,7 +308,9 @@ def _history(client: "MlflowClient", run: str, name: str) -> "list[Metric]":
 
 def _curves(numbers: Mapping[str, float]) -> list[str]:
     """Of the metrics that this night has: what it does not have must not be read from an earlier one."""
-    groups = ([name for name in numbers if name.startswith(f"{group}/")] for group in ("accuracy", "class_accuracy"))
+    groups = (
+        [name for name in numbers if name.startswith(f"{group}/")] for group in ("test_accuracy", "class_accuracy")
+    )
     some = [name for group in groups for name in _ends(group, CURVES_OF_EACH)]
     return [name for name in CURVES if name in numbers] + some
 

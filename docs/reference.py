@@ -174,11 +174,12 @@ OF_THE_MATRIX = {
 }
 OTHER_METRICS = {
     "class_accuracy/<class>": "Accuracy on the test images of one class, over all experiences (its recall).",
-    "accuracy/<batch>": "Accuracy on the test images of one experience, with all classes to choose from.",
-    "accuracy_among_known/<batch>": "The same with only the classes to choose from that were known then.",
-    "forgotten/<subject>": "What the verdict says of forgetting: of an experience, of a group of them, or the `mean`. "
-    "Beside it `/lower` and `/upper`, the confidence bounds, and `/limit`.",
-    "taken/<subject>": "The same for what new classes took.",
+    "test_accuracy/<batch>": "Accuracy on the test images of one experience, with all classes to choose from.",
+    "test_accuracy_among_known/<batch>": "The same with only the classes to choose from that were known then.",
+    "bounds/<question>": "What the verdict says of the share that was `forgotten`, or `taken` by new classes, on average "
+    "over the past. Beside it `/lower` and `/upper`, the confidence bounds, and `/limit`.",
+    "forgotten/<subject>": "The same for one past experience, or a group of small ones.",
+    "taken/<subject>": "The same.",
     "learned/<subject>": "The same for the score on what is new.",
     "images/new": "New training images of the night.",
     "seconds/<step>": "How long a step of the night took.",

@@ -132,7 +132,7 @@ def show_history(runs: "Sequence[RunFacts]", champion: int, rollbacks: "Sequence
             version.append(" champion", "bold green")
         elif run.left is not None:
             version.append(" rolled back", COLOURS["rolled back"])
-        forgotten = run.metrics.get("forgotten/mean")
+        forgotten = run.metrics.get("bounds/forgotten")
         table.add_row(
             f"{run.ended:%Y-%m-%d %H:%M}",
             coloured(word(run)),

@@ -1,7 +1,7 @@
 """What a problem is to the rest: targets, a loss, a distance between two models' outputs, outcomes, a score.
 
-Strategies and gates never ask which problem they serve. A strategy calls `loss` and `distance`; a gate resamples rows
-of `outcomes` and calls `score`. To add a problem, write its file beside this one and list it in `models/catalogue.py`.
+Strategies and gates never ask which problem they serve. A strategy calls `loss` and `distance`; a gate bounds what
+was lost in rows of `outcomes`. To add a problem, write its file beside this one and list it in `models/catalogue.py`.
 What it answers must be one class an image: targets are class indices from the archive (`dataset/archive.py`) to memory
 and minibatches, and another kind of target is not read from deliveries yet. See docs/extending.md.
 """

@@ -129,7 +129,7 @@ def test_a_night_is_logged_with_everything(registry, packaging, night):
     assert logged.info.run_name == "night 1 · 2026-01-05 · accepted"
     assert 1.5 <= (logged.info.end_time - logged.info.start_time) / 1000 < 60
     assert logged.data.metrics["learned/2026-01-05-aaaaaaaa/lower"] == 0.8
-    assert logged.data.metrics["accuracy/2026-01-05-aaaaaaaa"] == 0.9
+    assert logged.data.metrics["test_accuracy/2026-01-05-aaaaaaaa"] == 0.9
     assert logged.data.metrics["seconds/update"] == 1.5
     measures = {"macro_f1": 0.7, "expected_calibration_error": 0.05, "negative_flips": 0.02, "class_accuracy/a": 0.9}
     assert measures.items() <= logged.data.metrics.items()
@@ -160,8 +160,8 @@ def test_the_metrics_of_a_run_do_not_grow_with_the_nights(night):
     verdict = judged.verdict.model_copy(update={"findings": tuple(findings)})
     logged = metrics(replace(judged, matrix=matrix, verdict=verdict))
     assert len(logged) < 700
-    assert {"accuracy/e0000", "accuracy/e0999", "forgotten/e0000", "taken/e0500/upper"} <= logged.keys()
-    assert "accuracy/e0500" not in logged
+    assert {"test_accuracy/e0000", "test_accuracy/e0999", "forgotten/e0000", "taken/e0500/upper"} <= logged.keys()
+    assert "test_accuracy/e0500" not in logged
 
 
 def test_each_candidate_for_the_same_data_on_the_same_parent_is_one_attempt_more(registry, packaging, night):
@@ -398,7 +398,7 @@ def test_metrics_are_curves_over_the_nights_that_a_run_builds_on(registry, packa
 
 
 def test_metrics_of_an_earlier_release_are_read_under_their_names_of_today(registry, packaging, night):
-    """Renamed in MLflow: `average` is `average_accuracy`, `score/<batch>` is `accuracy/<batch>`."""
+    """Renamed in MLflow: `average` is `average_accuracy`, `score/<batch>` is `test_accuracy/<batch>`."""
     names = {"average": 0.7, "forgetting_from_best": 0.1, "score/2026-01-05-aaaaaaaa": 0.6, "class/a": 0.5}
     registry.promote(registry.log_night(night("aa"), packaging))
     with registry._connection.open() as client, pytest.MonkeyPatch.context() as earlier:
@@ -409,7 +409,7 @@ def test_metrics_of_an_earlier_release_are_read_under_their_names_of_today(regis
     read = registry.run(run).metrics
     assert read.items() >= {
         "average_accuracy": 0.7, "average_forgetting": 0.1,
-        "accuracy/2026-01-05-aaaaaaaa": 0.6, "class_accuracy/a": 0.5,
+        "test_accuracy/2026-01-05-aaaaaaaa": 0.6, "class_accuracy/a": 0.5,
     }.items()  # fmt: skip
     assert not names.keys() & read.keys()
     later = registry.log_night(night("cc", 2), packaging)

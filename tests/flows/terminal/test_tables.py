@@ -112,7 +112,7 @@ def test_as_many_named_columns_are_shown_as_there_is_room_for(shown):
 def run(decision, version=None, batches=("2026-03-02-0123abcd",), **values):
     return RunFacts(run="adf3878dfcea4024", identity="i", ended=datetime(2026, 3, 2, 1, 2, tzinfo=UTC), parent=0,
                     decision=decision, reason="Why.", batches=batches, data_revision="d", commit="c", version=version,
-                    metrics={"average_accuracy": 0.5, "forgotten/mean": 0.041}, **values)  # fmt: skip
+                    metrics={"average_accuracy": 0.5, "bounds/forgotten": 0.041}, **values)  # fmt: skip
 
 
 def test_a_persons_word_stands_above_the_verdict():
