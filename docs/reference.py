@@ -176,8 +176,8 @@ OTHER_METRICS = {
     "class_accuracy/<class>": "Accuracy on the test images of one class, over all experiences (its recall).",
     "test_accuracy/<batch>": "Accuracy on the test images of one experience, with all classes to choose from.",
     "test_accuracy_among_known/<batch>": "The same with only the classes to choose from that were known then.",
-    "bounds/<question>": "What the verdict says of the share that was `forgotten`, or `taken` by new classes, on average "
-    "over the past. Beside it `/lower` and `/upper`, the confidence bounds, and `/limit`.",
+    "bounds/<question>": "What the verdict says of the share that was `forgotten`, or `taken` by new classes, on "
+    "average over the past. Beside it `/lower` and `/upper`, the confidence bounds, and `/limit`.",
     "forgotten/<subject>": "The same for one past experience, or a group of small ones.",
     "taken/<subject>": "The same.",
     "learned/<subject>": "The same for the score on what is new.",

@@ -85,7 +85,7 @@ def test_every_metric_of_a_night_is_told_of():
     )
     findings = tuple(
         Finding(question=q, subject=s, estimate=0, lower=0, upper=0.1, limit=0.2, images=5, decision="accept")
-        for q, s in (("forgotten", "mean"), ("taken", past), ("learned", new))
+        for q, s in (("forgotten", "mean"), ("forgotten", past), ("taken", past), ("learned", new))
     )
     verdict = Verdict(decision="accept", reason="Fine.", gate="test", confidence=0.95, findings=findings)
     facts = NightFacts(
