@@ -86,7 +86,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Func
 
 def _is_fast(item: pytest.Function) -> bool:
     """Told by what a test says of itself: its markers, its fixtures, and whether its file can start programs."""
-    marked = any(item.get_closest_marker(name) for name in ("slow", "servers", "programs"))
+    marked = any(item.get_closest_marker(name) for name in ("slow", "servers", "programs", "expectations"))
     starts = STARTING & set(getattr(item, "fixturenames", ()))
     programs = any(value is subprocess for value in vars(item.module).values())
     return not (marked or starts or programs)

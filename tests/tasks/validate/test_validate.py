@@ -13,6 +13,8 @@ from tasks.validate.earlier import EarlierImages
 from tasks.validate.settings import ValidateParams
 from tasks.validate.validate import validate
 
+pytestmark = pytest.mark.expectations
+
 LENIENT = ValidateParams(
     refused_share=1, min_train=1, min_test=1, min_train_new_class=0, min_train_per_class=0, min_test_per_class=0
 )

@@ -10,6 +10,8 @@ from tasks.validate.settings import ValidateParams
 from tasks.validate.validate import validate
 from tests.tasks.validate.test_validate import NOTHING_EARLIER, batch_of, found_by, image_id, look, table_of
 
+pytestmark = pytest.mark.expectations
+
 SPLITS = ("train", "train", "train", "test")
 
 
