@@ -13,6 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
+import dataset
 import models
 import records
 import serving
@@ -167,7 +168,7 @@ def test_a_version_of_before_models_stood_alone_still_loads(registry, tmp_path):
     mlflow.pyfunc.save_model(
         path=folder,
         python_model=str(Path(__file__).with_name("served_before.py")),
-        code_paths=[models.__path__[0], records.__path__[0]],
+        code_paths=[dataset.__path__[0], models.__path__[0], records.__path__[0]],
         artifacts={"snapshot": str(tmp_path / "night" / "candidate")},
         pip_requirements=["torch"],
     )
