@@ -8,7 +8,7 @@ SITE := .venv-docs
 SEED ?= 0
 FUZZ_SECONDS ?= 60
 # Rooms that know nothing of Prefect, Git, DVC and MLflow, or next to nothing.
-FAST := tests/records tests/dataset tests/models tests/reports tests/tasks/validate tests/tasks/params tests/flows/terminal tests/docs
+FAST := tests/records tests/dataset tests/models tests/reports tests/tasks/validate tests/flows/terminal tests/docs
 
 # No telemetry: every tool is told so.
 export DO_NOT_TRACK := 1

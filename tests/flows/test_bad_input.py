@@ -482,6 +482,7 @@ class TestNight:
         assert "not taken    monday stays in the inbox: Class folder 'bar' of " in result.out
         assert (workspace.inbox / "monday" / "bar").exists()
 
+    @pytest.mark.slow
     def test_a_delivery_may_have_any_name(self, retain, workspace, deliver):
         for seed, name in enumerate([os.fsdecode(b"caf\xe9"), "{name}\n[red]", "名前" * 20]):
             deliver(workspace.inbox / name, {"bar": 1}, seed)

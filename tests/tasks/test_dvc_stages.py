@@ -47,6 +47,7 @@ def certain(lock: str) -> dict[str, Any]:
     return stages
 
 
+@pytest.mark.slow
 def test_the_repository_can_be_reproduced_and_experimented_with(clone, shell):
     committed = shell(clone, "git", "show", "HEAD:dvc.lock")
     shell(clone, "dvc", "repro")

@@ -90,6 +90,7 @@ def fashion_stream(tmp_path_factory: pytest.TempPathFactory) -> Stream:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["digits", "fashion-mnist"])
 def test_the_limits_accept_a_full_retrain_and_refuse_fine_tuning(
     name: str, request: pytest.FixtureRequest, tmp_path: Path

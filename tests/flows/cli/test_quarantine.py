@@ -636,6 +636,7 @@ def test_a_person_is_asked(decide, shop, held, monkeypatch, capsys):
 # A night
 
 
+@pytest.mark.slow
 def test_what_a_night_refused_of_a_learned_batch_is_released_as_a_batch_of_its_own(
     new_workspace, deliver, run_night, tmp_path, capsys
 ):

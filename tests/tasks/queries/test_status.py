@@ -5,6 +5,8 @@ import subprocess
 import sys
 from datetime import date
 
+import pytest
+
 from dataset.batches import list_batches
 from tasks.ingest.inbox import take
 from tasks.ingest.settings import IngestParams
@@ -38,6 +40,7 @@ def test_the_next_night_may_learn_what_was_delivered_or_is_pending(tmp_path, del
     assert may_learn(place), "what cannot be seen is left to the night"
 
 
+@pytest.mark.slow
 def test_a_night_with_nothing_to_learn_does_not_import_what_learns(tmp_path):
     """It takes seconds of every empty night."""
     place = create(tmp_path / "workspace")

@@ -123,6 +123,7 @@ def assert_same_night(one: Path, other: Path, ingested, outputs: bool = False) -
     assert sum(a != b for a, b in pairs) <= 0.01 * len(pairs)
 
 
+@pytest.mark.slow
 def test_a_workspaces_update_in_two_processes_is_that_of_one(first_night, ingested, monkeypatch, caplog):
     caplog.set_level(logging.INFO, "retain")
     two, one = first_night("si", 16), first_night("si", 16, "alone")
@@ -141,6 +142,7 @@ def test_a_workspaces_update_in_two_processes_is_that_of_one(first_night, ingest
     assert sorted(path.name for path in two.state.iterdir()) == ["cache", "training.json"]
 
 
+@pytest.mark.slow
 def test_nights_on_top_of_another_in_two_processes_are_those_of_one(first_night, ingested, tmp_path, monkeypatch):
     root, experiences = ingested
     monkeypatch.setenv("RETAIN_PROCESSES", "1")
@@ -187,6 +189,7 @@ def test_nights_on_top_of_another_in_two_processes_are_those_of_one(first_night,
     assert ModelBundle.read(tmp_path / "by the clock").snapshot.experiences == experiences
 
 
+@pytest.mark.slow
 def test_a_process_that_fails_is_a_sentence_and_leaves_no_folder(first_night, capfd, scratch):
     workspace = first_night("replay", 15)
     before = set(scratch.iterdir())
