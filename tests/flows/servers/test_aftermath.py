@@ -1,6 +1,5 @@
 """What Prefect is told of nights that cannot tell it themselves. Real runs on a real server, but nothing is learned."""
 
-import contextlib
 import signal
 import subprocess
 import sys
@@ -45,25 +44,18 @@ def server(prefect):
 
 
 @pytest.fixture
-def begin(server, place, until):
+def begin(server, place):
     """`begin("Running", "Cancelling")` makes a run that went through these states; it left a file, if it is `ours`."""
     from prefect import states
     from prefect.client.schemas.actions import DeploymentFlowRunCreate
-    from prefect.exceptions import PrefectHTTPStatusError
 
     def make(*names: str, ours: bool = True) -> str:
         first = DeploymentFlowRunCreate(state=states.to_state_create(states.Pending()))
         content = first.model_dump(mode="json", exclude_unset=True)
-        where = {"id": server.deployment}
-
-        def created():
-            # 503: SQLite is locked by another writer for the moment.
-            with contextlib.suppress(PrefectHTTPStatusError):
-                return server.client.request(
-                    "POST", "/deployments/{id}/create_flow_run", path_params=where, json=content
-                )
-
-        run = until(90, created).json()["id"]
+        answer = server.client.request(
+            "POST", "/deployments/{id}/create_flow_run", path_params={"id": server.deployment}, json=content
+        )
+        run = answer.json()["id"]
         for name in names:
             server.client.set_flow_run_state(run, getattr(states, name)(), force=True)
         place.nights.mkdir(parents=True, exist_ok=True)
