@@ -36,7 +36,8 @@ def server(prefect):
     """A client of the server of all tests, and a deployment there that no worker takes runs from."""
     from prefect import flow
 
-    with aftermath.connected(PREFECT_API_URL=prefect) as client:
+    # What looks after nights asks again in its next round. Here each answer counts, though SQLite be locked a moment.
+    with aftermath.connected(PREFECT_API_URL=prefect, PREFECT_CLIENT_MAX_RETRIES="6") as client:
         one = client.create_flow(flow(lambda: None, name="no night"))
         yield SimpleNamespace(
             client=client, flow=one, deployment=client.create_deployment(one, "no night"), api=prefect
