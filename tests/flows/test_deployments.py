@@ -24,7 +24,7 @@ from tasks.queries.status import status_of
 from tasks.workspace.versions import registry_of
 from tasks.workspace.workspace import Workspace
 
-pytestmark = pytest.mark.servers
+pytestmark = [pytest.mark.servers, pytest.mark.slow]
 TERMINAL = {"Completed", "Failed", "Crashed", "Cancelled"}
 
 

@@ -25,6 +25,7 @@ def clone(tmp_path_factory, shell) -> Path:
     return root
 
 
+@pytest.mark.slow
 def test_the_digits_stream_is_written_again_with_the_same_digest(clone, shell):
     committed = yaml.safe_load(shell(clone, "git", "show", "HEAD:data.dvc"))
     assert yaml.safe_load((clone / "data.dvc").read_text()) == committed

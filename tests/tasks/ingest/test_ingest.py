@@ -552,6 +552,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 def test_an_image_that_crashes_its_decoder_is_a_row_and_all_others_are_taken(tmp_path):
     files = {f"c/{n:04d}.png": png(n % 256, n // 256) for n in range(600)}
     hostile = {"c/0003.png": b"GIF89a hostile", "c/0300.png": b"GIF89a hostile, too", "c/0301.png": b"BM hostile"}
