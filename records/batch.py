@@ -11,6 +11,10 @@ from pydantic import Field
 from records.record import Record
 
 Split = Literal["train", "validation", "test"]
+Annotation = Literal["", "mask"]
+"""What images come with besides a label: nothing, or a mask that says of every pixel which class it belongs to."""
+BACKGROUND, IGNORED = "background", 255
+"""The class of a pixel that belongs to none of those looked for, and the value of one that nobody can tell."""
 
 ID_DIGITS, FEWEST = 32, 8
 """Of the digest in an id, and in what a person is shown of it."""
@@ -52,6 +56,9 @@ class Batch(Record):
     columns: tuple[str, ...] = ()
     """Further columns of the user's manifest; they stand in the shards as `user.<name>`."""
     shards: tuple[Shard, ...]
+    annotation: Annotation = ""
+    mask_classes: tuple[str, ...] = ()
+    """Names of the values in its masks: value i is the i-th of them, the first is always the background."""
     corrects: str = ""
     """Id of the batch in quarantine whose images these are, corrected by a person; empty for a delivery."""
     replaces: bool = False
@@ -60,6 +67,11 @@ class Batch(Record):
     """Names of checks that a person has looked at and accepted for these images; they only warn."""
     note: str = ""
     """Who released the images from quarantine, and why."""
+
+
+def classes_in(label: str) -> tuple[str, ...]:
+    """The classes that a label names. Of an image with a mask they are several, with a slash between them."""
+    return tuple(label.split("/"))
 
 
 def id_of(arrived: date, digest: str) -> str:
