@@ -71,7 +71,7 @@ def _failed(numbers: range, why: str) -> int:
 
 @cache
 def _fashion(root: Path) -> tuple[np.ndarray, np.ndarray]:
-    from dataset.streams import fashion_mnist  # brings torch along, which the other deliveries do without
+    from dataset.streams.fashion_mnist import fashion_mnist  # brings torch along, which the other deliveries do without
 
     pictures = fashion_mnist(root)
     return pictures.pixels, pictures.labels

@@ -12,7 +12,9 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
-import dataset.streams
+from dataset.streams import digits as digit_stream
+from dataset.streams import fashion_mnist as fashion_stream
+from dataset.streams.pictures import Pictures
 
 Images = NDArray[np.uint8]
 FASHION_MNIST = Path(os.environ.get("FASHION_MNIST", "/usr/share/datasets/fashion-mnist"))
@@ -103,7 +105,7 @@ def fashion_mixed(seed: int) -> Stream:
 
 def digits(seed: int) -> Stream:
     """Class-incremental: scikit-learn's 1,797 digits of 8 x 8 pixels, five nights of two; a third held out."""
-    pictures = dataset.streams.digits()
+    pictures = digit_stream.digits()
     images, targets = pictures.pixels[:, None], pictures.labels
     held_out = np.random.default_rng(seed).permutation(len(targets)) < len(targets) // 3
     nights = []
@@ -130,8 +132,8 @@ def fashion_mnist(part: Literal["train", "test"]) -> tuple[Images, NDArray[np.in
 
 
 @cache
-def _fashion_mnist() -> dataset.streams.Pictures:
-    return dataset.streams.fashion_mnist(FASHION_MNIST)
+def _fashion_mnist() -> Pictures:
+    return fashion_stream.fashion_mnist(FASHION_MNIST)
 
 
 def turn(images: Images, degrees: float) -> Images:

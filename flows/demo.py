@@ -16,7 +16,8 @@ from tasks.workspace.creation import create
 from tasks.workspace.workspace import Workspace
 
 if TYPE_CHECKING:
-    from dataset.streams import StreamDelivery, StreamName
+    from dataset.streams.catalogue import StreamName
+    from dataset.streams.delivery import StreamDelivery
 
 log = logging.getLogger("retain")
 MARK = "demo"
@@ -63,7 +64,7 @@ def prepare(root: Path, stream: "StreamName") -> Workspace:
 def watch(workspace: Workspace, stream: "StreamName", root: Path | None) -> Iterator[Watched]:
     """Run the stream's nights one after the other, giving each as it ends."""
     with prefect_api(workspace, import_libraries):
-        from dataset.streams import deliveries
+        from dataset.streams.catalogue import deliveries
         from flows.night import Request, night
         from tasks.ingest.readiness import mark
         from tasks.params.params import read_params

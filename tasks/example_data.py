@@ -4,7 +4,7 @@ import tempfile
 from pathlib import Path
 
 from adapters.datastore import DataStore
-from dataset.streams import StreamName, deliveries
+from dataset.streams.catalogue import StreamName, deliveries
 from records.batch import Batch
 from tasks.ingest.ingest import ingest
 from tasks.ingest.settings import workers

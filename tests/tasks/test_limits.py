@@ -12,7 +12,10 @@ import pyarrow.parquet as parquet
 import pytest
 
 from dataset.archive import Archive
-from dataset.streams import FIRST_DAY, Pictures, digits, fashion_mnist
+from dataset.streams.delivery import FIRST_DAY
+from dataset.streams.digits import digits
+from dataset.streams.fashion_mnist import fashion_mnist
+from dataset.streams.pictures import Pictures
 from records.batch import Batch
 from records.experience import Experience
 from records.scores import ScoreMatrix

@@ -6,7 +6,8 @@ import numpy as np
 from PIL import Image
 
 from dataset.split import content_id, split_of
-from dataset.streams import deliveries, digits
+from dataset.streams.catalogue import deliveries
+from dataset.streams.digits import digits
 
 
 def test_the_digits_arrive_as_seven_deliveries_that_hold_every_image_once() -> None:
