@@ -163,7 +163,7 @@ def metrics(night: JudgedNight) -> dict[str, float]:
         "images/new": float(night.facts.images),
     }
     if matrix.measures is not None:
-        further = matrix.measures.model_dump(exclude={"per_class"})
+        further = matrix.measures.numbers()
         measures |= {metric_names.current(name): value for name, value in further.items()}
         shares = matrix.measures.per_class
         measures |= {f"class_accuracy/{name}": shares[label] for label, name in label_names(shares).items()}

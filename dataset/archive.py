@@ -12,7 +12,7 @@ import json
 import os
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -26,10 +26,11 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 from torch import Tensor
 
+from dataset.annotations import Annotations, fit_mask, meaning
 from dataset.decoding.fit import fit
 from dataset.decoding.formats import BadImage
 from dataset.images import ImageLimits, decode
-from records.batch import Batch, Split
+from records.batch import BACKGROUND, IGNORED, Batch, Split, classes_in
 from records.errors import DamagedState
 from records.experience import Experience
 from records.snapshot import InputSpec
@@ -40,6 +41,9 @@ PIXELS_AT_ONCE = 2**20
 """Pixels, over all channels, that a forward pass takes at a time when nothing is learned."""
 ADMITTED = ImageLimits(max_pixels=2**40)
 """How large an image may be was decided when it was ingested."""
+
+
+NAMED = ("label", "split", "labelled_for")
 
 
 @dataclass(frozen=True)
@@ -75,11 +79,13 @@ class Labels:
     """[rows] content ids, as ASCII."""
     label: Names
     split: Names
+    labelled_for: Names | None = None
+    """Of a batch with masks: the classes that were looked for, with slashes between them; empty if all of the batch."""
 
     @classmethod
-    def of(cls, shards: Sequence[Path]) -> "Labels":
-        """From the shards of a batch."""
-        names = ["label", "split"]
+    def of(cls, shards: Sequence[Path], annotated: bool = False) -> "Labels":
+        """From the shards of a batch, which may have masks."""
+        names = ["label", "split", *(["labelled_for"] if annotated else [])]
         parts = [parquet.read_table(shard, columns=["image", *names], read_dictionary=names) for shard in shards]
         table = pa.concat_tables(parts)
         return cls(np.array(table["image"].to_pylist(), dtype=np.bytes_), *(Names.of(table[name]) for name in names))
@@ -89,9 +95,11 @@ class Labels:
         path.parent.mkdir(parents=True, exist_ok=True)
         unfinished = path.with_name(f".{path.name}.{os.getpid()}")
         image = self.image.view(np.uint8).reshape(len(self.image), -1)
-        columns: dict[str, NDArray[Any]] = {"image": image, "label": self.label.code, "split": self.split.code}
-        names = {"label": json.dumps(self.label.names), "split": json.dumps(self.split.names)}
-        save_file(columns, unfinished, names)
+        named = {"label": self.label, "split": self.split}
+        if self.labelled_for is not None:
+            named["labelled_for"] = self.labelled_for
+        columns: dict[str, NDArray[Any]] = {"image": image, **{name: one.code for name, one in named.items()}}
+        save_file(columns, unfinished, {name: json.dumps(one.names) for name, one in named.items()})
         os.replace(unfinished, path)
 
     @classmethod
@@ -99,8 +107,8 @@ class Labels:
         """Read what `write` wrote."""
         with safe_open(path, "numpy") as file:
             image, names = file.get_tensor("image"), file.metadata()
-            label, split = (Names(file.get_tensor(c), tuple(json.loads(names[c]))) for c in ("label", "split"))
-        return cls(image.view(f"S{image.shape[1]}")[:, 0], label, split)
+            named = {c: Names(file.get_tensor(c), tuple(json.loads(names[c]))) for c in sorted({*names} & set(NAMED))}
+        return cls(image.view(f"S{image.shape[1]}")[:, 0], **named)
 
 
 @dataclass(frozen=True)
@@ -120,6 +128,8 @@ class ImageDataset:
     """For each batch, [rows, C, H, W]."""
     outputs: Tensor | None = None
     """[n, classes] what was answered when they were stored, if that was kept; NaN for classes that came later."""
+    annotations: Annotations | None = None
+    """What the images came with besides one class each; then `target` is the first class that an image shows."""
 
     def __len__(self) -> int:
         return len(self.row)
@@ -143,6 +153,18 @@ class ImageDataset:
         """All images and targets in order, on the device, a part at a time."""
         for positions in torch.split(torch.arange(len(self)), self.at_once):
             yield self.images(positions).to(device), self.target[positions].to(device)
+
+    def targets(self, positions: Tensor) -> Tensor:
+        """What the images at `positions` [k] shall be answered with: int64 [k] class indices, or uint8 [k, H, W]."""
+        if self.annotations is None:
+            return self.target[positions]
+        chosen = positions.numpy()
+        return self.annotations.masks(self.batch[chosen], self.row[chosen])
+
+    @property
+    def labelled_for(self) -> Tensor | None:
+        """bool [n, classes] which classes were looked for in each image; None if every class was."""
+        return None if self.annotations is None else torch.from_numpy(self.annotations.labelled_for)
 
     def all_images(self) -> Tensor:
         """Every image, uint8 [n, C, H, W]."""
@@ -169,6 +191,7 @@ class ImageDataset:
             image=self.image[positions],
             target=self.target[torch.from_numpy(positions)],
             outputs=None if self.outputs is None else self.outputs[torch.from_numpy(positions)],
+            annotations=None if self.annotations is None else self.annotations.at(positions),
         )
 
     def loaded(self) -> "ImageDataset":
@@ -179,6 +202,7 @@ class ImageDataset:
             row=np.arange(len(self)),
             batches=("memory",),
             pixels=(self.all_images().numpy(),),
+            annotations=None if self.annotations is None else self.annotations.loaded(self.batch, self.row),
         )
 
 
@@ -197,7 +221,8 @@ class Archive:
         # Named by all that the record says, so another batch under the same id is another file.
         path = self.cache / f"{batch_id}-{hashlib.sha256(record.read_bytes()).hexdigest()[:16]}.safetensors"
         if not path.exists():
-            Labels.of(self._shards(batch_id)).write(path)
+            annotated = bool(Batch.read(record).annotation)
+            Labels.of(self._shards(batch_id), annotated).write(path)
         _mark_used(path)
         return Labels.read(path)
 
@@ -207,13 +232,18 @@ class Archive:
         """The admitted images of one split of some experiences, as a dataset. `classes` gives names their index."""
         index = {name: position for position, name in enumerate(classes)}
         batch, row, image, target = [], [], [], []
+        annotations: list[Annotations] = []
         for number, experience in enumerate(experiences):
             labels = self.labels(experience.batch)
             rows = admitted_rows(labels, experience, split)
             batch.append(np.full(len(rows), number))
             row.append(rows)
             image.append(labels.image[rows].astype(str))
-            target.append(_targets(labels.label, rows, index))
+            if labels.labelled_for is None:
+                target.append(_targets(labels.label, rows, index))
+            else:
+                annotations.append(self._annotations(experience.batch, labels, rows, index, spec))
+                target.append(annotations[-1].shows.argmax(axis=1))
         return ImageDataset(
             batch=np.concatenate(batch),
             row=np.concatenate(row),
@@ -221,7 +251,39 @@ class Archive:
             target=torch.from_numpy(np.concatenate(target)),
             batches=tuple(e.batch for e in experiences),
             pixels=tuple(self.pixels(e.batch, spec) for e in experiences),
+            annotations=Annotations.together(annotations) if annotations else None,
         )
+
+    def _annotations(
+        self, batch_id: str, labels: Labels, rows: NDArray[np.int64], index: Mapping[str, int], spec: InputSpec
+    ) -> Annotations:
+        assert labels.labelled_for is not None
+        mask_classes = Batch.read(self.batches / batch_id / "batch.json").mask_classes
+        shows, labelled_for = _members(labels.label, rows, index), _members(labels.labelled_for, rows, index)
+        labelled_for[labels.labelled_for.equal("")[rows]] = np.isin(list(index), mask_classes)
+        labelled_for[:, index[BACKGROUND]] = True
+        return Annotations(
+            shows=shows,
+            labelled_for=labelled_for,
+            values=(self.masks(batch_id, spec),),
+            meaning=self.meaning(batch_id, list(index))[None],
+        )
+
+    def meaning(self, batch_id: str, classes: Sequence[str]) -> NDArray[np.uint8]:
+        """[256] the place in `classes` of what each value of a batch's masks means, 255 for those that mean none."""
+        mask_classes = Batch.read(self.batches / batch_id / "batch.json").mask_classes
+        return meaning(mask_classes, {name: place for place, name in enumerate(classes)})
+
+    def masks(self, batch_id: str, spec: InputSpec) -> NDArray[np.uint8]:
+        """Masks of all rows of a batch, uint8 [rows, H, W] with the batch's own values, memory-mapped; where a row has
+        none, all of it is ignored."""
+        path = self.cache / f"{batch_id}-mask-{spec.height}x{spec.width}.npy"
+        if not path.exists():
+            shape = (spec.height, spec.width)
+            encoded = self._encoded(self._shards(batch_id), "annotation")
+            self._write_array(batch_id, path, shape, (e and fit_mask(e, *shape) for e in encoded), IGNORED)
+        _mark_used(path)
+        return np.load(path, mmap_mode="r", allow_pickle=False)  # type: ignore[no-any-return]
 
     def pixels(self, batch_id: str, spec: InputSpec) -> NDArray[np.uint8]:
         """All rows of a batch as uint8 [rows, C, H, W], memory-mapped; rows that cannot be decoded are black."""
@@ -261,29 +323,41 @@ class Archive:
             excess -= facts.st_size
 
     def _decode(self, batch_id: str, spec: InputSpec, path: Path) -> None:
+        shape = (spec.channels, spec.height, spec.width)
+        rows = enumerate(self._encoded(self._shards(batch_id)))
+        fitted = (encoded and _fitted(encoded, spec, f"Row {row} of batch {batch_id}") for row, encoded in rows)
+        self._write_array(batch_id, path, shape, fitted, 0)
+
+    def _write_array(
+        self,
+        batch_id: str,
+        path: Path,
+        shape: tuple[int, ...],
+        rows: Iterable[NDArray[np.uint8] | bytes | None],
+        absent: int,
+    ) -> None:
+        """An array [rows, *shape] in one motion; rows that are None hold `absent` everywhere."""
         self.cache.mkdir(parents=True, exist_ok=True)
-        shards = self._shards(batch_id)
-        rows = sum(parquet.read_metadata(shard).num_rows for shard in shards)
+        number = sum(parquet.read_metadata(shard).num_rows for shard in self._shards(batch_id))
         unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-        pixels = np.lib.format.open_memmap(
-            unfinished, mode="w+", dtype=np.uint8, shape=(rows, spec.channels, spec.height, spec.width)
-        )
-        for row, encoded in enumerate(self._encoded(shards)):
-            if encoded is None:
-                continue
-            pixels[row] = _fitted(encoded, spec, f"Row {row} of batch {batch_id}")
-        pixels.flush()
+        array = np.lib.format.open_memmap(unfinished, mode="w+", dtype=np.uint8, shape=(number, *shape))
+        for row, values in enumerate(rows):
+            if values is not None:
+                array[row] = values
+            elif absent:
+                array[row] = absent
+        array.flush()
         os.replace(unfinished, path)
 
     @staticmethod
-    def _encoded(shards: Sequence[Path]) -> Iterator[bytes | None]:
+    def _encoded(shards: Sequence[Path], column: str = "encoded") -> Iterator[bytes | None]:
         """The bytes of every row, None for rows that could not be decoded when they came."""
         for shard in shards:
             file = parquet.ParquetFile(shard)
             # Row group by row group: they are bounded in bytes, whatever the size of an image.
             for group in range(file.num_row_groups):
-                part = file.read_row_group(group, columns=["encoded", "problem"])
-                for encoded, problem in zip(part["encoded"], part["problem"], strict=True):
+                part = file.read_row_group(group, columns=[column, "problem"])
+                for encoded, problem in zip(part[column], part["problem"], strict=True):
                     yield None if problem.as_py() else encoded.as_py()
 
     def input_spec(self, experiences: Sequence[Experience], size: int | None, channels: int | None) -> InputSpec:
@@ -374,3 +448,11 @@ def _targets(label: Names, rows: NDArray[np.int64], index: Mapping[str, int]) ->
     if (targets < 0).any():
         raise KeyError(str(label.at(rows[targets < 0])[0]))
     return targets
+
+
+def _members(names: Names, rows: NDArray[np.int64], index: Mapping[str, int]) -> NDArray[np.bool_]:
+    """[rows, classes] which classes each row names, with slashes between them; names without an index are left out."""
+    table = np.zeros((len(names.names), len(index)), dtype=np.bool_)
+    for code, text in enumerate(names.names):
+        table[code, [index[name] for name in classes_in(text) if name in index]] = True
+    return table[names.code[rows]]

@@ -13,6 +13,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
+from records.batch import IGNORED
 from records.record import Record
 
 
@@ -41,6 +42,22 @@ class Augmentation(Record):
 
     def __call__(self, images: Tensor) -> Tensor:
         """Float [n, C, H, W], 0..255, of uint8 images; the random numbers are torch's own."""
+        grid = self._grid(images)
+        return functional.grid_sample(images.float(), grid, padding_mode="border", align_corners=False)
+
+    def with_masks(self, images: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
+        """The same, and uint8 masks [n, H, W] that are moved with their images: each pixel takes the nearest value, and
+        what enters the frame is ignored."""
+        grid = self._grid(images)
+        moved = functional.grid_sample(images.float(), grid, padding_mode="border", align_corners=False)
+        # The difference from "ignored" is sampled, since zeros are what enters.
+        rest = functional.grid_sample(
+            IGNORED - masks[:, None].float(), grid, mode="nearest", padding_mode="zeros", align_corners=False
+        )
+        return moved, (IGNORED - rest[:, 0]).to(masks.dtype)
+
+    def _grid(self, images: Tensor) -> Tensor:
+        """[n, H, W, 2] from where each pixel of a changed image is taken."""
         n, _, height, width = images.shape
         draw = torch.rand(4, n) * 2 - 1  # on the CPU, so that every device sees the same images
         turn, grow = draw[0] * math.radians(self.rotate), 1 + draw[1] * self.scale
@@ -58,8 +75,7 @@ class Augmentation(Record):
             draw[3] * 2 * self.translate,
         )
         maps[:, :, :2] /= grow.view(-1, 1, 1)
-        grid = functional.affine_grid(maps.to(images.device), list(images.shape), align_corners=False)
-        return functional.grid_sample(images.float(), grid, padding_mode="border", align_corners=False)
+        return functional.affine_grid(maps.to(images.device), list(images.shape), align_corners=False)
 
     def blend(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Float [n, C, H, W], each image blended with another; which one [n]; and its own weight [n], 0.5 to 1."""

@@ -15,6 +15,7 @@ from models.networks.patches import Patches
 from models.networks.resnet import ResNet18
 from models.networks.torchvision import Torchvision
 from models.problems.classification import Classification
+from models.problems.segmentation import Segmentation
 from models.strategies.analytic import Analytic
 from models.strategies.dark_replay import DarkReplay
 from models.strategies.er_ace import ErAce
@@ -30,7 +31,7 @@ from models.strategies.reptile import Reptile
 from models.strategies.si import SI
 
 NetworkRecipe = Annotated[MLP | CNN | ResNet18 | Torchvision | Patches, Field(discriminator="name")]
-ProblemChoice = Annotated[Classification, Field()]
+ProblemChoice = Annotated[Classification | Segmentation, Field(discriminator="name")]
 StrategyChoice = Annotated[
     Finetune
     | Joint

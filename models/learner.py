@@ -53,9 +53,11 @@ class Learner:
             recipe.load_pretrained(network.body)
         return cls(recipe, spec, tuple(classes), network)
 
-    def add_classes(self, names: Sequence[str], seed: int) -> None:
-        """Append classes that it does not know yet; the head grows, known classes keep their index and weights."""
-        new = [name for name in sorted(set(names)) if name not in self.classes]
+    def add_classes(self, names: Sequence[str], seed: int, always: Sequence[str] = ()) -> None:
+        """Append classes that it does not know yet, `always` before the others; the head grows, known classes keep
+        their index and weights."""
+        wanted = [*always, *sorted(set(names).difference(always))]
+        new = [name for name in wanted if name not in self.classes]
         self.classes += tuple(new)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)

@@ -13,7 +13,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -21,6 +21,7 @@ import pyarrow.parquet as parquet
 import torch
 from numpy.typing import NDArray
 
+from dataset.annotations import Annotations
 from dataset.archive import Archive, ImageDataset
 from dataset.split import keyed_hash
 from records.snapshot import InputSpec
@@ -28,6 +29,7 @@ from records.snapshot import InputSpec
 Share = Literal["balanced", "proportional"]
 """How the places are shared: evenly by the classes, or as the classes occur."""
 Outputs = NDArray[np.float32]
+Members = NDArray[np.bool_]
 
 
 def rank(seed: int, image: str, key: str = "") -> int:
@@ -54,6 +56,10 @@ class Memory:
     """How much rather an image is kept than another; 1 for a uniform sample."""
     outputs: Outputs | None = None
     """[n, classes] what was answered when they were stored; NaN for classes that came later, and where nothing was."""
+    shows: Members | None = None
+    """[n, classes] which classes each image shows, where it may be several; `target` is the first of them."""
+    labelled_for: Members | None = None
+    """[n, classes] which classes were looked for in it; None where `shows` is."""
 
     def __len__(self) -> int:
         return len(self.row)
@@ -76,19 +82,29 @@ class Memory:
             target=dataset.target.numpy(),
             rank=ranks,
             weight=np.ones(len(dataset)) if weight is None else weight,
+            shows=None if dataset.annotations is None else dataset.annotations.shows,
+            labelled_for=None if dataset.annotations is None else dataset.annotations.labelled_for,
         )
 
     def merge(self, other: "Memory") -> "Memory":
         """Both together, each image once; of an image that both hold, this one's."""
         columns = {c: np.concatenate([getattr(self, c), getattr(other, c)]) for c in COLUMNS}
-        both = Memory(**columns, outputs=_joined(self, other))
+        shows = _both(self.shows, other.shows, len(self), len(other))
+        labelled_for = _both(self.labelled_for, other.labelled_for, len(self), len(other))
+        both = Memory(**columns, outputs=_joined(self, other), shows=shows, labelled_for=labelled_for)
         _, first = np.unique(both.image, return_index=True)
         return both._take(first)
 
     def keep(self, size: int, share: Share = "balanced") -> "Memory":
-        """At most `size` images, those of smallest rank: as evenly over the classes as they allow, or regardless."""
+        """At most `size` images, those of smallest rank: as evenly over the classes as they allow, or regardless.
+
+        An image that is kept for two classes costs one place.
+        """
         if share == "proportional":
             return self._take(self._by_rank()[:size])
+        if self.shows is not None:
+            by_rank = self._by_rank()
+            return self._take(by_rank[evenly(self.shows[by_rank], size)])
         sorted_ = self._take(np.arange(len(self)))
         counts = np.bincount(sorted_.target) if len(self) else np.array([], dtype=np.int64)
         quotas = even_quotas(counts.tolist(), size)
@@ -113,7 +129,7 @@ class Memory:
     def unanswered(self) -> "Memory":
         """The images that no outputs are stored with, in the same order."""
         positions = self._without_outputs()
-        return Memory(**{c: getattr(self, c)[positions] for c in COLUMNS})
+        return replace(self, outputs=None)._at(positions)
 
     def answered(self, outputs: Outputs) -> "Memory":
         """With `outputs` [k, classes] for the images that `unanswered` gives; what was stored earlier stays."""
@@ -132,17 +148,19 @@ class Memory:
         return np.lexsort((self.image, self.rank, clock))
 
     def _take(self, positions: NDArray[np.int64]) -> "Memory":
-        chosen = Memory(
-            **{c: getattr(self, c)[positions] for c in COLUMNS},
-            outputs=None if self.outputs is None else self.outputs[positions],
-        )
+        chosen = self._at(positions)
         by_rank = chosen._by_rank()
-        order = by_rank[np.argsort(chosen.target[by_rank], kind="stable")]
-        columns = {c: getattr(chosen, c)[order] for c in COLUMNS}
-        return Memory(**columns, outputs=None if chosen.outputs is None else chosen.outputs[order])
+        return chosen._at(by_rank[np.argsort(chosen.target[by_rank], kind="stable")])
 
-    def recall(self, archive: Archive, spec: InputSpec) -> ImageDataset | None:
-        """The remembered images themselves, held in working memory; None if nothing is remembered."""
+    def _at(self, positions: NDArray[np.int64]) -> "Memory":
+        """The images at `positions`, in that order."""
+        columns = {name: getattr(self, name) for name in (*COLUMNS, "outputs", *MEMBERS)}
+        chosen: dict[str, Any] = {name: None if one is None else one[positions] for name, one in columns.items()}
+        return Memory(**chosen)
+
+    def recall(self, archive: Archive, classes: Sequence[str], spec: InputSpec) -> ImageDataset | None:
+        """The remembered images themselves, held in working memory; None if nothing is remembered. `classes` are those
+        of the learner, in the order of its head."""
         if not len(self):
             return None
         batches, index = np.unique(self.batch, return_inverse=True)
@@ -154,8 +172,21 @@ class Memory:
             batches=tuple(batches.tolist()),
             pixels=tuple(archive.pixels(batch, spec) for batch in batches.tolist()),
             outputs=None if self.outputs is None else torch.from_numpy(self.outputs.copy()),
+            annotations=self._annotations(archive, batches.tolist(), classes, spec),
         )
         return dataset.loaded()
+
+    def _annotations(
+        self, archive: Archive, batches: Sequence[str], classes: Sequence[str], spec: InputSpec
+    ) -> Annotations | None:
+        if self.shows is None or self.labelled_for is None:
+            return None
+        return Annotations(
+            shows=widened(self.shows, len(classes)),
+            labelled_for=widened(self.labelled_for, len(classes)),
+            values=tuple(archive.masks(batch, spec) for batch in batches),
+            meaning=np.stack([archive.meaning(batch, classes) for batch in batches]),
+        )
 
     def write(self, path: Path) -> None:
         """Write as Parquet; equal memories give equal files."""
@@ -163,6 +194,9 @@ class Memory:
         if self.outputs is not None:
             flat = pa.array(self.outputs.ravel())
             table["outputs"] = pa.FixedSizeListArray.from_arrays(flat, self.outputs.shape[1])
+        for name in MEMBERS:
+            if (members := getattr(self, name)) is not None:
+                table[name] = pa.FixedSizeListArray.from_arrays(pa.array(members.ravel()), members.shape[1])
         parquet.write_table(pa.table(table), path, compression="NONE")
 
     @classmethod
@@ -171,14 +205,35 @@ class Memory:
         table = parquet.read_table(path)
         columns = {c: table[c].to_numpy(zero_copy_only=False) for c in COLUMNS}
         text = {c: column.astype(str) for c, column in columns.items() if column.dtype == object}
-        outputs = None
-        if "outputs" in table.column_names:
-            lists = table["outputs"].combine_chunks()
-            outputs = lists.flatten().to_numpy(zero_copy_only=False).reshape(len(table), lists.type.list_size)
-        return cls(**(columns | text), outputs=outputs)
+        further: dict[str, Any] = {name: _lists(table, name) for name in ("outputs", *MEMBERS)}
+        return cls(**(columns | text), **further)
 
 
 COLUMNS = ("image", "batch", "row", "target", "rank", "weight")
+MEMBERS = ("shows", "labelled_for")
+
+
+def _lists(table: pa.Table, name: str) -> NDArray[Any] | None:
+    """[n, k] a column of lists of one length; None if there is none."""
+    if name not in table.column_names:
+        return None
+    lists = table[name].combine_chunks()
+    values: NDArray[Any] = lists.flatten().to_numpy(zero_copy_only=False)
+    return values.reshape(len(table), lists.type.list_size)
+
+
+def widened(members: Members, classes: int) -> Members:
+    """[n, classes]: classes that came later are none of an image's."""
+    return np.pad(members, ((0, 0), (0, classes - members.shape[1])))
+
+
+def _both(one: Members | None, other: Members | None, first: int, second: int) -> Members | None:
+    """Of two memories of so many images, one of which may be empty."""
+    if one is None and other is None:
+        return None
+    one, other = (np.zeros((n, 0), np.bool_) if m is None else m for m, n in ((one, first), (other, second)))
+    classes = max(one.shape[1], other.shape[1])
+    return np.concatenate([widened(one, classes), widened(other, classes)])
 
 
 def _joined(one: Memory, other: Memory) -> Outputs | None:
@@ -208,3 +263,26 @@ def even_quotas(counts: Sequence[int], size: int) -> list[int]:
             quotas[c] += given
             left -= given
     return quotas
+
+
+def evenly(shows: Members, size: int) -> NDArray[np.int64]:
+    """Positions of at most `size` images, ascending, that show the classes as evenly as they allow.
+
+    `shows` [n, classes] is in the order of preference. Each class is given its first q images, with the largest q for
+    which all of them together fit; spare places go to the next image of each class, the lower index first.
+    """
+    place = np.cumsum(shows, axis=0)  # Of an image that shows the class: how many have done so, this one included.
+
+    def chosen(quota: int) -> NDArray[np.bool_]:
+        return np.asarray((shows & (place <= quota)).any(axis=1))
+
+    low, high = 0, len(shows) + 1
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if chosen(middle).sum() <= size else (low, middle)
+    kept = chosen(low)
+    for column in range(shows.shape[1]):
+        following = np.flatnonzero(shows[:, column] & (place[:, column] > low) & ~kept)[:1]
+        if kept.sum() < size:
+            kept[following] = True
+    return np.flatnonzero(kept)

@@ -65,14 +65,20 @@ class BatchSampler:
     def minibatch(self, number: int) -> Minibatch:
         """Minibatch `number`, from 0; with several processes, this process's part of it."""
         positions, again, images = self.drawn(number)
-        targets, remembered = self.new.target[positions], None
+        targets, labelled_for, remembered = self.new.targets(positions), self.new.looked_for(positions), None
         if self.old is not None:
-            targets = torch.cat([targets, self.old.target[again]])
+            targets = torch.cat([targets, self.old.targets(again)])
+            if labelled_for is not None and (of_old := self.old.looked_for(again)) is not None:
+                labelled_for = torch.cat([labelled_for, of_old])
             remembered = None if self.old.outputs is None else self.old.outputs[again]
-        if self.augmentation.active:
+        if self.augmentation.active and labelled_for is not None:
+            images, targets = self.augmentation.with_masks(images, targets)
+        elif self.augmentation.active:
             images = self.augmentation(images)
         weight = None if self.class_weight is None else self.class_weight[targets]
-        minibatch = Minibatch(images, targets, len(positions), self.log_prior, weight, remembered=remembered)
+        minibatch = Minibatch(
+            images, targets, len(positions), self.log_prior, weight, remembered=remembered, labelled_for=labelled_for
+        )
         if not self.augmentation.mixup_alpha:
             return minibatch
         images, partner, mixup_lambda = self.augmentation.blend(images)
@@ -141,12 +147,17 @@ class Source:
     device: torch.device
     resident: Tensor | None
     """uint8 [n, C, H, W] on the device, if they fit there."""
+    masks: Tensor | None
+    """uint8 [n, H, W] class indices of their pixels, likewise."""
+    labelled_for: Tensor | None
+    """bool [n, classes] which classes were looked for in each image, on the device; None if every class was."""
     datasets: tuple[ImageDataset, ...]
 
     @classmethod
     def of(cls, datasets: Sequence[ImageDataset], device: torch.device) -> "Source":
         """Bring the images of `datasets` as near to the device as they fit."""
         size = sum(dataset.bytes for dataset in datasets)
+        looked_for = [dataset.labelled_for for dataset in datasets if dataset.labelled_for is not None]
         fits = size <= (
             RESIDENT_SHARE * torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else RESIDENT_BYTES
         )
@@ -155,27 +166,48 @@ class Source:
             outputs=datasets[0].outputs.to(device) if len(datasets) == 1 and datasets[0].outputs is not None else None,
             device=device,
             resident=torch.cat([dataset.all_images() for dataset in datasets]).to(device) if fits else None,
+            masks=torch.cat([d.targets(torch.arange(len(d))) for d in datasets]).to(device)
+            if fits and looked_for
+            else None,
+            labelled_for=torch.cat(looked_for).to(device) if looked_for else None,
             datasets=tuple(datasets),
         )
+
+    def targets(self, positions: Tensor) -> Tensor:
+        """What the images at `positions` [k] shall be answered with, on the device."""
+        if self.labelled_for is None:
+            return self.target[positions]
+        if self.masks is not None:
+            return self.masks[positions.to(self.device)]
+        return self._read(positions, ImageDataset.targets).to(self.device)
+
+    def looked_for(self, positions: Tensor) -> Tensor | None:
+        """bool [k, classes] on the device: which classes were looked for in them; None if every class was."""
+        return None if self.labelled_for is None else self.labelled_for[positions.to(self.device)]
 
     def images(self, positions: Tensor) -> Tensor:
         """uint8 [k, C, H, W] on the device, of `positions` [k]."""
         if self.resident is not None:
             return self.resident[positions.to(self.device)]
-        images = self._read(positions)
+        images = self._read(positions, ImageDataset.images)
         if self.device.type == "cuda":
             return images.pin_memory().to(self.device, non_blocking=True)
         return images
 
-    def _read(self, positions: Tensor) -> Tensor:
+    def _read(self, positions: Tensor, of: Callable[[ImageDataset, Tensor], Tensor]) -> Tensor:
+        """What `of` reads of each dataset, in the order of `positions`."""
         if len(self.datasets) == 1:
-            return self.datasets[0].images(positions)
-        images = torch.empty((len(positions), *self.datasets[0].shape), dtype=torch.uint8)
+            return of(self.datasets[0], positions)
         starts = np.cumsum([0, *map(len, self.datasets)])
+        found: Tensor | None = None
         for start, dataset in zip(starts.tolist(), self.datasets, strict=False):
             within = (positions >= start) & (positions < start + len(dataset))
-            images[within] = dataset.images(positions[within] - start)
-        return images
+            if within.any():
+                part = of(dataset, positions[within] - start)
+                found = torch.empty((len(positions), *part.shape[1:]), dtype=part.dtype) if found is None else found
+                found[within] = part
+        assert found is not None
+        return found
 
 
 def expected_log_prior(

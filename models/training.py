@@ -192,7 +192,8 @@ def novelty(context: TrainingContext, new: ImageDataset) -> float:
     wrong = 0.0
     for part in torch.split(sample, new.at_once):
         outputs = context.parent(new.images(part).to(context.device)).float().cpu()
-        right = context.problem.outcomes(outputs, new.target[part], outputs.shape[1]).overall
+        looked_for = None if new.labelled_for is None else new.labelled_for[part]
+        right = context.problem.outcomes(outputs, new.targets(part), outputs.shape[1], looked_for).overall
         wrong += float((1 - right).sum())
     return wrong / len(sample)
 

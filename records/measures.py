@@ -9,13 +9,22 @@ class Measures(Record):
     """Taken over the test images of all experiences together, each image counted once, all classes competing."""
 
     per_class: dict[str, float] = {}
-    """Class to the share of its test images that are answered rightly, 0..1; classes without test images are absent."""
-    macro_f1: float = Field(ge=0, le=1)
-    """Mean over the classes that have test images of F1, the harmonic mean of precision and recall."""
-    calibration_error: float = Field(ge=0, le=1)
-    """Expected calibration error: how far confidence and accuracy lie apart, see `models.measures`."""
+    """Class to the share of its test images that are answered rightly, 0..1, or to its IoU; classes without test images
+    are absent."""
+    further: dict[str, float] = {}
+    """What else people expect to read of such a problem, by name: `pixel_accuracy`, `mean_dice`."""
+    macro_f1: float | None = Field(default=None, ge=0, le=1)
+    """Mean over the classes that have test images of F1, the harmonic mean of precision and recall. None where an image
+    has more than one class."""
+    calibration_error: float | None = Field(default=None, ge=0, le=1)
+    """Expected calibration error: how far confidence and accuracy lie apart, see `models.measures`. None likewise."""
     negative_flips: float | None = Field(default=None, ge=0, le=1)
     """Share of the past experiences' test images that the parent answered better than the candidate: for
     classification, right before and wrong now. None without a past."""
     positive_flips: float | None = Field(default=None, ge=0, le=1)
     """Share of them that the candidate answers better. None without a past."""
+
+    def numbers(self) -> dict[str, float]:
+        """All of it by name, but that of each class."""
+        plain = self.model_dump(exclude={"per_class", "further"}, exclude_none=True)
+        return plain | self.further

@@ -14,8 +14,10 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as parquet
 import torch
@@ -28,8 +30,8 @@ from models.compute import default_device
 from models.learner import Learner
 from models.measures import calibration_error, macro_f1, negative_flips, per_class, positive_flips
 from models.memory import rank
-from models.problems.base import Answers, Problem
-from models.statistics import certainly_better
+from models.problems.base import TALLIES, Answers, Problem, names_of, padded
+from models.statistics import Floats, certainly_better
 from records.experience import Experience
 from records.measures import Measures
 from records.record import Record
@@ -58,8 +60,11 @@ class ExaminedExperience:
 
     experience: str
     image: NDArray[np.str_]
-    target: NDArray[np.int64]
+    truth: NDArray[np.int64] | NDArray[np.bool_]
+    """[n] class index, or [n, classes] which classes an image shows."""
     answers: Answers
+    chance: float
+    """The score that is expected of an untrained network."""
 
 
 def evaluate(
@@ -97,7 +102,7 @@ def evaluate(
         references={name: reference.version for name, reference in earlier.references.items()},
         history=earlier.history,
         before={**earlier.before, **seen},
-        measures=_measures(examined, learner.classes, earlier),
+        measures=_measures(examined, learner.classes, earlier, problem),
         outcomes={name: sha256(out / name) for name in (OUTCOMES, REFERENCES)},
     )
     matrix.write(out / SCORES)
@@ -151,27 +156,35 @@ def examine(
     """
     strange = {name for e in experiences for name in e.classes}.difference(learner.classes)
     dataset = choose_images(archive.dataset(experiences, "test", (*learner.classes, *sorted(strange)), learner.spec))
-    device = default_device()
-    outputs = learner.outputs_of_parts((images for images, _ in dataset.parts(device)), device)
-    sizes = np.bincount(dataset.batch, minlength=len(experiences))
-    images = np.split(dataset.image, sizes.cumsum()[:-1])
-    targets, answered = torch.split(dataset.target, sizes.tolist()), torch.split(outputs, sizes.tolist())
+    parts: list[list[tuple[Answers, float]]] = [[] for _ in experiences]
+    for positions in torch.split(torch.arange(len(dataset)), dataset.at_once):
+        outputs = learner.outputs_of_parts([dataset.images(positions)], default_device())
+        of_part = dataset.batch[positions.numpy()]
+        for number in np.unique(of_part).tolist():
+            within = torch.from_numpy(of_part == number)
+            given = dataset.at(positions[within].numpy())
+            targets = given.targets(torch.arange(len(given)))
+            answers = problem.outcomes(outputs[within], targets, known[number], given.labelled_for)
+            parts[number].append((answers, problem.chance(targets, known[number])))
     return tuple(
-        ExaminedExperience(e.batch, image, target.numpy(), problem.outcomes(output, target, classes))
-        for e, image, target, output, classes in zip(experiences, images, targets, answered, known, strict=True)
+        _together(e.batch, dataset.at(np.flatnonzero(dataset.batch == number)), parts[number])
+        for number, e in enumerate(experiences)
     )
+
+
+def _together(experience: str, dataset: ImageDataset, parts: Sequence[tuple[Answers, float]]) -> ExaminedExperience:
+    truth = dataset.target.numpy() if dataset.annotations is None else dataset.annotations.shows
+    chance = np.average([chance for _, chance in parts], weights=[len(answers.overall) for answers, _ in parts])
+    return ExaminedExperience(experience, dataset.image, truth, Answers.together([a for a, _ in parts]), float(chance))
 
 
 def scores(examined: Sequence[ExaminedExperience], problem: Problem) -> dict[str, Score]:
     """Experience to score."""
-    return {
-        e.experience: Score(
-            overall=round(problem.score(e.answers.overall), DIGITS),
-            among_known=round(problem.score(e.answers.among_known), DIGITS),
-            images=len(e.image),
-        )
-        for e in examined
-    }
+    found = {}
+    for e in examined:
+        overall, among_known = (round(score, DIGITS) for score in problem.scores_of(e.answers))
+        found[e.experience] = Score(overall=overall, among_known=among_known, images=len(e.image))
+    return found
 
 
 @dataclass(frozen=True)
@@ -183,6 +196,8 @@ class Reference:
     """Image to outcome."""
     granted: int = 0
     """How many classes compete since a person granted what was lost until then; 0 if nobody did."""
+    tally: dict[str, Floats] = field(default_factory=dict)
+    """Image to its tally, if the score is of tallies."""
 
 
 def read_references(evaluation: Path | None, version: int) -> dict[str, Reference]:
@@ -195,16 +210,26 @@ def read_references(evaluation: Path | None, version: int) -> dict[str, Referenc
         return {}
     if (evaluation / APPROVAL).exists():
         classes = Approval.read(evaluation / APPROVAL).classes
-        return {e: Reference(f"v{version}", right, classes) for e, right in _right(evaluation).items()}
+        table = parquet.read_table(evaluation / OUTCOMES).to_pandas()
+        return {
+            str(experience): Reference(f"v{version}", by_image(rows, "overall"), classes, by_image(rows, "tally"))
+            for experience, rows in table.groupby("experience", sort=False)
+        }
     table = parquet.read_table(evaluation / REFERENCES).to_pandas()
     return {
         str(experience): Reference(
             version=str(rows["version"].iloc[0]).replace("candidate", f"v{version}"),
-            right=dict(zip(rows["image"], rows["right"], strict=True)),
+            right=by_image(rows, "right"),
             granted=int(rows["granted"].iloc[0]) if "granted" in rows else 0,
+            tally=by_image(rows, "tally"),
         )
         for experience, rows in table.groupby("experience", sort=False)
     }
+
+
+def by_image(rows: pd.DataFrame, column: str) -> dict[str, Any]:
+    """Image to its value in a column, which may be missing."""
+    return dict(zip(rows["image"], rows[column], strict=True)) if column in rows else {}
 
 
 @dataclass(frozen=True)
@@ -247,10 +272,7 @@ class Earlier:
 def _right(evaluation: Path) -> dict[str, dict[str, float]]:
     """Experience to image to how right the version was, all classes competing."""
     table = parquet.read_table(evaluation / OUTCOMES, columns=["experience", "image", "overall"]).to_pandas()
-    return {
-        str(experience): dict(zip(rows["image"], rows["overall"], strict=True))
-        for experience, rows in table.groupby("experience", sort=False)
-    }
+    return {str(experience): by_image(rows, "overall") for experience, rows in table.groupby("experience", sort=False)}
 
 
 def _first_sight(
@@ -263,15 +285,19 @@ def _first_sight(
     learner = ModelBundle.read(parent).learner
     known = len(learner.classes)
     return {
-        e.experience: FirstSight(
-            overall=problem.score(e.answers.overall), untrained=problem.chance(torch.from_numpy(e.target), known)
-        )
+        e.experience: FirstSight(overall=problem.scores_of(e.answers)[0], untrained=e.chance)
         for e in examine(learner, new, [known] * len(new), archive, problem, choose_images)
     }
 
 
-def _measures(examined: Sequence[ExaminedExperience], classes: Sequence[str], earlier: Earlier) -> Measures:
-    target = np.concatenate([e.target for e in examined])
+def _measures(
+    examined: Sequence[ExaminedExperience], classes: Sequence[str], earlier: Earlier, problem: Problem
+) -> Measures:
+    tallies = padded([e.answers.tally for e in examined])
+    if tallies is not None:
+        sums = tallies.sum(axis=0)
+        return Measures(per_class=problem.per_class(sums, classes), further=problem.report(sums, classes))
+    target = np.concatenate([e.truth for e in examined])
     overall = np.concatenate([e.answers.overall for e in examined])
     past = [e for e in examined if e.experience in earlier.right]
     before = np.array([earlier.right[e.experience][image] for e in past for image in e.image])
@@ -286,22 +312,28 @@ def _measures(examined: Sequence[ExaminedExperience], classes: Sequence[str], ea
 
 
 def _write_outcomes(examined: Sequence[ExaminedExperience], classes: Sequence[str], path: Path) -> None:
-    names = np.array(classes, dtype=object)
     parts = [
         pa.table(
             {
                 "experience": pa.array([e.experience] * len(e.image), pa.string()),
                 "image": pa.array(e.image.tolist(), pa.string()),
-                "label": pa.array(names[e.target].tolist(), pa.string()),
-                "answer": pa.array(names[e.answers.answer].tolist(), pa.string()),
+                "label": pa.array(names_of(e.truth, classes), pa.string()),
+                "answer": pa.array(names_of(e.answers.answer, classes), pa.string()),
                 "confidence": pa.array(e.answers.confidence, pa.float32()),
                 "overall": pa.array(e.answers.overall),
                 "among_known": pa.array(e.answers.among_known),
+                **_tallies(e.answers),
             }
         )
         for e in examined
     ]
     parquet.write_table(pa.concat_tables(parts), path, compression="ZSTD")
+
+
+def _tallies(answers: Answers) -> dict[str, pa.Array]:
+    """Columns of lists, if the score is of tallies."""
+    found = {name: getattr(answers, name) for name in TALLIES}
+    return {name: pa.array(list(tally), pa.list_(pa.float64())) for name, tally in found.items() if tally is not None}
 
 
 def _write_references(
@@ -310,6 +342,7 @@ def _write_references(
     parts = []
     for e in examined:
         version, right, granted = "candidate", e.answers.among_known, earlier.granted(e.experience)
+        tally = e.answers.tally_known
         if e.experience in earlier.references:
             best = earlier.references[e.experience]
             reference = np.array([best.right[image] for image in e.image])
@@ -317,6 +350,7 @@ def _write_references(
             challengers = earlier.version - int(best.version.removeprefix("v")) + 1
             if not certainly_better(right, reference, params.reference_confidence, look=challengers):
                 version, right = best.version, reference
+                tally = padded([best.tally[image][None] for image in e.image]) if best.tally else None
         columns = {
             "experience": [e.experience] * len(e.image),
             "version": [version] * len(e.image),
@@ -324,5 +358,7 @@ def _write_references(
             "image": e.image.tolist(),
             "right": right,
         }
+        if tally is not None:
+            columns["tally"] = pa.array(list(tally), pa.list_(pa.float64()))
         parts.append(pa.table(columns))
     parquet.write_table(pa.concat_tables(parts), path, compression="ZSTD")

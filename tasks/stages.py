@@ -215,7 +215,7 @@ def plain_metrics(matrix: ScoreMatrix, verdict: Verdict) -> dict[str, float | st
         "taken_by_new_classes": matrix.taken_by_new_classes(),
     }
     if matrix.measures is not None:
-        further = matrix.measures.model_dump(exclude={"per_class"})
+        further = matrix.measures.numbers()
         measures |= {metric_names.current(name): value for name, value in further.items()}
     numbers: dict[str, float | str] = {k: round(v, 6) for k, v in measures.items() if v is not None}
     for finding in verdict.findings:

@@ -18,7 +18,7 @@ def fit(pixels: NDArray[np.uint8], channels: int, height: int, width: int) -> ND
         raise ValueError(f"Images have 1 or 3 channels, not {channels}.")
     picture = picture_of(pixels)
     if picture.size != (width, height):
-        picture = picture.resize((width, height), Pillow.Resampling.BILINEAR, box=_centre(picture.size, height, width))
+        picture = picture.resize((width, height), Pillow.Resampling.BILINEAR, box=centre(picture.size, height, width))
     picture = picture.convert("L" if channels == 1 else "RGB")
     return np.ascontiguousarray(np.asarray(picture).reshape(height, width, channels).transpose(2, 0, 1))
 
@@ -28,7 +28,7 @@ def picture_of(pixels: NDArray[np.uint8]) -> Pillow.Image:
     return Pillow.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
 
 
-def _centre(size: tuple[int, int], height: int, width: int) -> tuple[float, float, float, float]:
+def centre(size: tuple[int, int], height: int, width: int) -> tuple[float, float, float, float]:
     """The largest centred box (left, top, right, bottom) within `size` (width, height) that has the wanted aspect."""
     scale = min(size[0] / width, size[1] / height)
     left, top = (size[0] - width * scale) / 2, (size[1] - height * scale) / 2

@@ -4,6 +4,7 @@ To add a network, write its file beside this one and list it in `models/catalogu
 """
 
 import warnings
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +15,9 @@ from records.snapshot import InputSpec
 
 class Recipe(Record):
     """How to build a body. A recipe is a choice: its fields are its hyper-parameters, nothing learned lives in it."""
+
+    dense: ClassVar[bool] = False
+    """Whether features are those of places, [N, D, h, w], so that every pixel can be answered."""
 
     @property
     def begins_as_chance(self) -> bool:

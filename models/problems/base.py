@@ -1,18 +1,23 @@
-"""What a problem is to the rest: targets, a loss, a distance between two models' outputs, outcomes, a score.
+"""What a problem is to the rest: targets, a loss, a distance between two models' outputs, tallies, a score.
 
-Strategies and gates never ask which problem they serve. A strategy calls `loss` and `distance`; a gate bounds what
-was lost in rows of `outcomes`. To add a problem, write its file beside this one and list it in `models/catalogue.py`.
-What it answers must be one class an image: targets are class indices from the archive (`dataset/archive.py`) to memory
-and minibatches, and another kind of target is not read from deliveries yet. See docs/extending.md.
+Strategies and gates never ask which problem they serve. A strategy calls `loss` and `distance`; a gate compares the
+`score` of sums of tallies, one vector a test image: nearly every score of the field is a function of such a sum
+(accuracy, mIoU, average precision), so images can be drawn again without asking any model again.
+
+To add a problem, write its file beside this one and list it in `models/catalogue.py`; see docs/extending.md.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from models.statistics import Floats
+from records.batch import BACKGROUND, Annotation
 from records.record import Record
 
 
@@ -20,21 +25,77 @@ from records.record import Record
 class Answers:
     """What a model says of n images, image by image, and how right it is."""
 
-    answer: NDArray[np.int64]
-    """[n] class index it answers with when all classes compete."""
+    answer: NDArray[np.int64] | NDArray[np.bool_]
+    """[n] class index that it answers with when all classes compete; or [n, classes], which classes it finds."""
     confidence: Floats
     """[n] its probability of that answer, 0..1."""
     overall: Floats
-    """[n] 0..1, how right the answer is when all classes compete."""
+    """[n] 0..1, how right the answer to this image is when all classes compete."""
     among_known: Floats
-    """[n] 0..1, how right it is when only the first `known` classes compete; never below `overall`."""
+    """[n] 0..1, how right it is when only the first `known` classes compete."""
+    tally: Floats | None = None
+    """[n, k] what of each image enters the score, all classes competing; None if the score is the mean of `overall`."""
+    tally_known: Floats | None = None
+    """[n, k] the same when only the first `known` classes compete."""
+
+    @classmethod
+    def together(cls, parts: Sequence["Answers"]) -> "Answers":
+        """Those to all images of several parts."""
+        columns: dict[str, Any] = {name: np.concatenate([getattr(part, name) for part in parts]) for name in PLAIN}
+        columns |= {name: padded([getattr(part, name) for part in parts]) for name in TALLIES}
+        return cls(**columns)
+
+
+PLAIN = ("answer", "confidence", "overall", "among_known")
+TALLIES = ("tally", "tally_known")
+
+
+def padded(tallies: Sequence[Floats | None]) -> Floats | None:
+    """[n, k] tallies of several parts, one below the other, with zeros for classes that a part does not know."""
+    found = [tally for tally in tallies if tally is not None]
+    if not found:
+        return None
+    width = max(tally.shape[1] for tally in found)
+    return np.concatenate([np.pad(tally, ((0, 0), (0, width - tally.shape[1]))) for tally in found])
+
+
+def names_of(found: NDArray[np.int64] | NDArray[np.bool_], classes: Sequence[str]) -> list[str]:
+    """What is written of n images: the name of each one's class, of [n]; or of all its classes, sorted, with slashes
+    between them and the background only if there is nothing else, of [n, classes]."""
+    if found.ndim == 1:
+        return [classes[index] for index in found.tolist()]
+    return [
+        "/".join(sorted({classes[c] for c in np.flatnonzero(row).tolist()} - {BACKGROUND})) or BACKGROUND
+        for row in found
+    ]
 
 
 class Problem(Record):
     """A kind of question that images can be asked."""
 
-    def losses(self, outputs: Tensor, targets: Tensor, log_prior: Tensor | None = None) -> Tensor:
-        """[n] loss of each image. `log_prior` [classes] corrects for how often each class occurs in a training step."""
+    name: str
+    annotation: ClassVar[Annotation] = ""
+    """What an image must come with, besides the names of its classes."""
+    dense: ClassVar[bool] = False
+    """Whether every pixel is answered: outputs [n, classes, H, W] rather than [n, classes], by a network for that."""
+    prior: ClassVar[bool] = True
+    """Whether the loss can correct for how often each class occurs in a step."""
+    always: ClassVar[tuple[str, ...]] = ()
+    """Classes that every version has, in the first places of its head."""
+    defaults: ClassVar[Mapping[str, Any]] = {}
+    """Of the section `update` of params.yaml, where they are others than classification's."""
+
+    def losses(
+        self,
+        outputs: Tensor,
+        targets: Tensor,
+        log_prior: Tensor | None = None,
+        labelled_for: Tensor | None = None,
+    ) -> Tensor:
+        """[n] loss of each image. `log_prior` [classes] corrects for how often each class occurs in a training step.
+
+        `labelled_for` bool [n, classes]: the classes that were looked for in each image; None if all were.
+        """
         raise NotImplementedError
 
     def loss(
@@ -52,14 +113,48 @@ class Problem(Record):
         """The same for softened answers: the higher the temperature, the more the teacher's doubts count. A scalar."""
         raise NotImplementedError
 
-    def outcomes(self, outputs: Tensor, targets: Tensor, known: int) -> Answers:
-        """How right `outputs` [n, classes] are on `targets` [n]; `known` classes existed when these were learned."""
+    @property
+    def completes(self) -> bool:
+        """Whether the champion is asked for what nobody looked for in an image."""
+        return False
+
+    def complete(self, targets: Tensor, labelled_for: Tensor | None, teacher: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Targets and `labelled_for`, filled with the sure answers of the champion, whose outputs are `teacher`."""
+        return targets, labelled_for
+
+    def outcomes(self, outputs: Tensor, targets: Tensor, known: int, labelled_for: Tensor | None = None) -> Answers:
+        """How right `outputs` are on `targets` of n images; `known` classes existed when these were learned."""
         raise NotImplementedError
 
-    def score(self, outcomes: Floats) -> float:
-        """One number, 0..1, higher is better, from any selection of rows of outcomes."""
+    def score(self, sums: Tensor) -> Tensor:
+        """[r] scores, 0..1, higher is better, of r sums of tallies, float64 [r, k].
+
+        It can be differentiated, and twice as many images of the same kind score the same.
+        """
         raise NotImplementedError
 
-    def chance(self, targets: Tensor, known: int) -> float:
-        """The score on `targets` [n] that is expected of an untrained network with the first `known` classes, 0..1."""
+    def by_class(self, tally: Floats) -> Floats:
+        """[n, classes] how right each image is for each class, 0..1, from its tally; NaN where the class is not."""
         raise NotImplementedError
+
+    def per_class(self, sums: Floats, classes: Sequence[str]) -> dict[str, float]:
+        """Class to its own score, 0..1, from a sum of tallies [k]; classes that no image shows are absent."""
+        raise NotImplementedError
+
+    def report(self, sums: Floats, classes: Sequence[str]) -> dict[str, float]:
+        """What people of the field expect to read besides the score, by name, from a sum of tallies [k]; 0..1."""
+        return {}
+
+    def chance(self, targets: Tensor, known: int, labelled_for: Tensor | None = None) -> float:
+        """The score on `targets` of n images that is expected of an untrained network with `known` classes, 0..1."""
+        raise NotImplementedError
+
+    def score_of(self, tally: Floats) -> float:
+        """The score of n images from their tallies [n, k]."""
+        return float(self.score(torch.from_numpy(tally.sum(axis=0, keepdims=True)))[0])
+
+    def scores_of(self, answers: Answers) -> tuple[float, float]:
+        """The score when all classes compete, and when only those known at first do."""
+        if answers.tally is None or answers.tally_known is None:
+            return float(answers.overall.mean()), float(answers.among_known.mean())
+        return self.score_of(answers.tally), self.score_of(answers.tally_known)

@@ -7,7 +7,6 @@ from torch import Tensor
 from torch.nn import functional
 
 from models.problems.base import Answers, Problem
-from models.statistics import Floats
 
 
 class Classification(Problem):
@@ -15,7 +14,13 @@ class Classification(Problem):
 
     name: Literal["classification"] = "classification"
 
-    def losses(self, outputs: Tensor, targets: Tensor, log_prior: Tensor | None = None) -> Tensor:
+    def losses(
+        self,
+        outputs: Tensor,
+        targets: Tensor,
+        log_prior: Tensor | None = None,
+        labelled_for: Tensor | None = None,
+    ) -> Tensor:
         """Cross-entropy; with `log_prior` it is the balanced softmax of Ren et al. (2020, arXiv:2007.10740).
 
         Adding the log prior to the logits while training takes the step's class frequencies out of what is learned:
@@ -35,7 +40,7 @@ class Classification(Problem):
         its = (teacher / temperature).log_softmax(dim=1)
         return functional.kl_div(mine, its, reduction="batchmean", log_target=True) * temperature**2
 
-    def outcomes(self, outputs: Tensor, targets: Tensor, known: int) -> Answers:
+    def outcomes(self, outputs: Tensor, targets: Tensor, known: int, labelled_for: Tensor | None = None) -> Answers:
         """Right or wrong, 1 or 0, image by image, with all classes and with the first `known` alone.
 
         Outputs that are no numbers, of a training that diverged, are wrong with confidence 0.
@@ -53,11 +58,11 @@ class Classification(Problem):
             among_known=((among_known == targets) & finite).double().cpu().numpy(),
         )
 
-    def score(self, outcomes: Floats) -> float:
-        """Accuracy: the share of right answers."""
-        return float(outcomes.mean())
+    def score(self, sums: Tensor) -> Tensor:
+        """Accuracy: right answers by images."""
+        return sums[:, 0] / sums[:, 1]
 
-    def chance(self, targets: Tensor, known: int) -> float:
+    def chance(self, targets: Tensor, known: int, labelled_for: Tensor | None = None) -> float:
         """The share of images whose class is known, divided by the number of known classes.
 
         Over all initialisations of the weights each of the known classes is equally likely to be the answer, and

@@ -96,6 +96,7 @@ class Analytic(Strategy):
     `patches` for small images, `torchvision` with weights for photographs."""
 
     name: Literal["analytic"] = "analytic"
+    per_image: ClassVar[bool] = True
     descends: ClassVar[bool] = False
     corrected: ClassVar[bool] = False
     blends: ClassVar[bool] = False

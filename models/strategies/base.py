@@ -33,7 +33,7 @@ class Minibatch:
     images: Tensor
     """uint8 [n, C, H, W]; float of the same range if they were augmented."""
     targets: Tensor
-    """int64 [n]"""
+    """int64 [n] class indices; uint8 [n, H, W] of a problem that asks every pixel."""
     n_new: int
     """The first `n_new` rows are new."""
     log_prior: Tensor | None = None
@@ -46,6 +46,8 @@ class Minibatch:
     """[n] weight of the image itself in its blend, 0.5 to 1."""
     remembered: Tensor | None = None
     """[n - n_new, classes] what was answered when the replayed images were stored; NaN for classes that came later."""
+    labelled_for: Tensor | None = None
+    """bool [n, classes] which classes were looked for in each image; None if every class was."""
 
 
 @dataclass(frozen=True)
@@ -81,18 +83,29 @@ class TrainingContext:
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     seed: int = 0
 
-    def losses(self, outputs: Tensor, minibatch: Minibatch, log_prior: Tensor | None = None) -> Tensor:
-        """[n] the problem's loss of each image of a step; `log_prior` [classes] takes the place of the step's."""
+    def losses(
+        self, outputs: Tensor, minibatch: Minibatch, log_prior: Tensor | None = None, teacher: Tensor | None = None
+    ) -> Tensor:
+        """[n] the problem's loss of each image of a step; `log_prior` [classes] takes the place of the step's.
+
+        `teacher`: the parent's outputs, if the strategy has them anyway; a problem may want them, too.
+        """
         prior = minibatch.log_prior if log_prior is None else log_prior
-        losses = self.problem.losses(outputs, minibatch.targets, prior)
+        targets, labelled_for = minibatch.targets, minibatch.labelled_for
+        if self.parent is not None and labelled_for is not None and self.problem.completes:
+            if teacher is None:
+                with torch.no_grad():
+                    teacher = self.parent(minibatch.images)
+            targets, labelled_for = self.problem.complete(targets, labelled_for, teacher)
+        losses = self.problem.losses(outputs, targets, prior, labelled_for)
         if minibatch.partner_targets is None or minibatch.mixup_lambda is None:
             return losses
         of_partners = self.problem.losses(outputs, minibatch.partner_targets, prior)
         return torch.lerp(of_partners, losses, minibatch.mixup_lambda)
 
-    def loss(self, outputs: Tensor, minibatch: Minibatch) -> Tensor:
-        """The problem's loss of a step's outputs, a scalar."""
-        losses = self.losses(outputs, minibatch)
+    def loss(self, outputs: Tensor, minibatch: Minibatch, teacher: Tensor | None = None) -> Tensor:
+        """The problem's loss of a step's outputs, a scalar; `teacher` as in `losses`."""
+        losses = self.losses(outputs, minibatch, teacher=teacher)
         return losses.mean() if minibatch.weight is None else (losses * minibatch.weight).sum() / minibatch.weight.sum()
 
     def teacher_outputs(self, images: Tensor) -> Tensor | None:
@@ -116,6 +129,8 @@ class Strategy(Record):
     """False if a correction of the head would undo what it does, or has nothing to go back to."""
     blends: ClassVar[bool] = True
     """False if its loss makes no sense of an image that is blended from two."""
+    per_image: ClassVar[bool] = False
+    """True if it needs one answer an image, and so does not go with a problem that asks every pixel."""
     without_memory: ClassVar[str] = ""
     """Of a strategy that replays: which one comes nearest where nothing is remembered."""
     remembers_outputs: ClassVar[bool] = False

@@ -18,6 +18,7 @@ class DarkReplay(Strategy):
     """Replay whose remembered images are held to their stored outputs. Needs no teacher, so no second forward pass."""
 
     name: Literal["dark_replay"] = "dark_replay"
+    per_image: ClassVar[bool] = True
     without_memory: ClassVar[str] = "finetune"
     blends: ClassVar[bool] = False
     remembers_outputs: ClassVar[bool] = True

@@ -22,6 +22,7 @@ class ErAce(Strategy):
     """Replay whose new images only compete with each other's classes."""
 
     name: Literal["er_ace"] = "er_ace"
+    per_image: ClassVar[bool] = True
     without_memory: ClassVar[str] = "finetune"
     blends: ClassVar[bool] = False
 

@@ -23,6 +23,7 @@ class ICaRL(Strategy):
     """Replay and distillation under a nearest-mean head. The head that was trained is kept for the next night."""
 
     name: Literal["icarl"] = "icarl"
+    per_image: ClassVar[bool] = True
     without_memory: ClassVar[str] = "lwf"
     corrected: ClassVar[bool] = False
     distillation_weight: float = Field(default=1.0, ge=0, le=1000)

@@ -22,6 +22,7 @@ class ImportanceWeighted(Strategy):
     """Replay with one weight per image."""
 
     name: Literal["importance_weighted"] = "importance_weighted"
+    per_image: ClassVar[bool] = True
     without_memory: ClassVar[str] = "finetune"
     by: Literal["loss", "gradient"] = "gradient"
     """What makes an image important: its loss, or the norm of its gradient."""

@@ -27,7 +27,7 @@ class LwF(Strategy):
     def loss(self, context: TrainingContext, minibatch: Minibatch) -> Losses:
         """The problem's loss, and the divergence from what the parent says of the same images."""
         outputs, teacher_outputs = context.network(minibatch.images), context.teacher_outputs(minibatch.images)
-        losses = {"task": context.loss(outputs, minibatch)}
+        losses = {"task": context.loss(outputs, minibatch, teacher_outputs)}
         if teacher_outputs is not None:
             losses["distillation"] = self.distillation_weight * context.problem.divergence(
                 outputs, teacher_outputs, self.temperature

@@ -37,12 +37,12 @@ class ReplayDistillation(Strategy):
         """The problem's loss, and the distance to the parent on each kind of images."""
         features = context.network.features(minibatch.images)
         outputs = context.network.head(features)
-        losses = {"task": context.loss(outputs, minibatch)}
         if context.parent is None:
-            return losses
+            return {"task": context.loss(outputs, minibatch)}
         with torch.no_grad():
             taught_features = context.parent.features(minibatch.images)
             teacher_outputs = context.parent.head(taught_features)
+        losses = {"task": context.loss(outputs, minibatch, teacher_outputs)}
         new, old = slice(None, minibatch.n_new), slice(minibatch.n_new, None)
         if self.new_weight:
             losses["distillation_new"] = self.new_weight * context.problem.distance(outputs[new], teacher_outputs[new])

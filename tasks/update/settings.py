@@ -1,6 +1,7 @@
 """Section `update` of params.yaml."""
 
-from typing import Annotated, Literal, Self
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self, get_args
 
 import yaml
 from pydantic import Field, model_validator
@@ -11,13 +12,18 @@ from models.catalogue import CorrectionChoice, NetworkRecipe, ProblemChoice, Str
 from models.compute import Precision
 from models.memory import Share
 from models.minibatches import Imbalance
+from models.networks.base import Recipe
 from models.networks.cnn import CNN
 from models.optimiser import Optimiser
+from models.problems.base import Problem
 from models.problems.classification import Classification
 from models.strategies.replay_distillation import ReplayDistillation
 from models.training import Plan
 from records.errors import WrongParameters
 from records.record import Record
+
+PROBLEMS: tuple[type[Problem], ...] = get_args(get_args(ProblemChoice)[0])
+NETWORKS: tuple[type[Recipe], ...] = get_args(get_args(NetworkRecipe)[0])
 
 
 class ImageParams(Record):
@@ -66,6 +72,44 @@ class UpdateParams(Record):
     correction: CorrectionChoice | None = None
     precision: Precision = "auto"
     """`auto` is bfloat16 on a GPU (activations; weights stay float32) and float32 on a CPU."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _as_the_problem_has_it(cls, given: Any) -> Any:
+        """Some defaults are the problem's own; a problem that does not exist is complained of later."""
+        if not isinstance(given, Mapping):
+            return given
+        problem = given.get("problem")
+        name = problem.get("name") if isinstance(problem, Mapping) else getattr(problem, "name", None)
+        own = next((kind.defaults for kind in PROBLEMS if kind.model_fields["name"].default == name), {})
+        return {**own, **given}
+
+    @model_validator(mode="after")
+    def _what_the_problem_goes_with(self) -> Self:
+        problem = f"the problem {self.problem.name}"
+        if self.network.dense != self.problem.dense:
+            answered = "every pixel" if self.problem.dense else "whole images"
+            fitting = ", ".join(
+                kind.model_fields["name"].default for kind in NETWORKS if kind.dense == self.problem.dense
+            )
+            raise ValueError(
+                f"`network.name: {self.network.name}` makes no sense with {problem}, which asks {answered}; these do: "
+                f"{fitting}"
+            )
+        if self.problem.dense and self.strategy.per_image:
+            raise ValueError(
+                f"the strategy {self.strategy.name} needs one answer an image, and {problem} asks every pixel; did you "
+                f"mean the strategy `{ReplayDistillation().name}`?"
+            )
+        if self.problem.dense and self.correction is not None:
+            raise ValueError(f"`correction` makes no sense with {problem}, which asks every pixel")
+        if self.problem.dense and self.augmentation.mixup_alpha:
+            raise ValueError(f"`augmentation.mixup_alpha` makes no sense with {problem}: masks cannot be blended")
+        if not self.problem.prior and self.imbalance != "none":
+            raise ValueError(
+                f"`imbalance: {self.imbalance}` makes no sense with {problem}; write `none`, or leave it out"
+            )
+        return self
 
     @model_validator(mode="after")
     def _what_goes_together(self) -> Self:

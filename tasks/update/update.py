@@ -102,7 +102,7 @@ def learn(
         params.correction.apply(context, data)
     memory = _remember(remembered, context, params.strategy, data, params.memory, key)
     if params.strategy.remembers_outputs:
-        unanswered = memory.unanswered().recall(archive, student.spec)
+        unanswered = memory.unanswered().recall(archive, student.classes, student.spec)
         if unanswered is not None:
             memory = memory.answered(student.outputs(unanswered.all_images(), compute.device).numpy())
     state = {f"{params.strategy.name}/{name}": tensor for name, tensor in context.state.items()}
@@ -133,7 +133,8 @@ def _student(parent: Learner, experiences: Sequence[Experience], params: UpdateP
         student = Learner.fresh(params.network, parent.spec, parent.classes, seed)
     else:
         student = copy.deepcopy(parent)
-    student.add_classes([name for experience in experiences for name in experience.classes], seed)
+    names = [name for experience in experiences for name in experience.classes]
+    student.add_classes(names, seed, params.problem.always)
     return student
 
 
@@ -186,5 +187,5 @@ def _training_data(
     params: MemoryParams,
 ) -> TrainingData:
     new = archive.dataset(experiences, "train", student.classes, student.spec)
-    recall = past if params.size == "all" else partial(remembered.recall, archive, student.spec)
+    recall = past if params.size == "all" else partial(remembered.recall, archive, student.classes, student.spec)
     return TrainingData(new, recall, past)

@@ -43,7 +43,7 @@ def test_outputs_that_are_no_numbers_are_wrong_without_confidence(value: float) 
 
 
 def test_score_is_the_share_of_right_answers() -> None:
-    assert PROBLEM.score(np.array([1.0, 0.0, 1.0, 1.0])) == 0.75
+    assert PROBLEM.score(torch.tensor([[3.0, 4.0]])).tolist() == [0.75]
 
 
 def test_chance_is_what_untrained_networks_score_on_average() -> None:
@@ -51,6 +51,6 @@ def test_chance_is_what_untrained_networks_score_on_average() -> None:
     targets = torch.tensor([0, 1, 1, 3, 4])
     assert PROBLEM.chance(targets, 4) == pytest.approx(0.2)
     outputs = torch.randn(2000, 5, 4, generator=torch.Generator().manual_seed(0))
-    scores = [PROBLEM.score(PROBLEM.outcomes(one, targets, 4).overall) for one in outputs]
+    scores = [PROBLEM.scores_of(PROBLEM.outcomes(one, targets, 4))[0] for one in outputs]
     assert np.mean(scores) == pytest.approx(0.2, abs=0.01)
     assert PROBLEM.chance(targets, 0) == 0

@@ -301,7 +301,7 @@ def test_an_update_that_nothing_interrupts_leaves_no_unfinished_file(archive, ni
 def answered(folder, archive):
     """What a version answers to the images that it remembers, and what it has stored with them, by image."""
     bundle = ModelBundle.read(folder)
-    dataset = bundle.memory.recall(archive, bundle.learner.spec)
+    dataset = bundle.memory.recall(archive, bundle.learner.classes, bundle.learner.spec)
     answers = bundle.learner.outputs(dataset.all_images()).numpy()
     return (
         dict(zip(bundle.memory.image.tolist(), answers, strict=True)),

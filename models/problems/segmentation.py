@@ -1,0 +1,222 @@
+"""Semantic segmentation: each pixel has one class; the score is the mean intersection over union (mIoU).
+
+An image is labelled for *some* classes only. New images do not label old classes: taken at its word, their background
+teaches the network that old objects are background (Cermelli et al., 2020, "Modeling the Background for Incremental
+Learning in Semantic Segmentation", arXiv:2002.00718). So
+
+- where nobody looked, the champion's sure answers take the place of the background, and what it is unsure of is
+  ignored (pseudo-labels, as in Douillard et al., 2021, "PLOP", arXiv:2011.11390, with a plain threshold);
+- a pixel that is still background may belong to any class that neither a person nor the champion looked for: the loss
+  is that of "one of these" (the unbiased cross-entropy of Cermelli et al.);
+- in a test nothing counts that nobody looked for.
+
+Targets are uint8 [n, H, W]: class indices, 0 for the background, 255 for what is ignored.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor
+from torch.nn import functional
+
+from models.problems.base import Answers, Problem
+from models.statistics import Floats
+from records.batch import BACKGROUND, IGNORED, Annotation
+
+OF_EACH = 3
+"""Numbers of a tally for each class: intersection, union, and pixels of the truth."""
+
+
+class Segmentation(Problem):
+    """One class a pixel, one head over all classes."""
+
+    name: Literal["segmentation"] = "segmentation"
+    annotation: ClassVar[Annotation] = "mask"
+    dense: ClassVar[bool] = True
+    prior: ClassVar[bool] = False
+    always: ClassVar[tuple[str, ...]] = (BACKGROUND,)
+    defaults: ClassVar[Mapping[str, Any]] = {"network": {"name": "unet"}, "imbalance": "none"}
+    cross_entropy_weight: float = Field(default=1.0, ge=0, le=100)
+    """Weight of the cross-entropy of a pixel."""
+    dice_weight: float = Field(default=1.0, ge=0, le=100)
+    """Weight of one minus the Dice coefficient (Milletari et al., 2016, "V-Net", arXiv:1606.04797), over the classes
+    that an image shows: it counts a small object as much as a large one."""
+    pseudo_labels: float | None = Field(default=0.7, gt=0, lt=1)
+    """How sure the champion must be, 0..1, that its answer takes the place of a background that nobody looked at for
+    the class; what it is less sure of is ignored. Null: a background is taken at its word, and forgetting is taught."""
+
+    @property
+    def completes(self) -> bool:
+        """Whether pseudo-labels are on."""
+        return self.pseudo_labels is not None
+
+    def losses(
+        self,
+        outputs: Tensor,
+        targets: Tensor,
+        log_prior: Tensor | None = None,
+        labelled_for: Tensor | None = None,
+    ) -> Tensor:
+        """Cross-entropy, averaged over the pixels that count, plus Dice loss; both weighted. Of an image without any
+        pixel that counts it is 0."""
+        targets = targets.long()
+        counted = targets != IGNORED
+        log_probability = outputs.log_softmax(dim=1)
+        folded = self._folded(log_probability, labelled_for)
+        of_target = folded.gather(1, targets.where(counted, 0)[:, None])[:, 0] * counted
+        losses = -self.cross_entropy_weight * of_target.sum(dim=(1, 2)) / counted.sum(dim=(1, 2)).clamp_min(1)
+        if self.dice_weight:
+            losses = losses + self.dice_weight * _dice_loss(folded.exp(), targets, counted)
+        return losses
+
+    def _folded(self, log_probability: Tensor, labelled_for: Tensor | None) -> Tensor:
+        """Log probabilities in which the background stands for all that nobody looked for as well."""
+        if labelled_for is None or not self.completes:
+            return log_probability
+        possible = ~labelled_for
+        possible[:, 0] = True
+        hidden = ~possible[:, :, None, None]
+        background = log_probability.masked_fill(hidden, -torch.inf).logsumexp(dim=1, keepdim=True)
+        return torch.cat([background, log_probability[:, 1:]], dim=1)
+
+    def distance(self, student: Tensor, teacher: Tensor) -> Tensor:
+        """Mean squared difference of the logits of the classes that the teacher knows, over all pixels; each pixel's
+        logits are brought to mean 0 first, since only differences between classes mean anything."""
+        mine = student[:, : teacher.shape[1]]
+        return functional.mse_loss(mine - mine.mean(dim=1, keepdim=True), teacher - teacher.mean(dim=1, keepdim=True))
+
+    def divergence(self, student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
+        """Kullback-Leibler divergence over the classes that the teacher knows, of the average pixel, times temperature
+        squared (Hinton et al., 2015)."""
+        mine = (student[:, : teacher.shape[1]] / temperature).log_softmax(dim=1)
+        its = (teacher / temperature).log_softmax(dim=1)
+        divergence = functional.kl_div(mine, its, reduction="none", log_target=True).sum(dim=1)
+        return divergence.mean() * temperature**2
+
+    def complete(self, targets: Tensor, labelled_for: Tensor | None, teacher: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Where a class was not looked for that the champion knows, its sure answers replace the background.
+
+        Of every pixel labelled background: a class that was not looked for, if the champion is sure of it; ignored, if
+        the champion is sure neither of such a class nor of the rest. Afterwards the champion's classes count as looked
+        for. `teacher` are its outputs [n, its classes, H, W].
+        """
+        if self.pseudo_labels is None or labelled_for is None:
+            return targets, labelled_for
+        known = teacher.shape[1]
+        probability = teacher.softmax(dim=1)
+        unlooked = ~labelled_for[:, :known, None, None]
+        unlooked[:, 0] = False
+        of_unlooked = probability * unlooked
+        confidence, answer = of_unlooked.max(dim=1)
+        rest = 1 - of_unlooked.sum(dim=1)  # Probability of the background, and of what a person has looked for.
+        found = torch.where(rest > self.pseudo_labels, 0, torch.full_like(answer, IGNORED))
+        found = torch.where(confidence > self.pseudo_labels, answer, found).to(targets.dtype)
+        completed = torch.where(targets == 0, found, targets)
+        looked = labelled_for.clone()
+        looked[:, :known] = True
+        return completed, looked
+
+    def outcomes(self, outputs: Tensor, targets: Tensor, known: int, labelled_for: Tensor | None = None) -> Answers:
+        """Intersection, union and truth of each class and image; what nobody looked for counts nowhere.
+
+        `overall` of an image is its own mIoU, 1 if no pixel of it counts. Outputs that are no numbers answer nothing
+        right.
+        """
+        classes = max(outputs.shape[1], 1 + int(targets.where(targets != IGNORED, 0).max()))
+        finite = outputs.isfinite().all(dim=1)
+        probability = torch.where(finite[:, None], outputs, 0.0).softmax(dim=1)
+        confidence, answer = probability.max(dim=1)
+        among_known = answer if known >= outputs.shape[1] else outputs[:, :known].argmax(dim=1)
+        looked = _looked_for(labelled_for, len(targets), classes, known, outputs.device)
+        tallies = [_tally(a.where(finite, -1), targets.long(), looked, classes) for a in (answer, among_known)]
+        found = functional.one_hot(answer, outputs.shape[1]).amax(dim=(1, 2)).bool().cpu().numpy()
+        return Answers(
+            answer=found,
+            confidence=(confidence * finite).mean(dim=(1, 2)).double().cpu().numpy(),
+            overall=self._of_each(tallies[0]),
+            among_known=self._of_each(tallies[1]),
+            tally=tallies[0].cpu().numpy(),
+            tally_known=tallies[1].cpu().numpy(),
+        )
+
+    def _of_each(self, tally: Tensor) -> Floats:
+        return self.score(tally).cpu().numpy()
+
+    def score(self, sums: Tensor) -> Tensor:
+        """Mean IoU over the classes that the images show, the background among them; 1 if they show nothing at all."""
+        intersection, union, truth = sums.view(len(sums), -1, OF_EACH).unbind(dim=2)
+        shown = truth > 0
+        iou = torch.where(shown, intersection / union.clamp_min(1e-12), 0.0)
+        mean = iou.sum(dim=1) / shown.sum(dim=1).clamp_min(1)
+        return torch.where(shown.any(dim=1), mean, 1.0)
+
+    def by_class(self, tally: Floats) -> Floats:
+        """IoU of each class that an image shows."""
+        intersection, union, truth = np.moveaxis(tally.reshape(len(tally), -1, OF_EACH), 2, 0)
+        return np.where(truth > 0, intersection / np.maximum(union, 1), np.nan)
+
+    def per_class(self, sums: Floats, classes: Sequence[str]) -> dict[str, float]:
+        """IoU of each class that the images show."""
+        intersection, union, truth = sums.reshape(-1, OF_EACH).T
+        return {classes[c]: float(intersection[c] / max(union[c], 1)) for c in np.flatnonzero(truth).tolist()}
+
+    def report(self, sums: Floats, classes: Sequence[str]) -> dict[str, float]:
+        """`pixel_accuracy`, and `mean_dice` over the classes that the images show."""
+        intersection, union, truth = sums.reshape(-1, OF_EACH).T
+        shown = truth > 0
+        dice = 2 * intersection[shown] / np.maximum(union[shown] + intersection[shown], 1)
+        accuracy = float(intersection.sum() / max(truth.sum(), 1))
+        return {"pixel_accuracy": accuracy, "mean_dice": float(dice.mean()) if len(dice) else 1.0}
+
+    def chance(self, targets: Tensor, known: int, labelled_for: Tensor | None = None) -> float:
+        """The mIoU of answers drawn evenly from the known classes, pixel by pixel, over many pixels.
+
+        Of a class with the share t of the pixels, t / known are met and t + (1 - t) / known are of either.
+        """
+        counted = targets[targets != IGNORED].long().flatten()
+        if not known or not len(counted):
+            return 0.0
+        share = torch.bincount(counted).double() / len(counted)
+        iou = share / known / (share + (1 - share) / known)
+        return float(iou[:known].sum() / (share > 0).sum())
+
+
+def _dice_loss(probability: Tensor, targets: Tensor, counted: Tensor) -> Tensor:
+    """[n] one minus the mean soft Dice coefficient of the classes that each image shows, background apart."""
+    classes = probability.shape[1]
+    truth = functional.one_hot(targets.where(counted, 0), classes).movedim(3, 1) * counted[:, None]
+    answered = probability * counted[:, None]
+    both = (answered * truth).sum(dim=(2, 3))
+    either = answered.sum(dim=(2, 3)) + truth.sum(dim=(2, 3))
+    shown = truth.sum(dim=(2, 3)) > 0
+    shown[:, 0] = False
+    dice = (2 * both + 1) / (either + 1)
+    return ((1 - dice) * shown).sum(dim=1) / shown.sum(dim=1).clamp_min(1)
+
+
+def _looked_for(labelled_for: Tensor | None, images: int, classes: int, known: int, device: torch.device) -> Tensor:
+    """bool [n, classes]: if nothing else is said, all that was known when the images came was looked for."""
+    if labelled_for is not None:
+        return functional.pad(labelled_for, (0, classes - labelled_for.shape[1]))
+    return (torch.arange(classes, device=device) < known).expand(images, classes)
+
+
+def _tally(answer: Tensor, targets: Tensor, looked: Tensor, classes: int) -> Tensor:
+    """float64 [n, 3 * classes] of answers [n, H, W]; an answer of -1 is wrong whatever the truth."""
+    images = torch.arange(len(answer), device=answer.device)[:, None, None]
+    beside = (targets == 0) & (answer > 0) & ~looked[images, answer.clamp_min(0)]
+    counted = (targets != IGNORED) & ~beside
+    answered = _counts(answer, counted & (answer >= 0), classes)
+    truth = _counts(targets, counted, classes)
+    both = _counts(answer, counted & (answer == targets), classes)
+    return torch.stack([both, answered + truth - both, truth], dim=2).flatten(1)
+
+
+def _counts(values: Tensor, counted: Tensor, classes: int) -> Tensor:
+    """float64 [n, classes] how many of the pixels that are counted have each value."""
+    images = torch.arange(len(values), device=values.device)[:, None, None]
+    cells = (images * classes + values)[counted]
+    return torch.bincount(cells, minlength=len(values) * classes).view(len(values), classes).double()
