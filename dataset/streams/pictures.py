@@ -40,11 +40,15 @@ class Pictures:
             progress(number + 1, len(self.labels))
 
 
-def png(pixels: NDArray[np.uint8]) -> bytes:
-    """A grey PNG file of pixels [height, width], stored without compression.
+def png(pixels: NDArray[np.uint8], palette: bytes | None = None) -> bytes:
+    """A PNG file of pixels [height, width] or [height, width, 3], stored without compression.
 
-    Uncompressed, so that the bytes, and with them a batch's digest, are the same whatever zlib this machine has.
+    `palette`: red, green and blue of each value, which makes it one of indices. Uncompressed, so that the bytes, and
+    with them a batch's digest, are the same whatever zlib this machine has.
     """
+    image = Image.fromarray(pixels)
+    if palette is not None:
+        image.putpalette(palette)
     file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "PNG", compress_level=0)
+    image.save(file, "PNG", compress_level=0)
     return file.getvalue()
