@@ -3,6 +3,7 @@
 import hashlib
 import io
 from collections.abc import Sequence
+from functools import reduce
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -13,7 +14,8 @@ import pyarrow.parquet as parquet
 from typing_extensions import Buffer
 
 from dataset.facts import Facts
-from records.batch import Shard
+from dataset.masks import MaskFacts
+from records.batch import Annotation, Shard
 
 GROUP_ROWS = 2048
 GROUP_BYTES = 16 * 2**20
@@ -36,23 +38,40 @@ SHARD_SCHEMA = pa.schema(
         *FACTS_OF_FILES[1:],
     ]
 )
-"""One row an image. A manifest's further columns follow, each as a string `user.<name>`."""
+"""One row an image. What is known of its mask follows, if it comes with one, then a manifest's further columns, each as
+a string `user.<name>`."""
 KNOWN = tuple(name for name in SHARD_SCHEMA.names if name != "encoded")
 """Columns that tell of an image without its bytes, which are nearly all that a shard weighs."""
-FEW_VALUES = ("label", "split", "problem", "detail", "format", "mode")
+COUNTS = pa.list_(pa.field("element", pa.int32(), nullable=False))
+MASK_KINDS = {"annotation": pa.binary(), "class_pixels": COUNTS}
+MASK_FIELDS = [
+    pa.field(name, MASK_KINDS.get(name) or KINDS[kind], nullable=name == "annotation")
+    for name, kind in get_type_hints(MaskFacts).items()
+]
+"""Columns of a batch whose images come with masks, see `MaskFacts`."""
+KNOWN_OF_MASKS = tuple(field.name for field in MASK_FIELDS if field.name != "annotation")
+"""Those that tell of a mask without its values."""
+FILES = ("encoded", "annotation")
+"""Columns of files: compressed already, and nearly all that a shard weighs."""
+FEW_VALUES = ("label", "split", "problem", "detail", "format", "mode", "labelled_for")
 
 
-def shard_schema(columns: Sequence[str]) -> pa.Schema:
-    """`SHARD_SCHEMA` and the manifest's further columns, each as a string `user.<name>`."""
+def shard_schema(columns: Sequence[str], annotation: Annotation = "") -> pa.Schema:
+    """`SHARD_SCHEMA`, what is known of masks, and the manifest's further columns, each as a string `user.<name>`."""
     further = [pa.field(f"user.{name}", pa.string(), nullable=False) for name in columns]
-    return pa.schema([*SHARD_SCHEMA, *further])
+    return pa.schema([*SHARD_SCHEMA, *(MASK_FIELDS if annotation else ()), *further])
 
 
 def column(values: Sequence[Any], type: pa.DataType) -> pa.Array:
-    """A column of texts, bytes (2 GiB together at most) or numbers; texts and bytes may be None, for no value.
+    """A column of texts, bytes (2 GiB together at most), numbers or lists of counts; texts and bytes may be None, for
+    no value.
 
     Laid out here, because `pyarrow.array` first imports pandas, which takes longer than to start a process.
     """
+    if type == COUNTS:
+        ends = np.cumsum([0, *map(len, values)], dtype=np.int32)
+        counts = column([count for row in values for count in row], pa.int32())
+        return pa.Array.from_buffers(type, len(values), [None, pa.py_buffer(ends)], children=[counts])
     if type in NUMBERS:
         return pa.Array.from_buffers(type, len(values), [None, pa.py_buffer(np.array(values, NUMBERS[type]))])
     parts = [value.encode() if isinstance(value, str) else value or b"" for value in values]
@@ -65,9 +84,9 @@ def column(values: Sequence[Any], type: pa.DataType) -> pa.Array:
 class ShardWriter:
     """Takes rows in order and writes `images-00000.parquet`, `images-00001.parquet`, ... into a folder."""
 
-    def __init__(self, folder: Path, columns: Sequence[str], shard_bytes: int) -> None:
+    def __init__(self, folder: Path, columns: Sequence[str], shard_bytes: int, annotation: Annotation = "") -> None:
         self._folder = folder
-        self._schema = shard_schema(columns)
+        self._schema = shard_schema(columns, annotation)
         self._shard_bytes = shard_bytes
         self._group: list[pa.RecordBatch] = []
         self._group_rows = 0
@@ -117,8 +136,9 @@ class ShardWriter:
 
 
 def _sizes(rows: pa.RecordBatch) -> list[int]:
-    """Bytes of each image file that is kept."""
-    sizes: list[int] = compute.fill_null(compute.binary_length(rows["encoded"]), 0).to_pylist()
+    """Bytes of each image file that is kept, and of its mask."""
+    kept = [compute.fill_null(compute.binary_length(rows[name]), 0) for name in FILES if name in rows.schema.names]
+    sizes: list[int] = reduce(compute.add, kept).to_pylist()
     return sizes
 
 
@@ -127,12 +147,15 @@ class _OpenShard:
         self.sink = _HashingFile(path)
         self._name = path.name
         self._rows = 0
-        facts = [name for name in schema.names if name != "encoded"]
+        files = [name for name in schema.names if name in FILES]
+        known = [field for field in schema if field.name not in FILES]
+        # Of a list, Parquet keeps what stands in it as a column.
+        facts = [f"{field.name}.list.element" if field.type == COUNTS else field.name for field in known]
         # Image files are compressed already. No statistics of them either: those would copy whole images.
         self._writer = parquet.ParquetWriter(
             self.sink,
             schema,
-            compression={"encoded": "none", **dict.fromkeys(facts, "zstd")},
+            compression={**dict.fromkeys(files, "none"), **dict.fromkeys(facts, "zstd")},
             use_dictionary=[name for name in facts if name in FEW_VALUES or name.startswith("user.")],
             write_statistics=facts,
         )

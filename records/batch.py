@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import date
 from typing import Literal
 
@@ -72,6 +72,13 @@ class Batch(Record):
 def classes_in(label: str) -> tuple[str, ...]:
     """The classes that a label names. Of an image with a mask they are several, with a slash between them."""
     return tuple(label.split("/"))
+
+
+def classes_of(labels: Collection[str], annotation: Annotation) -> tuple[str, ...]:
+    """Every class that the labels of a batch name, sorted; the background of masks is none."""
+    if not annotation:
+        return tuple(sorted({label for label in labels if label}))
+    return tuple(sorted({name for label in labels if label for name in classes_in(label)} - {BACKGROUND}))
 
 
 def id_of(arrived: date, digest: str) -> str:

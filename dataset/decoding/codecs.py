@@ -91,7 +91,7 @@ def _any_file(encoded: bytes, max_pixels: int) -> Decoded:
 
 
 def _decoded(file: Pillow.Image, header: Header, encoded: bytes) -> Decoded:
-    levels, orientation = eight_bit(file, header), _orientation(file)
+    levels, orientation = eight_bit(file, header), orientation_of(file)
     if header.format == "PNG":
         refuse_incomplete(encoded, file, levels, header)
     pixels = np.ascontiguousarray(turned(levels, orientation))
@@ -108,7 +108,7 @@ def pixels_of(picture: Pillow.Image) -> Pixels:
     header = Header(mode=picture.mode, width=picture.width, height=picture.height)
     try:
         picture.load()
-        return np.ascontiguousarray(turned(eight_bit(picture, header), _orientation(picture)))
+        return np.ascontiguousarray(turned(eight_bit(picture, header), orientation_of(picture)))
     except BadImage:
         raise
     except BROKEN as error:
@@ -148,7 +148,7 @@ def _header(file: Pillow.Image, kind: str, encoded: bytes) -> Header:
     return Header(format=kind, mode=file.mode, width=width, height=height, frames=frames(file, encoded))
 
 
-def _orientation(file: Pillow.Image) -> int:
+def orientation_of(file: Pillow.Image) -> int:
     """EXIF's orientation, 1 to 8. Unreadable EXIF counts as none: the pixels are no worse for it.
 
     Asked after loading, because Pillow turns TIFF files itself while it loads them and then drops the tag.

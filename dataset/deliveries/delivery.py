@@ -1,6 +1,6 @@
 """A delivery: what was put into the inbox, before any image of it is read. Names are data here.
 
-Four kinds are known, a folder or a file each:
+These kinds are known, a folder or a file each:
 
 - A folder `<delivery>/<class>/<file>`: the label is the first folder's name, however deep the file lies.
 - A manifest (CSV in UTF-8, or Parquet) with the columns `path`, relative to the manifest, and `label`; any further
@@ -9,6 +9,7 @@ Four kinds are known, a folder or a file each:
   a sample is, is in `samples.py`.
 - Parquet files with the images in them: a `.parquet`, or a folder of such files. What their columns mean is in
   `tables.py`. A file with the columns `path` and `label` and no struct of `bytes` is a manifest.
+- Folders whose images come with masks: see `annotated.py`.
 
 An image within a file is called `<file>#<member>` or `<file>#<row, six digits>`; if the delivery is that one file, its
 name is left out, so that the same content under another name is the same content.
@@ -24,6 +25,7 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from dataset.deliveries.allowance import USUAL, Caps, Tally
+from dataset.deliveries.annotated import annotated_kind
 from dataset.deliveries.folders import from_folder, visible
 from dataset.deliveries.handles import Tree
 from dataset.deliveries.items import Container, Delivery, Item, in_order, label_of, printable, unopened
@@ -45,7 +47,7 @@ def read_delivery(source: Path, caps: Caps = USUAL) -> Delivery:
     try:
         delivery = _read(source, tally)
         for item in delivery.items:
-            tally.image(item.bytes, item.path, item.problem, item.detail)
+            tally.image(item.bytes + (item.mask.bytes if item.mask else 0), item.path, item.problem, item.detail)
         tally.close()
         return delivery
     except UnreadableBatch as refused:
@@ -74,6 +76,8 @@ def _read(source: Path, tally: Tally) -> Delivery:
             raise UnreadableBatch(f"{shown} holds two manifests, {' and '.join(MANIFESTS)}. Take one of them away.")
         if manifests:
             return _from_manifest(tree, manifests[0], source.name, tally)
+        if annotated := annotated_kind(tree):
+            return annotated(tree, tally)
         if shards := _shards(tree):
             kind = from_tars if shards[0].suffix.lower() == TAR else from_tables
             return kind(tree, source, shards, tally)

@@ -1,6 +1,6 @@
 """Deliveries of class folders: `<delivery>/<class>/<file>`, however deep the file lies; the label is the first name."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from dataset.deliveries.allowance import Tally
 from dataset.deliveries.handles import DirectoryEntry, Tree
@@ -50,6 +50,12 @@ def visible(tree: Tree, folder: str = "") -> list[DirectoryEntry]:
 
 def _below(tree: Tree, label: str, first: str, tally: Tally) -> Iterator[Item]:
     """Everything in a class folder, however deep it lies."""
+    for name, entry in files_below(tree, first, tally):
+        yield item_of(name, label, entry)
+
+
+def files_below(tree: Tree, first: str, tally: Tally, more: Sequence[str] = ()) -> Iterator[tuple[str, DirectoryEntry]]:
+    """Everything in a folder but folders, however deep it lies; `more`: texts that each of them will take besides."""
     waiting = [first]
     while waiting:
         folder = waiting.pop()
@@ -57,21 +63,22 @@ def _below(tree: Tree, label: str, first: str, tally: Tally) -> Iterator[Item]:
             raise UnreadableBatch(f"Folders of {printable(str(tree.path))} are nested deeper than {DEEPEST}.")
         for entry in visible(tree, folder):
             name = f"{folder}/{entry.name}"
-            tally.row((name,))
+            tally.row((name, *more))
             tally.file(entry.status)
-            if entry.is_link:
-                yield _linked(name, label)
-            elif entry.is_folder:
+            if entry.is_folder:
                 waiting.append(name)
             else:
-                yield _item(name, label, entry)
+                yield name, entry
 
 
 def _linked(name: str, label: str) -> Item:
     return Item(printable(name), label, name, problem="link", detail="a symbolic link; links are not followed")
 
 
-def _item(name: str, label: str, entry: DirectoryEntry) -> Item:
+def item_of(name: str, label: str, entry: DirectoryEntry) -> Item:
+    """What lies in a folder, as an item."""
+    if entry.is_link:
+        return _linked(name, label)
     if not entry.is_file:
         return Item(printable(name), label, name, problem="not-a-file", detail="no ordinary file")
     return Item(printable(name), label, name, bytes=entry.status.st_size)

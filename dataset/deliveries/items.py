@@ -10,6 +10,8 @@ from typing import IO, NamedTuple
 from dataset.decoding.formats import BadImage
 from dataset.deliveries.handles import LinkOnTheWay, NotAFile, Root
 from dataset.deliveries.tables import Cell
+from dataset.masks import MaskFormat
+from records.batch import Annotation
 
 REPEATED = "repeated"
 """The problem of a row that names what a row before names with the same label: it is neither read nor kept again."""
@@ -37,10 +39,14 @@ class Item(NamedTuple):
     """Values of the delivery's further columns."""
     inside: int | Cell | None = None
     """Where it stands in the file `name`: from which byte of a tar, or in which cell. None if it is that file."""
+    mask: "Item | None" = None
+    """Where its mask is, of a delivery whose images come with masks; its own problem is `missing` if it has none."""
+    labelled_for: str = ""
+    """As in `MaskFacts`."""
 
 
 class Container(NamedTuple):
-    """A file in which images or labels stand: a tar, a Parquet file, a manifest, `classes.txt`."""
+    """A file in which images, masks or labels stand: a tar, a Parquet file, a manifest, a mask, `classes.txt`."""
 
     name: str
     """In the delivery's folder, as the system knows it."""
@@ -48,6 +54,8 @@ class Container(NamedTuple):
     """Inode, size, and times of content and of change in ns, when it had been listed."""
     unread: tuple[str, ...] = ()
     """What in it becomes nothing, as retain does not understand it: columns, members. Such a file is never removed."""
+    strange: str = ""
+    """Why nothing of it is in the batch, as a clause: a mask of no image. Such a file is never removed either."""
 
     @classmethod
     def of(cls, file: IO[bytes], name: str, unread: Iterable[str] = ()) -> "Container":
@@ -70,7 +78,14 @@ class Delivery:
     items: tuple[Item, ...]
     columns: tuple[str, ...] = ()
     containers: tuple[Container, ...] = ()
-    """Files in which images or labels stand."""
+    """Files in which images, masks or labels stand."""
+    masks: MaskFormat | None = None
+    """How masks are written, if its images come with masks; then labels are read from them, and no item has one."""
+
+    @property
+    def annotation(self) -> Annotation:
+        """As in `Batch`."""
+        return "mask" if self.masks else ""
 
 
 def label_problem(label: str) -> tuple[str, str]:

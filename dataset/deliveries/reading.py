@@ -35,8 +35,8 @@ class Reader:
             self._tree.close()
 
     def read(self, item: Item) -> bytes:
-        """The bytes of an item. Raises `BadImage`: the item's own problem, missing, link, not-a-file, too-large,
-        unreadable. What is wrong with its label is no reason not to read it.
+        """The bytes of an item, an image or a mask. Raises `BadImage`: the item's own problem, missing, link,
+        not-a-file, too-large, unreadable. What is wrong with its label is no reason not to read it.
         """
         if item.problem and not item.problem.startswith("label"):
             raise BadImage(item.problem, item.detail)

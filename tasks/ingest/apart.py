@@ -24,7 +24,9 @@ from dataset.deliveries.allowance import is_sparse
 from dataset.deliveries.folders import READY
 from dataset.deliveries.handles import INTO_FILE, DirectoryEntry, LinkOnTheWay, Tree, open_folder
 from dataset.deliveries.items import REPEATED, Delivery, printable, seen
-from dataset.deliveries.samples import APPLE_DOUBLE, CLASSES, JUNK
+from dataset.deliveries.legends import NAMING
+from dataset.deliveries.samples import APPLE_DOUBLE, JUNK
+from records.batch import Annotation
 from records.record import Record
 from tasks.workspace.workspace import Workspace
 
@@ -45,7 +47,7 @@ NAMES_KEPT_CLASSES = "it names the classes of what is kept beside it"
 
 
 class Whole(Record):
-    """A tar, Parquet file, manifest or `classes.txt` of a delivery."""
+    """A tar, Parquet file, manifest, mask or `classes.txt` of a delivery."""
 
     seen: tuple[int, int, int, int]
     """What two looks at it have in common if nobody touched it; see `deliveries.seen`."""
@@ -84,32 +86,40 @@ def what_may_go(workspace: Workspace, batch_id: str, delivery: Delivery, began: 
     found = {}
     for one in delivery.containers:
         kept = lacking.get(one.name, "")
-        if one.unread:
+        if one.strange:
+            kept = one.strange
+        elif one.unread:
             more = ", ..." if len(one.unread) > 5 else ""
             kept = f"it holds what retain does not understand: {', '.join(one.unread[:5])}{more}"
         elif one.seen[3] >= began:
             kept = "it changed while it was read"
         found[printable(one.name)] = Whole(seen=one.seen, kept=kept)
-    if CLASSES in found and any(one.kept for one in found.values()):
-        found[CLASSES] = found[CLASSES].model_copy(update={"kept": NAMES_KEPT_CLASSES})
+    if any(one.kept for one in found.values()):
+        naming = {name: found[name] for name in NAMING if name in found}
+        found |= {name: one.model_copy(update={"kept": NAMES_KEPT_CLASSES}) for name, one in naming.items()}
     return TakenDelivery(batch=batch_id, containers=found)
 
 
 def _lacking(workspace: Workspace, batch_id: str, delivery: Delivery) -> dict[str, str]:
     """Files that hold images which are not in the batch, and why the first of them is not."""
     lacking: dict[str, str] = {}
-    rows = _rows(workspace, batch_id)
-    for item, (_, digest, _, detail) in zip(delivery.items, rows, strict=True):
+    rows = _rows(workspace, batch_id, delivery.annotation)
+    for item, (_, digest, _, detail, mask) in zip(delivery.items, rows, strict=True):
         if item.inside is not None and not digest and item.problem != REPEATED:
             lacking.setdefault(item.name, f"'{item.path}' of it is not in the batch: {detail}")
+        if item.mask and not mask:
+            lacking.setdefault(item.mask.name, f"the mask of '{item.path}' is not in the batch: {detail}")
     return lacking
 
 
-def _rows(workspace: Workspace, batch_id: str) -> Iterator[tuple[str, str, int, str]]:
-    """Path, SHA-256 (empty if the bytes are not in the batch), size and detail of each image."""
+def _rows(workspace: Workspace, batch_id: str, annotation: Annotation = "") -> Iterator[tuple[str, str, int, str, str]]:
+    """Of each image path, SHA-256 (empty if the bytes are not in the batch), size, detail, and the id of its mask
+    (empty if that is not in the batch)."""
+    columns = ["path", "sha256", "bytes", "detail"]
     for shard in sorted((workspace.batches / batch_id).glob("*.parquet")):
-        rows = parquet.read_table(shard, columns=["path", "sha256", "bytes", "detail"]).to_pydict()
-        yield from zip(rows["path"], rows["sha256"], rows["bytes"], rows["detail"], strict=True)
+        rows = parquet.read_table(shard, columns=[*columns, *(["annotation_id"] if annotation else [])]).to_pydict()
+        masks = rows.get("annotation_id", [""] * len(rows["path"]))
+        yield from zip(*(rows[name] for name in columns), masks, strict=True)
 
 
 class Apart:
@@ -122,7 +132,7 @@ class Apart:
         self._details: dict[str, str] = {}
         """Path to what was wrong, of the others."""
         self._reasons: dict[str, str] = {}
-        for path, digest, size, detail in _rows(workspace, taken.batch):
+        for path, digest, size, detail, _ in _rows(workspace, taken.batch):
             name = PurePosixPath(path).as_posix()
             if digest:
                 self._files[name] = digest, size
@@ -177,7 +187,7 @@ class Apart:
         try:
             make_writable(handle)
             # Names of classes last: they stay with a tar that is kept.
-            for entry in sorted(_entries(handle), key=lambda entry: (entry.name == CLASSES, entry.name)):
+            for entry in sorted(_entries(handle), key=lambda entry: (entry.name in NAMING, entry.name)):
                 below = self._folder if entry.is_folder else self._file
                 below(handle, entry.name, (*way, name), path / entry.name)
         finally:
@@ -230,7 +240,7 @@ class Apart:
             return "" if same else "it is not as it was when it was read"
         if shown in self._taken.containers:
             container = self._taken.containers[shown]
-            if shown == CLASSES and any(name in self._reasons for name in self._taken.containers):
+            if shown in NAMING and any(name in self._reasons for name in self._taken.containers):
                 return NAMES_KEPT_CLASSES
             return container.kept or ("" if seen(status) == container.seen else "it is not as it was when it was read")
         return self._details.get(shown, "it is no part of the batch")

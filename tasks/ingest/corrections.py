@@ -15,9 +15,9 @@ import pyarrow as pa
 
 from dataset.batches import find_batch, number_of
 from dataset.deliveries.items import label_problem
-from dataset.rows import read_parts
-from dataset.shards import ShardWriter
-from records.batch import Batch, id_of
+from dataset.rows import read_parts, read_rows
+from dataset.shards import FILES, ShardWriter
+from records.batch import Batch, classes_of, id_of
 from records.errors import WrongInput
 from tasks.ingest.staging import put_into_place, staged
 
@@ -43,6 +43,8 @@ def correct(
     Raises `WrongInput` if no image is released; `Unavailable` and `Busy` as `ingest` does. Nothing is left behind in
     any of these cases.
     """
+    if original.annotation:
+        _refuse_labels(batches, original, correction)
     if not correction.labels:
         raise WrongInput(f"No image of {original.id} would be left. To give all of them up, drop it.")
     with staged(staging) as folder:
@@ -59,13 +61,17 @@ def _write(
 ) -> Batch:
     digest = hashlib.sha256()
     _add(digest, [original.digest, correction.replaces, *correction.accepted, *original.columns])
-    writer = ShardWriter(folder, original.columns, shard_bytes)
+    writer = ShardWriter(folder, original.columns, shard_bytes, original.annotation)
+    labels: set[str] = set()
     try:
         for numbers, table in read_parts(batches, original, correction.labels):
-            rows = _relabelled(table, [correction.labels[number] for number in numbers])
-            for row in rows.drop_columns(["encoded"]).to_pylist():
+            rows = table if original.annotation else _relabelled(table, [correction.labels[n] for n in numbers])
+            for row in rows.drop_columns([name for name in FILES if name in rows.column_names]).to_pylist():
                 content = row["sha256"] or row["problem"]
-                _add(digest, [row["path"], row["label"], content, *(row[f"user.{name}"] for name in original.columns)])
+                mask = [row["annotation_id"], row["labelled_for"]] if original.annotation else []
+                further = [row[f"user.{name}"] for name in original.columns]
+                _add(digest, [row["path"], row["label"], content, *mask, *further])
+                labels.add(row["label"])
             for part in rows.combine_chunks().to_batches():
                 writer.add(part)
         shards = writer.finish()
@@ -78,9 +84,11 @@ def _write(
         number=number_of(batches, arrived),
         source=original.source,
         images=len(correction.labels),
-        classes=tuple(sorted({label for label in correction.labels.values() if label})),
+        classes=classes_of(labels, original.annotation),
         columns=original.columns,
         shards=shards,
+        annotation=original.annotation,
+        mask_classes=original.mask_classes,
         corrects=original.id,
         replaces=correction.replaces,
         accepted=correction.accepted,
@@ -88,6 +96,16 @@ def _write(
     )
     batch.write(folder / "batch.json")
     return batch
+
+
+def _refuse_labels(batches: Path, original: Batch, correction: Correction) -> None:
+    """Raises `WrongInput` if an image is to get another label than its mask gives it."""
+    for number, row in read_rows(batches, original, correction.labels, ["path", "label"]):
+        if correction.labels[number] != row["label"]:
+            raise WrongInput(
+                f"{row['path']} of {original.id} has a mask, and its label says what is in it. Correct the mask and "
+                "deliver the image again."
+            )
 
 
 def _relabelled(table: pa.Table, labels: list[str]) -> pa.Table:

@@ -17,8 +17,10 @@ from dataset.deliveries.items import LONGEST_LABEL, Delivery, Item, label_proble
 from dataset.deliveries.reading import Reader
 from dataset.facts import Facts, facts_of
 from dataset.images import ImageLimits
+from dataset.masks import MaskFacts, MaskFormat
 from dataset.processes import Limits, affordable, in_order, one_by_one
 from dataset.shards import SHARD_SCHEMA, column, shard_schema
+from tasks.ingest.masks import Mask, masks_of, unknown_mask
 from tasks.ingest.settings import IngestParams
 
 SPLIT = SHARD_SCHEMA.get_field_index("split")
@@ -40,12 +42,19 @@ class ExaminedPart(NamedTuple):
     """Paths of those at which their decoder failed."""
 
 
+class Layout(NamedTuple):
+    """What the rows of a delivery hold besides what those of all do."""
+
+    columns: tuple[str, ...]
+    masks: MaskFormat | None
+
+
 def examined(delivery: Delivery, params: IngestParams, workers: int) -> Generator[ExaminedPart, None, None]:
     """What a delivery holds, in its order, part by part."""
-    examine = partial(_examine, delivery.folder, delivery.columns, params)
+    examine = partial(_examine, delivery.folder, Layout(delivery.columns, delivery.masks), params)
     if workers == 0:
         return (examine(part) for part in _parts(delivery.items))
-    alone = partial(_examine_alone, examine, delivery.columns, params)
+    alone = partial(_examine_alone, examine, Layout(delivery.columns, delivery.masks), params)
     limits = _limits(params)
     return in_order(examine, _parts(delivery.items), affordable(workers, limits), alone, limits)
 
@@ -60,7 +69,7 @@ def _parts(items: Sequence[Item]) -> Iterator[list[Item]]:
     size = 0
     for item in items:
         part.append(item)
-        size += item.bytes
+        size += item.bytes + (item.mask.bytes if item.mask else 0)
         if len(part) == PART_ITEMS or size >= PART_BYTES:
             yield part
             part, size = [], 0
@@ -68,28 +77,27 @@ def _parts(items: Sequence[Item]) -> Iterator[list[Item]]:
         yield part
 
 
-def _examine(folder: Root, columns: Sequence[str], params: IngestParams, items: Sequence[Item]) -> ExaminedPart:
+def _examine(folder: Root, layout: Layout, params: IngestParams, items: Sequence[Item]) -> ExaminedPart:
     """Read, decode and look at some items. It never raises because of an image."""
-    contents = _read(folder, items, params.max_bytes)
-    seen = iter(facts_of([c for c in contents if isinstance(c, bytes)], ImageLimits(max_pixels=params.max_pixels)))
-    labels = {label: label_problem(label) for label in {item.label for item in items}}
-    found = [
-        _labelled(next(seen), item, *labels[item.label]) if isinstance(content, bytes) else _unread(item, content)
-        for item, content in zip(items, contents, strict=True)
-    ]
+    with Reader(folder, params.max_bytes) as reader:
+        contents = [_read(reader, item) for item in items]
+        seen = iter(facts_of([c for c in contents if isinstance(c, bytes)], ImageLimits(max_pixels=params.max_pixels)))
+        # The label of an image with a mask is not what somebody wrote.
+        labels = {label: ("", "") if layout.masks else label_problem(label) for label in {item.label for item in items}}
+        found = [
+            _labelled(next(seen), item, *labels[item.label]) if isinstance(content, bytes) else _unread(item, content)
+            for item, content in zip(items, contents, strict=True)
+        ]
+        masks = masks_of(items, found, reader, layout.masks, params.max_pixels) if layout.masks else None
     encoded = [content if isinstance(content, bytes) else None for content in contents]
-    return _examined_part(items, found, encoded, columns)
+    return _examined_part(items, found, encoded, layout, masks)
 
 
-def _read(folder: Root, items: Sequence[Item], max_bytes: int) -> list[bytes | BadImage]:
-    contents: list[bytes | BadImage] = []
-    with Reader(folder, max_bytes) as reader:
-        for item in items:
-            try:
-                contents.append(reader.read(item))
-            except BadImage as bad:
-                contents.append(bad)
-    return contents
+def _read(reader: Reader, item: Item) -> bytes | BadImage:
+    try:
+        return reader.read(item)
+    except BadImage as bad:
+        return bad
 
 
 def _labelled(found: Facts, item: Item, problem: str, detail: str) -> Facts:
@@ -107,7 +115,7 @@ def _unread(item: Item, bad: BadImage) -> Facts:
 
 def _examine_alone(
     examine: Callable[[Sequence[Item]], ExaminedPart],
-    columns: Sequence[str],
+    layout: Layout,
     params: IngestParams,
     items: Sequence[Item],
     why: str,
@@ -120,7 +128,8 @@ def _examine_alone(
     def crashed(alone: Sequence[Item], why: str) -> ExaminedPart:
         # Its bytes are left out: nobody who reads the batch later on shall stumble over them.
         found = [_unread(item, BadImage("crash", f"its decoder {why}")) for item in alone]
-        part = _examined_part(alone, found, [None] * len(alone), columns)
+        masks = [unknown_mask(item) for item in alone] if layout.masks else None
+        part = _examined_part(alone, found, [None] * len(alone), layout, masks)
         return part._replace(crashed=tuple(item.path for item in alone))
 
     parts = list(one_by_one(examine, [[item] for item in items], crashed, _limits(params)))
@@ -131,11 +140,17 @@ def _examine_alone(
 
 
 def _examined_part(
-    items: Sequence[Item], found: Sequence[Facts], encoded: Sequence[bytes | None], columns: Sequence[str]
+    items: Sequence[Item],
+    found: Sequence[Facts],
+    encoded: Sequence[bytes | None],
+    layout: Layout,
+    masks: Sequence[Mask] | None,
 ) -> ExaminedPart:
+    if masks is not None:
+        found = [one.judged(facts) for one, facts in zip(masks, found, strict=True)]
     values: dict[str, Sequence[object]] = dict(zip(Facts._fields, zip(*found, strict=True), strict=True))
     further = zip(*(item.columns for item in items), strict=True)
-    values |= {f"user.{name}": column for name, column in zip(columns, further, strict=True)}
+    values |= {f"user.{name}": column for name, column in zip(layout.columns, further, strict=True)}
     # What is longer names no class and no file. A table compresses it to nothing, and whoever reads the batch would
     # hold it once a row.
     values |= {
@@ -143,10 +158,15 @@ def _examined_part(
         "label": [cut(item.label, LONGEST_LABEL) for item in items],
         "encoded": encoded,
     }
-    schema = shard_schema(columns).remove(SPLIT)
+    identities = [_identity(item, facts) for item, facts in zip(items, found, strict=True)]
+    if masks is not None:
+        known = zip(*(one.facts for one in masks), strict=True)
+        values |= {"label": [one.label for one in masks], **dict(zip(MaskFacts._fields, known, strict=True))}
+        identities = [(*texts, *one.identity) for texts, one in zip(identities, masks, strict=True)]
+    schema = shard_schema(layout.columns, "mask" if layout.masks else "").remove(SPLIT)
     arrays = [column(values[field.name], field.type) for field in schema]
-    identity = b"".join(map(_identity, items, found))
-    return ExaminedPart(pa.RecordBatch.from_arrays(arrays, schema=schema), identity)
+    rows = pa.RecordBatch.from_arrays(arrays, schema=schema)
+    return ExaminedPart(rows, b"".join(map(framed, identities)))
 
 
 def cut(text: str, most: int) -> str:
@@ -155,11 +175,11 @@ def cut(text: str, most: int) -> str:
     return text if len(text) <= most else f"{text[:most]}…"
 
 
-def _identity(item: Item, found: Facts) -> bytes:
+def _identity(item: Item, found: Facts) -> tuple[str, ...]:
     """What makes an image of a batch the same image: not what was found out about it."""
     # Bytes that were not read count by the reason and by their number, the best that is known of them.
     content = found.sha256 or found.problem
-    return framed((item.path, item.label, *item.columns, content, str(found.bytes)))
+    return item.path, item.label, *item.columns, content, str(found.bytes)
 
 
 def framed(texts: Sequence[str]) -> bytes:

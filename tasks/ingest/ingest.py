@@ -8,7 +8,7 @@ found by its digest and nothing is written.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import closing
 from datetime import date
 from functools import partial
@@ -19,16 +19,16 @@ import pyarrow as pa
 from dataset.batches import find_batch, number_of
 from dataset.deliveries.allowance import Caps
 from dataset.deliveries.delivery import read_delivery
-from dataset.deliveries.items import LONGEST_LABEL, Delivery
+from dataset.deliveries.items import Delivery
 from dataset.deliveries.reading import close_kept
 from dataset.processes import Limits, guarded
 from dataset.shards import SHARD_SCHEMA, ShardWriter, column
 from dataset.split import split_of
-from records.batch import Arrival, Batch, Shard, id_of
+from records.batch import Arrival, Batch, Shard, classes_of, id_of
 from records.errors import Unavailable, UnreadableBatch
 from records.formatting import plain
 from records.pace import Progress
-from tasks.ingest.examine import SPLIT, cut, examined, framed
+from tasks.ingest.examine import SPLIT, examined, framed
 from tasks.ingest.readiness import is_folder
 from tasks.ingest.settings import IngestParams
 from tasks.ingest.staging import put_into_place, staged
@@ -140,9 +140,12 @@ def _write(
     key: str,
     number: int,
 ) -> Batch:
-    writer = ShardWriter(folder, delivery.columns, params.shard_bytes)
+    writer = ShardWriter(folder, delivery.columns, params.shard_bytes, delivery.annotation)
     digest = hashlib.sha256()
     digest.update(framed(delivery.columns))
+    if delivery.masks:
+        digest.update(framed((delivery.annotation, *delivery.masks.classes)))
+    labels: set[str] = set()
     try:
         with closing(examined(delivery, params, workers)) as parts:
             done = 0
@@ -151,6 +154,7 @@ def _write(
                 crashed += part.crashed
                 _refuse_crashing(delivery, crashed, params.max_crashes)
                 digest.update(part.identity)
+                labels.update(part.rows["label"].to_pylist())
                 writer.add(_split(part.rows, params, key))
                 done += part.rows.num_rows
                 progress(done, len(delivery.items))
@@ -158,7 +162,7 @@ def _write(
     finally:
         writer.abandon()
         close_kept()
-    batch = _batch(delivery, arrived, digest.hexdigest(), shards, number)
+    batch = _batch(delivery, labels, arrived, digest.hexdigest(), shards, number)
     batch.write(folder / "batch.json")
     return batch
 
@@ -178,7 +182,9 @@ def _split(rows: pa.RecordBatch, params: IngestParams, key: str) -> pa.RecordBat
     return rows.add_column(SPLIT, SHARD_SCHEMA.field(SPLIT), column(splits, pa.string()))
 
 
-def _batch(delivery: Delivery, arrived: date, digest: str, shards: tuple[Shard, ...], number: int) -> Batch:
+def _batch(
+    delivery: Delivery, labels: Collection[str], arrived: date, digest: str, shards: tuple[Shard, ...], number: int
+) -> Batch:
     return Batch(
         id=id_of(arrived, digest),
         digest=digest,
@@ -186,7 +192,9 @@ def _batch(delivery: Delivery, arrived: date, digest: str, shards: tuple[Shard, 
         number=number,
         source=delivery.name,
         images=len(delivery.items),
-        classes=tuple(sorted({cut(item.label, LONGEST_LABEL) for item in delivery.items if item.label})),
+        classes=classes_of(labels, delivery.annotation),
         columns=delivery.columns,
         shards=shards,
+        annotation=delivery.annotation,
+        mask_classes=delivery.masks.classes if delivery.masks else (),
     )
