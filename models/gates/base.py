@@ -5,6 +5,7 @@ and list it in `models/catalogue.py`.
 """
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 from pydantic import Field
 
@@ -16,6 +17,8 @@ from records.record import Record
 class Gate(Record):
     """Limits, and how sure to be about them. A choice: it learns nothing and keeps nothing."""
 
+    counts_only: ClassVar[bool] = False
+    """Whether it judges answers that are right or wrong and nothing in between, and no tallies."""
     name: str
     confidence: float = Field(default=0.95, gt=0.5, lt=1)
     """Least probability of not accepting a candidate at or over a limit, and of not refusing one within all limits. If

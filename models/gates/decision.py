@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from models.gates.base import Gate
 from models.gates.by_class import ClassTally, class_findings, tallies
@@ -166,11 +167,16 @@ def _overall(findings: Sequence[Finding], classes: Sequence[ClassFinding]) -> De
 
 def _classes(outcomes: Sequence[Outcomes]) -> list[ClassTally]:
     """What each class had right in the past, and has right now."""
-    return tallies(
-        (one.labels, one.reference, one.overall)
-        for one in outcomes
-        if one.reference is not None and one.labels is not None
-    )
+    return tallies(part for part in map(_parts, outcomes) if part is not None)
+
+
+def _parts(one: Outcomes) -> tuple[NDArray[np.str_], Floats, Floats] | None:
+    """The class of each image, or of each pair, how right it was and how right it is; None of a new experience."""
+    if one.reference is None:
+        return None
+    if one.pairs is not None:
+        return one.pairs.labels, one.pairs.reference, one.pairs.overall
+    return None if one.labels is None else (one.labels, one.reference, one.overall)
 
 
 def _first(holds: Callable[[int], bool], start: int, end: int) -> int | None:

@@ -1,11 +1,12 @@
 """A loss that must stay below a limit, and the images that it is measured on."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
 
+from models.gates.losses import Losses, name_of, worst_of
 from models.statistics import Floats
 from records.verdict import Question
 
@@ -31,14 +32,13 @@ class LossHistogram:
         return cls(experience, low, values, images.astype(np.float64))
 
     @classmethod
-    def pooled(cls, parts: Sequence["LossHistogram"]) -> "LossHistogram":
+    def pooled(cls, parts: Sequence[Self]) -> Self:
         """All images of several experiences as if they had come at once, named by the first and the last of them."""
         if len(parts) == 1:
             return parts[0]
         values, where = np.unique(np.concatenate([one.values for one in parts]), return_inverse=True)
         images = np.bincount(where, np.concatenate([one.images for one in parts])).astype(np.float64)
-        name = f"{parts[0].experience} to {parts[-1].experience}"
-        return cls(name, parts[0].low, values, images, _worst(parts))
+        return cls(name_of(parts), parts[0].low, values, images, worst_of(parts))
 
     @property
     def total(self) -> float:
@@ -50,6 +50,10 @@ class LossHistogram:
         """Loss of the average image."""
         return float(self.images @ self.values) / self.total
 
+    def scaled(self, times: float) -> Self:
+        """The same loss if there were so many times the images."""
+        return replace(self, images=self.images * times)
+
 
 @dataclass(frozen=True)
 class Hypothesis:
@@ -57,7 +61,7 @@ class Hypothesis:
 
     question: Question
     subject: str
-    losses: tuple[LossHistogram, ...]
+    losses: tuple[Losses, ...]
     limit: float
 
     @property
@@ -73,15 +77,10 @@ class Hypothesis:
     @property
     def worst(self) -> tuple[str, float]:
         """Of several experiences the one that lost most, and what it lost; of one alone, nothing."""
-        return self.losses[0].worst if len(self.losses) == 1 else _worst(self.losses)
+        return self.losses[0].worst if len(self.losses) == 1 else worst_of(self.losses)
 
     def scaled(self, total: int) -> "Hypothesis":
         """The same hypothesis if there were `total` images, the rates being what they are."""
         more = total / self.total
-        losses = tuple(LossHistogram(one.experience, one.low, one.values, one.images * more) for one in self.losses)
+        losses = tuple(one.scaled(more) for one in self.losses)
         return Hypothesis(self.question, self.subject, losses, self.limit)
-
-
-def _worst(losses: Sequence[LossHistogram]) -> tuple[str, float]:
-    named = [one.worst if one.worst[0] else (one.experience, one.mean) for one in losses]
-    return max(named, key=lambda one: one[1])

@@ -9,7 +9,6 @@ Testing, chapter 2).
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -18,30 +17,16 @@ from scipy.special import ndtri
 
 from models.gates.base import Gate
 from models.gates.hypothesis import Hypothesis, LossHistogram
+from models.gates.losses import Losses
+from models.gates.resamples import Resamples
+from models.gates.tally_draws import redrawn, seed_of
+from models.gates.tally_losses import TallyLosses
 from models.statistics import Floats, mean_and_error, padded
 
 TAIL = 10
 """Fewest draws beyond a quantile that is read from them."""
 CELLS = 100
 """Distinct values above this number are pooled, see `_pooled`."""
-
-
-@dataclass(frozen=True)
-class Resamples:
-    """A mean loss and what it becomes when the images are drawn again."""
-
-    centre: float
-    error: float
-    """Standard error of the centre."""
-    means: Floats
-    """[resamples]"""
-    errors: Floats
-    """[resamples] the standard error that each redrawn sample would report."""
-
-    @property
-    def deviations(self) -> Floats:
-        """[resamples] how far each redrawn mean is from the centre, in its own standard errors."""
-        return (self.means - self.centre) / self.errors
 
 
 class PairedBootstrap(Gate):
@@ -67,16 +52,18 @@ class PairedBootstrap(Gate):
 
     def _draw(self, hypothesis: Hypothesis) -> Resamples:
         """The draws of a hypothesis: of its experience, or the mean over its experiences, drawn independently."""
-        parts = [self._redraw(hypothesis.question, one) for one in hypothesis.losses]
-        return Resamples(
-            centre=float(np.mean([part.centre for part in parts])),
-            error=float(_error_of_mean([np.array(part.error) for part in parts])),
-            means=np.mean([part.means for part in parts], axis=0),
-            errors=_error_of_mean([part.errors for part in parts]),
-        )
+        return Resamples.of_mean([self._redraw(hypothesis.question, one) for one in hypothesis.losses])
 
-    def _redraw(self, question: str, losses: LossHistogram) -> Resamples:
-        """Draws of one experience. Redrawing n images is drawing how many have each distinct value: n costs nothing.
+    def _redraw(self, question: str, losses: Losses) -> Resamples:
+        """Draws of one experience."""
+        if isinstance(losses, TallyLosses):
+            return redrawn(losses, self.resamples, seed_of(question, losses))
+        assert isinstance(losses, LossHistogram)  # there are two kinds
+        return self._redraw_values(question, losses)
+
+    def _redraw_values(self, question: str, losses: LossHistogram) -> Resamples:
+        """Draws of losses image by image. Redrawing n images is drawing how many have each distinct value, so n costs
+        nothing.
 
         No redrawn error is taken for less than what the padding alone explains: a draw without any loss has none.
         """
@@ -89,12 +76,6 @@ class PairedBootstrap(Gate):
         spread = np.maximum(shares @ values**2 - means**2, 0)
         least = images[-2:] @ (values[-2:] - centre) ** 2 / total**2
         return Resamples(centre, error, means, np.sqrt(np.maximum(spread / total, least)))
-
-
-def _error_of_mean(errors: list[Floats]) -> Floats:
-    """Standard error of the mean of independent means from their standard errors."""
-    root: Floats = np.sqrt(np.sum(np.square(errors), axis=0))
-    return root / len(errors)
 
 
 def _quantile(deviations: Floats, level: float) -> float:

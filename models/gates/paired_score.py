@@ -7,18 +7,20 @@ own bounds (Zou and Donner 2008).
 """
 
 from collections.abc import Callable, Sequence
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 
 from models.gates.base import Gate
 from models.gates.hypothesis import Hypothesis, LossHistogram
+from models.gates.losses import Losses
 from models.statistics import Floats, mover, share_lower, share_upper, tango_lower, tango_upper
 
 
 class PairedScore(Gate):
     """Needs outcomes of 0 or 1; judging raises ValueError for scores in between."""
 
+    counts_only: ClassVar[bool] = True
     name: Literal["paired_score"] = "paired_score"
 
     def uppers(self, hypotheses: Sequence[Hypothesis], level: float) -> Floats:
@@ -38,7 +40,7 @@ def _bounds(
     Half an image is given away for counts being whole numbers. A mean over j experiences has finer steps, so each of
     its parts gives away 0.5 / sqrt(j), which makes half an image of their sum.
     """
-    parts = [(one, len(hypothesis.losses)) for hypothesis in hypotheses for one in hypothesis.losses]
+    parts = [(_counted(one), len(hypothesis.losses)) for hypothesis in hypotheses for one in hypothesis.losses]
     lost, gained = (np.array([_count(one, value) for one, _ in parts]) for value in (1, -1))
     images = np.array([one.total for one, _ in parts])
     if any(one.low < 0 for one, _ in parts):
@@ -50,11 +52,16 @@ def _bounds(
     return np.array([mover(e, b) for e, b in zip(np.split(estimates, ends), np.split(bounds, ends), strict=True)])
 
 
-def _count(losses: LossHistogram, value: int) -> float:
-    """How many images lost exactly `value`. Raises ValueError if any lost a fraction."""
-    if not np.isin(losses.values, (-1, 0, 1)).all():
+def _counted(losses: Losses) -> LossHistogram:
+    """The same losses. Raises ValueError if they are no counts of images, or any image lost a fraction."""
+    if not isinstance(losses, LossHistogram) or not np.isin(losses.values, (-1, 0, 1)).all():
         raise ValueError(
             f"{losses.experience}: paired_score counts right and wrong answers, but some scores lie between 0 and 1. "
             "Use the gate paired_bootstrap for this problem."
         )
+    return losses
+
+
+def _count(losses: LossHistogram, value: int) -> float:
+    """How many images lost exactly `value`."""
     return float(losses.images[losses.values == value].sum())

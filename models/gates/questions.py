@@ -6,7 +6,8 @@ taken       right as long as only the classes known then compete, wrong when all
 learned     of a new experience, right when all classes compete
 
 All three are asked as losses that must stay below a limit; `learned` is asked as the share missed and turned round
-again in its finding.
+again in its finding. Where the score is no mean over images, a loss is how much lower the score of all of them is, and
+experiences that answer together are scored as one.
 
 Of 30 test images none may be lost, and the loss may still be 10%. So where it is asked what each past experience lost,
 small ones answer together: see `Gate.min_group_size` and `_together`. What is new answers alone, or a batch that nobody
@@ -19,19 +20,17 @@ import numpy as np
 
 from models.gates.base import Gate
 from models.gates.hypothesis import Hypothesis, LossHistogram
+from models.gates.losses import Losses
 from models.gates.outcomes import Outcomes
+from models.gates.tally_losses import TallyLosses
 from records.verdict import Question
 
 
 def questions(gate: Gate, outcomes: Sequence[Outcomes]) -> list[list[Hypothesis]]:
     """Hypotheses, those that share an allowance for error together: each question's mean, and its experiences."""
-    forgotten, taken, missed = [], [], []
-    for one in outcomes:
-        if one.reference is None:
-            missed.append(LossHistogram.of(one.experience, 0, 1 - one.overall))
-        else:
-            forgotten.append(LossHistogram.of(one.experience, -1, one.reference - one.among_known))
-            taken.append(LossHistogram.of(one.experience, 0, np.maximum(one.among_known - one.overall, 0)))
+    forgotten = [forgotten_of(one) for one in outcomes if not one.new]
+    taken = [taken_of(one) for one in outcomes if not one.new]
+    missed = [missed_of(one) for one in outcomes if one.new]
     families = [
         _mean("forgotten", _parts(forgotten, gate.min_group_size), gate.forgotten_mean),
         _each("forgotten", _together(forgotten, gate.min_group_size), gate.forgotten_each),
@@ -42,15 +41,37 @@ def questions(gate: Gate, outcomes: Sequence[Outcomes]) -> list[list[Hypothesis]
     return [family for family in families if family]
 
 
-def _mean(question: Question, losses: list[LossHistogram], limit: float) -> list[Hypothesis]:
+def forgotten_of(one: Outcomes) -> Losses:
+    """What the candidate lost of a past experience among the classes known then."""
+    if one.tallies is not None:
+        return TallyLosses.of(one.experience, -1, one.tallies.score, one.tallies.reference, one.tallies.among_known)
+    assert one.reference is not None  # of a past experience, see `Outcomes`
+    return LossHistogram.of(one.experience, -1, one.reference - one.among_known)
+
+
+def taken_of(one: Outcomes) -> Losses:
+    """What later classes took of a past experience. Of a score of tallies they may also give something back."""
+    if one.tallies is not None:
+        return TallyLosses.of(one.experience, -1, one.tallies.score, one.tallies.among_known, one.tallies.overall)
+    return LossHistogram.of(one.experience, 0, np.maximum(one.among_known - one.overall, 0))
+
+
+def missed_of(one: Outcomes) -> Losses:
+    """What was not learned of a new experience."""
+    if one.tallies is not None:
+        return TallyLosses.of(one.experience, 0, one.tallies.score, None, one.tallies.overall)
+    return LossHistogram.of(one.experience, 0, 1 - one.overall)
+
+
+def _mean(question: Question, losses: list[Losses], limit: float) -> list[Hypothesis]:
     return [Hypothesis(question, "mean", tuple(losses), limit)] if losses else []
 
 
-def _each(question: Question, losses: list[LossHistogram], limit: float) -> list[Hypothesis]:
+def _each(question: Question, losses: list[Losses], limit: float) -> list[Hypothesis]:
     return [Hypothesis(question, one.experience, (one,), limit) for one in losses]
 
 
-def _together(losses: Sequence[LossHistogram], least: int) -> list[LossHistogram]:
+def _together(losses: Sequence[Losses], least: int) -> list[Losses]:
     """Experiences of `least` images as they are; smaller ones pooled, in their order, until they have as many together.
 
     What is left over joins the last group of small ones, or for want of one the last large experience. That one is
@@ -60,18 +81,19 @@ def _together(losses: Sequence[LossHistogram], least: int) -> list[LossHistogram
     return [_pooled(losses, group) for group in [*groups, *joined]]
 
 
-def _parts(losses: Sequence[LossHistogram], least: int) -> list[LossHistogram]:
+def _parts(losses: Sequence[Losses], least: int) -> list[Losses]:
     """The same groups, each experience in one of them: what is left over is part of the group that it joins."""
     groups, joined = _groups(losses, least)
     apart = [group for group in groups if not any(set(group) <= set(last) for last in joined)]
     return [_pooled(losses, group) for group in [*apart, *joined]]
 
 
-def _pooled(losses: Sequence[LossHistogram], group: Sequence[int]) -> LossHistogram:
-    return LossHistogram.pooled([losses[i] for i in group])
+def _pooled(losses: Sequence[Losses], group: Sequence[int]) -> Losses:
+    parts = [losses[i] for i in group]
+    return type(parts[0]).pooled(parts)
 
 
-def _groups(losses: Sequence[LossHistogram], least: int) -> tuple[list[list[int]], list[list[int]]]:
+def _groups(losses: Sequence[Losses], least: int) -> tuple[list[list[int]], list[list[int]]]:
     """Places of experiences that are judged together, and of those left over with the group that they join, if any."""
     groups: list[list[int]] = []
     waiting: list[int] = []
