@@ -24,7 +24,7 @@ from models.problems.classification import Classification
 from records.batch import Batch, Shard
 from records.experience import Experience
 from records.snapshot import InputSpec
-from tasks.evaluate import examine, scores
+from tasks.evaluate.examine import examine, scores
 
 EXPERIENCES, ROWS, TESTED = 20, 5000, 1000
 """Batches, images in each, and how many of these are test images: every fifth."""

@@ -12,7 +12,7 @@ from benchmarks.streams import Stream
 from models.compute import Compute
 from records.record import Record
 from records.scores import ScoreMatrix, ScoreRow
-from tasks.evaluate import examine, scores
+from tasks.evaluate.examine import examine, scores
 from tasks.update.settings import UpdateParams
 from tasks.update.update import learn
 

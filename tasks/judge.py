@@ -14,7 +14,8 @@ from models.gates.decision import decide
 from models.gates.outcomes import Outcomes
 from records.scores import ScoreMatrix
 from records.verdict import Verdict
-from tasks.evaluate import OUTCOMES, SCORES, read_references
+from tasks.evaluate.earlier import read_references
+from tasks.evaluate.tables import OUTCOMES, SCORES
 
 
 def judge(outcomes: Sequence[Outcomes], gate: Gate, attempt: int = 1) -> Verdict:

@@ -35,7 +35,7 @@ from records.verdict import Verdict
 from reports.pictures import score_picture
 from serving.program import write_program
 from serving.reload import reload_and_compare
-from tasks.evaluate import OUTCOMES
+from tasks.evaluate.tables import OUTCOMES
 from tasks.params.sections import RegisterParams
 
 REQUIREMENTS = ("numpy", "pandas", "pillow", "safetensors", "torch")

@@ -26,7 +26,7 @@ from records.snapshot import Snapshot
 from records.training import TrainingLog
 from records.verdict import Verdict
 from tasks import identity as identities
-from tasks.evaluate import evaluate
+from tasks.evaluate.evaluate import evaluate
 from tasks.judge import judge, read_pairs
 from tasks.params.params import params_of, read_params
 from tasks.register import night_facts, register

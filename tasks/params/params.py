@@ -14,7 +14,7 @@ from models.networks.torchvision import known_models
 from records.errors import RetainError, WrongParameters
 from records.record import Record
 from records.renamed import modernise
-from tasks.evaluate import EvaluateParams
+from tasks.evaluate.settings import EvaluateParams
 from tasks.ingest.settings import IngestParams
 from tasks.params.mistakes import sentence
 from tasks.params.sections import RegisterParams, load_sections

@@ -6,7 +6,7 @@ import pandas as pd
 import pyarrow.parquet as parquet
 
 from records.record import Record
-from tasks.evaluate import OUTCOMES
+from tasks.evaluate.tables import OUTCOMES
 from tasks.workspace.versions import version_folder
 from tasks.workspace.workspace import Workspace
 

@@ -15,7 +15,7 @@ from dataset.archive import Archive
 from dataset.batches import count_tests
 from models.networks.mlp import MLP
 from records.experience import Experience
-from tasks.evaluate import evaluate
+from tasks.evaluate.evaluate import evaluate
 from tasks.ingest.ingest import ingest
 from tasks.judge import judge, read_pairs
 from tasks.params.params import Params

@@ -21,7 +21,10 @@ from models.strategies.finetune import Finetune
 from records.experience import Experience
 from records.registration import APPROVAL, Approval
 from records.scores import FirstSight, Score, ScoreMatrix, ScoreRow
-from tasks.evaluate import EvaluateParams, choose, evaluate, read_references
+from tasks.evaluate.earlier import read_references
+from tasks.evaluate.evaluate import evaluate
+from tasks.evaluate.examine import choose
+from tasks.evaluate.settings import EvaluateParams
 from tasks.ingest.ingest import ingest
 from tasks.ingest.settings import IngestParams
 from tasks.judge import judge, read_pairs

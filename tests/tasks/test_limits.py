@@ -20,7 +20,7 @@ from records.batch import Batch
 from records.experience import Experience
 from records.scores import ScoreMatrix
 from records.verdict import Verdict
-from tasks.evaluate import evaluate
+from tasks.evaluate.evaluate import evaluate
 from tasks.ingest.ingest import ingest
 from tasks.judge import judge, read_pairs
 from tasks.params.params import Params, read_params

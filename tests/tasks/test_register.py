@@ -27,7 +27,9 @@ from records.training import TrainingLog
 from records.verdict import Verdict
 from serving import reload
 from tasks.approve import approve
-from tasks.evaluate import EvaluateParams, evaluate, read_references
+from tasks.evaluate.earlier import read_references
+from tasks.evaluate.evaluate import evaluate
+from tasks.evaluate.settings import EvaluateParams
 from tasks.params.sections import RegisterParams
 from tasks.register import REQUIREMENTS, judged_answers, night_facts, packaging, register
 from tasks.update.settings import UpdateParams

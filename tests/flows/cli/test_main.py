@@ -25,7 +25,7 @@ from records.runs import NightFacts
 from records.scores import Score, ScoreMatrix, ScoreRow
 from records.snapshot import InputSpec, Snapshot
 from records.verdict import Finding, Verdict
-from tasks.evaluate import OUTCOMES
+from tasks.evaluate.tables import OUTCOMES
 from tasks.workspace.versions import registry_of
 from tasks.workspace.workspace import Workspace
 

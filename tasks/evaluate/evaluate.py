@@ -1,0 +1,108 @@
+"""Evaluate: the candidate answers the test images of every experience it ever learned; the best earlier answers wait.
+
+A version's outcomes are stored with it, image by image, and reused for ever. Two tables lie beside the score matrix:
+`outcomes.parquet`, the candidate's; and `references.parquet`, what the next night will be compared with if this
+candidate is accepted. The parent is evaluated once more, on the new images alone: what it knew of them before they were
+learned is forward transfer.
+
+Neither the cost of a night nor what it keeps may grow with the nights before it. So a version answers so many test
+images and no more (`EvaluateParams.images`): of each experience the first by a rank that never changes, fewer of each
+the more experiences there are. Every image of a later night was therefore answered before, and can be compared.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from dataset.archive import Archive, ImageDataset
+from models.bundle import ModelBundle, sha256
+from models.measures import calibration_error, macro_f1, negative_flips, per_class, positive_flips
+from models.problems.base import Problem, padded
+from records.experience import Experience
+from records.measures import Measures
+from records.scores import FirstSight, ScoreMatrix, ScoreRow
+from tasks.evaluate.earlier import Earlier
+from tasks.evaluate.examine import ExaminedExperience, choose, examine, scores
+from tasks.evaluate.references import write_references
+from tasks.evaluate.settings import EvaluateParams
+from tasks.evaluate.tables import OUTCOMES, REFERENCES, SCORES, write_outcomes
+
+
+def evaluate(
+    candidate: Path,
+    parent: Path | None,
+    archive: Archive,
+    problem: Problem,
+    params: EvaluateParams,
+    out: Path,
+    key: str = "",
+) -> ScoreMatrix:
+    """Score the candidate on every experience and write matrix and tables below `out`.
+
+    `key` is the workspace's, see `models.memory.rank`.
+
+    `candidate` is a snapshot's folder; `parent` is the folder of the version it was made from, with `snapshot` and
+    `evaluation` in it, None for version 0. The candidate answers every test image once, in large batches, and the
+    parent those of the new experiences.
+    """
+    known = ModelBundle.read(candidate)
+    snapshot, learner = known.snapshot, known.learner
+    earlier = Earlier.read(parent / "evaluation", snapshot.parent) if parent else Earlier()
+    known_at = [max(snapshot.known_at[e.batch], earlier.granted(e.batch)) for e in snapshot.experiences]
+    choose_images = partial(choose, most=params.max_images, before=earlier.right, key=key)
+    examined = examine(learner, snapshot.experiences, known_at, archive, problem, choose_images)
+    new = [e for e in snapshot.experiences if e.batch not in earlier.right]
+    seen = _first_sight(parent / "snapshot", new, archive, problem, choose_images) if parent and new else {}
+    out.mkdir(parents=True, exist_ok=True)
+    write_outcomes(examined, learner.classes, out / OUTCOMES)
+    write_references(examined, earlier, params, out / REFERENCES)
+    matrix = ScoreMatrix(
+        experiences=tuple(e.batch for e in snapshot.experiences),
+        new=tuple(e.batch for e in new),
+        rows=(*earlier.lineage, ScoreRow(version="candidate", scores=scores(examined, problem))),
+        references={name: reference.version for name, reference in earlier.references.items()},
+        history=earlier.history,
+        before={**earlier.before, **seen},
+        measures=_measures(examined, learner.classes, earlier, problem),
+        outcomes={name: sha256(out / name) for name in (OUTCOMES, REFERENCES)},
+    )
+    matrix.write(out / SCORES)
+    return matrix
+
+
+def _first_sight(
+    parent: Path,
+    new: Sequence[Experience],
+    archive: Archive,
+    problem: Problem,
+    choose_images: Callable[[ImageDataset], ImageDataset],
+) -> dict[str, FirstSight]:
+    learner = ModelBundle.read(parent).learner
+    known = len(learner.classes)
+    return {
+        e.experience: FirstSight(overall=problem.scores_of(e.answers)[0], untrained=e.chance)
+        for e in examine(learner, new, [known] * len(new), archive, problem, choose_images)
+    }
+
+
+def _measures(
+    examined: Sequence[ExaminedExperience], classes: Sequence[str], earlier: Earlier, problem: Problem
+) -> Measures:
+    tallies = padded([e.answers.tally for e in examined])
+    if tallies is not None:
+        sums = tallies.sum(axis=0)
+        return Measures(per_class=problem.per_class(sums, classes), further=problem.report(sums, classes))
+    target = np.concatenate([e.truth for e in examined])
+    overall = np.concatenate([e.answers.overall for e in examined])
+    past = [e for e in examined if e.experience in earlier.right]
+    before = np.array([earlier.right[e.experience][image] for e in past for image in e.image])
+    after = np.concatenate([np.zeros(0), *(e.answers.overall for e in past)])
+    return Measures(
+        per_class=per_class(target, overall, classes),
+        macro_f1=macro_f1(target, np.concatenate([e.answers.answer for e in examined])),
+        calibration_error=calibration_error(np.concatenate([e.answers.confidence for e in examined]), overall),
+        negative_flips=negative_flips(before, after) if past else None,
+        positive_flips=positive_flips(before, after) if past else None,
+    )

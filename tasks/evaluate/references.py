@@ -1,0 +1,44 @@
+"""Which version the next night is compared with on each experience: the best so far, by evidence."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as parquet
+
+from models.problems.base import padded
+from models.statistics import certainly_better
+from tasks.evaluate.earlier import Earlier
+from tasks.evaluate.examine import ExaminedExperience
+from tasks.evaluate.settings import EvaluateParams
+from tasks.evaluate.tables import lists
+
+
+def write_references(
+    examined: Sequence[ExaminedExperience], earlier: Earlier, params: EvaluateParams, path: Path
+) -> None:
+    """The table of what the next night is compared with if this candidate is accepted."""
+    parts = []
+    for e in examined:
+        version, right, granted = "candidate", e.answers.among_known, earlier.granted(e.experience)
+        tally = e.answers.tally_known
+        if e.experience in earlier.references:
+            best = earlier.references[e.experience]
+            reference = np.array([best.right[image] for image in e.image])
+            # Every version since, and the candidate; where a version was rolled back, some that never tried as well.
+            challengers = earlier.version - int(best.version.removeprefix("v")) + 1
+            if not certainly_better(right, reference, params.reference_confidence, look=challengers):
+                version, right = best.version, reference
+                tally = padded([best.tally[image][None] for image in e.image]) if best.tally else None
+        columns = {
+            "experience": [e.experience] * len(e.image),
+            "version": [version] * len(e.image),
+            "granted": [granted] * len(e.image),
+            "image": e.image.tolist(),
+            "right": right,
+        }
+        if tally is not None:
+            columns["tally"] = lists(tally)
+        parts.append(pa.table(columns))
+    parquet.write_table(pa.concat_tables(parts), path, compression="ZSTD")
