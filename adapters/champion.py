@@ -24,7 +24,7 @@ ROLLBACK = "rollback."
 RECENT = 20
 """Versions whose run is asked for what they do not bear themselves."""
 LINEAGE = (
-    "night", "day", "deliveries", "average", "experiences",
+    "night", "day", "deliveries", "average", "experiences", "score_name",
     "identity", "parent", "batches", "data_revision", "git_commit", "code_version", "verdict", "reason", "held",
     "approved_by", "approval_note", "approved_at",
 )  # fmt: skip

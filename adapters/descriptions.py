@@ -9,6 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from records.batch import called, titles
 from records.formatting import in_percent, listed
 from records.runs import NightFacts, Rollback, RunFacts, VersionFacts
+from records.score_names import ACCURACY, labelled, written
 from records.scores import ScoreMatrix, ScoreRow
 from records.verdict import Finding, Verdict
 
@@ -86,13 +87,13 @@ def plain(text: str, most: int = 400) -> str:
 
 
 def _scores(matrix: ScoreMatrix, parent: int, shown: dict[str, str]) -> list[str]:
-    """Right answers on what is new and on what was learned before, beside the parent's."""
+    """The score on what is new and on what was learned before, beside the parent's."""
     before = next((row for row in matrix.rows[:-1] if row.version == f"v{parent}"), None)
     rows = [(f"all {len(matrix.experiences)} deliveries, on average", matrix.experiences)]
     if matrix.past:
         rows += [(f"the {len(matrix.past)} learned before", matrix.past)]
     rows += [(f"new: {plain(called(shown[e], {}))}", (e,)) for e in matrix.new[:SHOWN]]
-    header = [f"| right answers | {f'v{parent}' if before else ''} | now |", "| --- | --- | --- |"]
+    header = [f"| {labelled(matrix.score_name)} | {f'v{parent}' if before else ''} | now |", "| --- | --- | --- |"]
     return header + [f"| {what} | {_mean(before, of)} | {_mean(matrix.candidate, of)} |" for what, of in rows]
 
 
@@ -128,20 +129,22 @@ def _measured(f: Finding) -> str:
 
 
 def _scored(version: VersionFacts | None) -> str:
-    if version is None or "average_accuracy" not in version.run.metrics:
+    if version is None or version.run.average is None:
         return ""
     number = version.run.metrics.get("experiences")
     over = f" over {number:.0f} {'delivery' if number == 1 else 'deliveries'}" if number else ""
-    return f", {in_percent(version.run.metrics['average_accuracy'])} right on average{over}"
+    if version.run.score_name != ACCURACY:
+        return f", {written(version.run.score_name)} {in_percent(version.run.average)} on average{over}"
+    return f", {in_percent(version.run.average)} right on average{over}"
 
 
 def _row(version: VersionFacts) -> str:
-    average = in_percent(version.run.metrics.get("average_accuracy"))
+    average = in_percent(version.run.average)
     return f"| v{version.number} | {_day(version.run)} | {_learned(version.run)} | {average} | {_word(version.run)} |"
 
 
 def _left(version: VersionFacts, champion: VersionFacts | None) -> str:
-    mine, its = (v.run.metrics.get("average_accuracy", 0.0) if v else 0.0 for v in (version, champion))
+    mine, its = ((v and v.run.average) or 0.0 for v in (version, champion))
     higher = f", a higher score than v{champion.number}'s" if champion and mine > its else ""
     why = f": {plain(version.run.left.sentence())}" if version.run.left else ""
     return f"- v{version.number}{_scored(version)}{higher}{why}"

@@ -25,6 +25,7 @@ from adapters.packaging import Packaging, log_model
 from records.batch import shortened, titles
 from records.formatting import listed
 from records.runs import NightFacts, Rollback, RunFacts, VersionFacts
+from records.score_names import ACCURACY
 from records.scores import ScoreMatrix
 from records.verdict import Finding, Question, Verdict
 
@@ -44,11 +45,13 @@ LABEL_LENGTH = 200
 DIGEST_LENGTH = 36
 """Characters of a data set's digest that MLflow keeps."""
 CURVES = (
-    "average_accuracy", "bounds/forgotten", "bounds/taken", "learning_accuracy", "average_forgetting",
+    "average_{score}", "bounds/forgotten", "bounds/taken", "learning_{score}", "average_forgetting",
     "forgetting_from_parent", "backward_transfer", "forward_transfer", "macro_f1", "expected_calibration_error",
-    "negative_flips", "positive_flips", "images/new", "seconds/update",
+    "negative_flips", "positive_flips", "pixel_accuracy", "mean_dice", "{of_class}_old", "{of_class}_new",
+    "images/new", "seconds/update",
 )  # fmt: skip
-"""Metrics that bring their course along; so do the first and last scores and classes."""
+"""Metrics that bring their course along, the names of the scores left open; so do the first and last scores and
+classes."""
 CURVES_OF_EACH = 10
 """Scores, and classes, of which a run has a curve."""
 CURVE = 30
@@ -125,6 +128,7 @@ def tags(night: JudgedNight, number: int) -> dict[str, str]:
         "average": f"{night.matrix.average():.6f}",
         "experiences": str(len(night.matrix.experiences)),
         "identity": facts.identity,
+        **({} if night.matrix.score_name == ACCURACY else {"score_name": night.matrix.score_name}),
         "parent": str(facts.parent),
         "batches": ",".join(facts.batches),
         "data_revision": facts.data_revision,
@@ -151,26 +155,18 @@ def params(facts: NightFacts) -> dict[str, str]:
 def metrics(night: JudgedNight) -> dict[str, float]:
     """Every number that versions may be compared by. Names hold only what MLflow allows in them; `/` makes groups."""
     matrix = night.matrix
-    measures = {
-        "average_accuracy": matrix.average(),
-        "average_forgetting": matrix.forgetting_from_best(),
-        "forgetting_from_first": matrix.forgetting_from_first(),
-        "forgetting_from_parent": matrix.forgetting_from_parent(),
-        "backward_transfer": matrix.backward_transfer(),
-        "forward_transfer": matrix.forward_transfer(),
-        "learning_accuracy": matrix.learning_accuracy(),
-        "taken_by_new_classes": matrix.taken_by_new_classes(),
-        "images/new": float(night.facts.images),
-    }
+    measures = {**metric_names.scores(matrix), "images/new": float(night.facts.images)}
     if matrix.measures is not None:
         further = matrix.measures.numbers()
         measures |= {metric_names.current(name): value for name, value in further.items()}
         shares = matrix.measures.per_class
-        measures |= {f"class_accuracy/{name}": shares[label] for label, name in label_names(shares).items()}
+        group = f"class_{matrix.class_score_name}"
+        measures |= {f"{group}/{name}": shares[label] for label, name in label_names(shares).items()}
     scores, shown = matrix.candidate.scores, _ends(matrix.experiences)
     called = _short_names(matrix.experiences)
-    measures |= {f"test_accuracy/{called[name]}": scores[name].overall for name in shown}
-    measures |= {f"test_accuracy_among_known/{called[name]}": scores[name].among_known for name in shown}
+    test = f"test_{matrix.score_name}"
+    measures |= {f"{test}/{called[name]}": scores[name].overall for name in shown}
+    measures |= {f"{test}_among_known/{called[name]}": scores[name].among_known for name in shown}
     measures |= {f"seconds/{step}": seconds for step, seconds in night.facts.seconds.items()}
     measures |= {f"cost/{name}": cost for name, cost in night.facts.costs.items()}
     for f in _findings_to_log(night.verdict):
@@ -213,6 +209,7 @@ def read_tags(
     run: str, tags: Mapping[str, str], ended: int, version: "ModelVersion | None", numbers: Mapping[str, float]
 ) -> RunFacts:
     """Facts from the tags that a run or a version bears. `ended` is in milliseconds since 1970."""
+    score, finite = tags.get("score_name", ACCURACY), {n: v for n, v in numbers.items() if math.isfinite(v)}
     return RunFacts(
         run=run,
         number=int(tags.get("night") or 0),
@@ -231,7 +228,8 @@ def read_tags(
         approval_note=tags.get("approval_note", ""),
         version=None if version is None else int(version.version),
         left=None if version is None else read_rollback(version),
-        metrics={metric_names.current(name): value for name, value in numbers.items() if math.isfinite(value)},
+        score_name=score,
+        metrics=metric_names.under_present_names(finite, score),
     )
 
 
@@ -286,7 +284,7 @@ def _log_values(
 
     now, numbers = int(time.time() * 1000), metrics(night)
     values = [Metric(name, value, now, number, model_id=model) for name, value in numbers.items()]
-    for name in _curves(numbers):
+    for name in _curves(numbers, night.matrix):
         history = _history(client, parent, name) if parent else []
         before = [metric for metric in history if metric.step < number]
         for metric in sorted(before, key=lambda metric: metric.step)[-CURVE:]:
@@ -306,13 +304,13 @@ def _history(client: "MlflowClient", run: str, name: str) -> "list[Metric]":
     return points or (client.get_metric_history(run, before) if before else [])
 
 
-def _curves(numbers: Mapping[str, float]) -> list[str]:
+def _curves(numbers: Mapping[str, float], matrix: ScoreMatrix) -> list[str]:
     """Of the metrics that this night has: what it does not have must not be read from an earlier one."""
-    groups = (
-        [name for name in numbers if name.startswith(f"{group}/")] for group in ("test_accuracy", "class_accuracy")
-    )
+    score, of_class = matrix.score_name, matrix.class_score_name
+    groups = [[name for name in numbers if name.startswith(f"{g}/")] for g in (f"test_{score}", f"class_{of_class}")]
     some = [name for group in groups for name in _ends(group, CURVES_OF_EACH)]
-    return [name for name in CURVES if name in numbers] + some
+    named = [name.format(score=score, of_class=of_class) for name in CURVES]
+    return [name for name in named if name in numbers] + some
 
 
 def _log_data(client: "MlflowClient", run: str, facts: NightFacts) -> None:

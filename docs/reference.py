@@ -6,7 +6,7 @@ Command line: from the parser. Parameters: from the typed sections of params.yam
 import inspect
 import re
 import types
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import typer.main
@@ -188,6 +188,18 @@ OTHER_METRICS = {
     "loss/<part>": "Each part of the training loss, step by step.",
 }
 """Patterns of metrics whose names hold a class, an experience or a step."""
+OF_A_SEGMENTATION = {
+    "average_miou": "Mean overall score of the candidate over all experiences, each counted once.",
+    "learning_miou": "Mean over all experiences of the score right after each was learned.",
+    "test_miou/<batch>": "Mean intersection over union on the test images of one experience, all classes competing.",
+    "test_miou_among_known/<batch>": "The same with only the classes competing that were known then.",
+    "class_iou/<class>": "Intersection over union of one class, over the test images of all experiences.",
+    "iou_old": "Mean of these over the classes that were known before this night.",
+    "iou_new": "Mean of these over the classes that are new with this night.",
+    "pixel_accuracy": "Share of all pixels that are right, of those that count.",
+    "mean_dice": "Mean over the classes of the Dice coefficient: twice the intersection, by the pixels of both.",
+}
+"""What a segmentation has in place of the metrics that are called after accuracy."""
 
 
 def metrics() -> str:
@@ -196,15 +208,27 @@ def metrics() -> str:
     rows += [
         (f"`{metric_names.current(name)}`", " ".join((field.description or "").split()))
         for name, field in Measures.model_fields.items()
-        if name != "per_class"
+        if name not in ("per_class", "further")
     ]
-    rows += [(f"`{name}`", meaning) for name, meaning in OTHER_METRICS.items()]
+    rows += _as_code(OTHER_METRICS)
     return (
         "# Metrics\n\nEvery judged night is a run in MLflow, whatever its verdict, with these metrics. Accuracies "
         "and forgetting are shares of images, 0 to 1. Of many experiences the first and the last have metrics of their "
         "own; all are in the run's `evaluation/scores.json`. `dvc metrics` compares a few of them, from "
-        "`night/metrics.json`.\n\n" + _table(("metric", "meaning"), rows)
+        "`night/metrics.json`.\n\n" + _table(("metric", "meaning"), rows) + _of_a_segmentation()
     )
+
+
+def _of_a_segmentation() -> str:
+    return (
+        "\n## Of a segmentation\n\nThe score is the mean intersection over union (mIoU): what is called after accuracy "
+        "above is called after it, and what was forgotten is a difference of such scores.\n\n"
+        + _table(("metric", "meaning"), list(_as_code(OF_A_SEGMENTATION)))
+    )
+
+
+def _as_code(meanings: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    return ((f"`{name}`", meaning) for name, meaning in meanings.items())
 
 
 def _documented(documented: object) -> str:

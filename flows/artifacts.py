@@ -23,6 +23,7 @@ from records.experience import Report
 from records.formatting import duration, listed, plain
 from records.pace import Pace
 from records.registration import Night
+from records.score_names import in_title
 from records.scores import ScoreMatrix
 from records.verdict import Verdict
 
@@ -108,7 +109,8 @@ def show_scores(matrix: ScoreMatrix, names: Mapping[str, str]) -> None:
     `names`: experience to what it was delivered as.
     """
     shown = matrix.experiences[-SHOWN:]
-    description = f"Score in percent on each experience's test images; average of all {matrix.average():.1%}"
+    score = in_title(matrix.score_name)
+    description = f"{score} in percent on each experience's test images; average of all {matrix.average():.1%}"
     if len(shown) < len(matrix.experiences):
         description += f"; the last {len(shown)} of {len(matrix.experiences)} experiences"
     create_table_artifact(table=score_rows(matrix, names), key="scores", description=description)

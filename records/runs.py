@@ -5,6 +5,7 @@ from datetime import date, datetime
 from pydantic import ConfigDict, Field
 
 from records.record import Record
+from records.score_names import ACCURACY
 from records.verdict import Decision
 
 
@@ -93,7 +94,14 @@ class RunFacts(Record):
     """The version it became; None if it was not registered."""
     left: Rollback | None = None
     """If its version, or one that it builds on, was rolled back: when and why."""
+    score_name: str = ACCURACY
+    """Which score its model has: `average_<name>` is the mean over all that it learned."""
     metrics: dict[str, float] = {}
+
+    @property
+    def average(self) -> float | None:
+        """Mean score over all experiences; of some old nights it is not known."""
+        return self.metrics.get(f"average_{self.score_name}")
 
     @property
     def names(self) -> dict[str, str]:

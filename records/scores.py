@@ -24,6 +24,7 @@ from pydantic import Field, ModelWrapValidatorHandler, SerializerFunctionWrapHan
 
 from records.measures import Measures
 from records.record import Record
+from records.score_names import ACCURACY
 
 RECENT = 12
 """Versions before the candidate that a matrix holds all of; of older ones it holds a few."""
@@ -91,6 +92,10 @@ class ScoreMatrix(Record):
     """Past experience to what all versions before the candidate scored on it; taken from the rows if left out."""
     before: dict[str, FirstSight] = {}
     """Experience to how it was answered just before it was learned; what the first version learned has none."""
+    score_name: str = ACCURACY
+    """Which score it is: what metrics are called after it, see `records/score_names.py`."""
+    class_score_name: str = ACCURACY
+    """Which score of a class is in `measures`."""
     measures: Measures | None = None
     """What else the candidate's answers say; None in matrices of earlier releases."""
     outcomes: dict[str, str] = {}
@@ -110,7 +115,9 @@ class ScoreMatrix(Record):
 
     @model_serializer(mode="wrap")
     def _as_lists(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return {**plain(self), "rows": [_lists(row, self.experiences) for row in self.rows]}
+        names = {name for name in ("score_name", "class_score_name") if getattr(self, name) == ACCURACY}
+        fields = {name: value for name, value in plain(self).items() if name not in names}
+        return {**fields, "rows": [_lists(row, self.experiences) for row in self.rows]}
 
     def write(self, path: Path) -> None:
         """As any record is written, but without spaces: a matrix is long."""

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from records.batch import titles
 from records.formatting import plain
+from records.score_names import ACCURACY, in_title, written
 from records.scores import ScoreMatrix, ScoreRow
 
 if TYPE_CHECKING:
@@ -70,8 +71,8 @@ def score_picture(
     _fates(place(left, bottom, width, bars), matrix, columns, names)
     for text, y, look in (
         (sentence(matrix), high - 0.2, {"size": 11.5, "weight": "bold", "color": INK}),
-        (f"Score in percent: a row a version, {_column_is(columns)}", high - 0.46, QUIET),
-        ("What became of each batch, in percent of its test images", bottom + bars + 0.34, QUIET),
+        (f"{in_title(matrix.score_name)} in percent: a row a version, {_column_is(columns)}", high - 0.46, QUIET),
+        (_fate_is(matrix.score_name), bottom + bars + 0.34, QUIET),
     ):
         figure.text(0.35 / across, y / high, text, va="top", **look)
     stream = io.BytesIO()
@@ -84,7 +85,8 @@ def score_picture(
 
 def sentence(matrix: ScoreMatrix) -> str:
     """What the picture shows, in one line."""
-    average = f"Average score {matrix.average():.1%}"
+    score = "score" if matrix.score_name == ACCURACY else written(matrix.score_name)
+    average = f"Average {score} {matrix.average():.1%}"
     lost = matrix.forgetting_from_best()
     if lost is None:
         return average
@@ -115,6 +117,12 @@ def _column_is(columns: Sequence[Sequence[str]]) -> str:
     most = max(map(len, columns))
     one = "a column a batch from the night it was learned"
     return one if most == 1 else f"{one}; on the left the mean of up to {most} batches"
+
+
+def _fate_is(score: str) -> str:
+    if score == ACCURACY:
+        return "What became of each batch, in percent of its test images"
+    return f"What became of the {written(score)} of each batch, in percent"
 
 
 def _heat_map(
@@ -174,11 +182,11 @@ def _fates(axes: "Axes", matrix: ScoreMatrix, columns: Sequence[Sequence[str]], 
         return np.array([np.mean([of(e) for e in group]) for group in columns])
 
     kept = mean(lambda e: now[e].overall)
-    taken = mean(lambda e: now[e].among_known - now[e].overall)
+    taken = mean(lambda e: max(0.0, now[e].among_known - now[e].overall))
     forgotten = mean(lambda e: max(0.0, earlier[e] - now[e].among_known))
     places = np.arange(len(names))
     for heights, start, colour, what in (
-        (kept, np.zeros(len(names)), KEPT, "still right"),
+        (kept, np.zeros(len(names)), KEPT, "still right" if matrix.score_name == ACCURACY else "kept"),
         (taken, kept, TAKEN, "taken by new classes"),
         (forgotten, kept + taken, FORGOTTEN, "forgotten"),
     ):

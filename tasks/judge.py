@@ -12,19 +12,24 @@ import pyarrow.parquet as parquet
 from models.gates.base import Gate
 from models.gates.decision import decide
 from models.gates.outcomes import Outcomes
+from models.gates.wording import Wording
+from models.problems.base import Problem
+from models.problems.classification import Classification
 from records.scores import ScoreMatrix
 from records.verdict import Verdict
 from tasks.evaluate.earlier import read_references
 from tasks.evaluate.tables import OUTCOMES, SCORES
 
+CLASSIFICATION = Classification()
 
-def judge(outcomes: Sequence[Outcomes], gate: Gate, attempt: int = 1) -> Verdict:
+
+def judge(outcomes: Sequence[Outcomes], gate: Gate, attempt: int = 1, problem: Problem = CLASSIFICATION) -> Verdict:
     """The verdict on a candidate. The same outcomes, gate and attempt give the same verdict.
 
     `attempt` counts the candidates that were judged on these data and this parent, this one included. Raises ValueError
     if there are no outcomes, or some of a kind that the gate cannot judge.
     """
-    return decide(gate, outcomes, attempt)
+    return decide(gate, outcomes, attempt, Wording(problem.score_name, problem.class_score_name))
 
 
 def read_pairs(evaluation: Path, earlier: Path | None) -> tuple[Outcomes, ...]:

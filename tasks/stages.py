@@ -146,10 +146,10 @@ def deliveries_of(workspace: Workspace, matrix: ScoreMatrix) -> dict[str, str]:
 
 def run_judge(workspace: Workspace) -> Verdict:
     """Compare with the best so far, and say whether the candidate may become the champion."""
-    gate = params_of(workspace).judge
+    params = params_of(workspace)
     parent = version_folder(workspace, workspace.run_file().parent)
     pairs = read_pairs(workspace.evaluation, parent / "evaluation" if parent else None)
-    verdict = judge(pairs, gate, workspace.run_file().attempt)
+    verdict = judge(pairs, params.judge, workspace.run_file().attempt, params.update.problem)
     verdict.write(workspace.verdict)
     matrix = read_matrix(workspace)
     workspace.metrics.write_text(json.dumps(plain_metrics(matrix, verdict), indent=2) + "\n", encoding="utf-8")
@@ -206,14 +206,10 @@ def run_register(
 
 
 def plain_metrics(matrix: ScoreMatrix, verdict: Verdict) -> dict[str, float | str]:
-    """The few numbers that `dvc metrics` compares; shares of images, 0..1."""
-    measures = {
-        "average_accuracy": matrix.average(),
-        "average_forgetting": matrix.forgetting_from_best(),
-        "learning_accuracy": matrix.learning_accuracy(),
-        "forward_transfer": matrix.forward_transfer(),
-        "taken_by_new_classes": matrix.taken_by_new_classes(),
-    }
+    """The few numbers that `dvc metrics` compares, 0..1."""
+    score, averages = matrix.score_name, metric_names.scores(matrix)
+    named = (f"average_{score}", "average_forgetting", f"learning_{score}", "forward_transfer", "taken_by_new_classes")
+    measures = {name: averages[name] for name in named}
     if matrix.measures is not None:
         further = matrix.measures.numbers()
         measures |= {metric_names.current(name): value for name, value in further.items()}

@@ -15,6 +15,7 @@ from flows.terminal import screen
 from records.batch import shortened, titles
 from records.formatting import in_percent
 from records.runs import Rollback, RunFacts
+from records.score_names import in_title
 from records.scores import ScoreMatrix, ScoreRow
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ def show_matrix(
         if any(e in row.scores for e in shown):
             cells = [f"{row.scores[e].overall * 100:.1f}" if e in row.scores else "" for e in shown]
             table.add_row(name, *cells, f"{_average(row) * 100:.1f}")
-    screen.say("Score on the test images of each experience, in percent", "bold")
+    screen.say(f"{in_title(matrix.score_name)} on the test images of each experience, in percent", "bold")
     screen.draw(table)
     if len(shown) < len(matrix.experiences):
         screen.say(
@@ -80,9 +81,9 @@ def show_matrix(
     if (measures := matrix.measures) is not None:
         numbers = {"macro F1": measures.macro_f1, "calibration error": measures.calibration_error,
                    "negative flips": measures.negative_flips}  # fmt: skip
-        screen.say(
-            ", ".join(f"{name} {in_percent(value)}" for name, value in numbers.items() if value is not None), "dim"
-        )
+        further = {name.replace("_", " "): value for name, value in measures.further.items()}
+        shown_numbers = {name: value for name, value in {**numbers, **further}.items() if value is not None}
+        screen.say(", ".join(f"{name} {in_percent(value)}" for name, value in shown_numbers.items()), "dim")
 
 
 def _average(row: ScoreRow) -> float:
@@ -138,7 +139,7 @@ def show_history(runs: "Sequence[RunFacts]", champion: int, rollbacks: "Sequence
             coloured(word(run)),
             version,
             f"v{run.parent}" if run.parent else NONE,
-            in_percent(run.metrics.get("average_accuracy")),
+            in_percent(run.average),
             in_percent(None if forgotten is None else max(forgotten, 0)),
             run.run[:SHORT],
             Text(screen.visible(_learned(run))),

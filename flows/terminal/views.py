@@ -13,6 +13,7 @@ from records.batch import called
 from records.experience import Report
 from records.formatting import in_percent
 from records.registration import Night
+from records.score_names import ACCURACY, written
 from records.verdict import Finding, Verdict
 
 if TYPE_CHECKING:
@@ -160,7 +161,7 @@ def show_status(status: "Status", workspace: Path) -> None:
     else:
         champion, average = (
             f"v{status.champion.number}",
-            in_percent(status.champion.run.metrics.get("average_accuracy")),
+            _average(status.champion.run),
         )
         experiences = screen.count(len(status.learned), "experience")
         classes = screen.count(len(status.classes), "class", "classes")
@@ -197,6 +198,11 @@ def show_status(status: "Status", workspace: Path) -> None:
     if status.approvable and status.last is not None:
         say_approve(status.last.run, workspace)
     screen.say(_next(status, workspace))
+
+
+def _average(run: "RunFacts") -> str:
+    name = "" if run.score_name == ACCURACY else f"{written(run.score_name)} "
+    return f"{name}{in_percent(run.average)}"
 
 
 def _built_on_another(parent: int) -> str:

@@ -21,7 +21,8 @@ from models.gates.by_class import ClassTally, class_findings, tallies
 from models.gates.hypothesis import Hypothesis, LossHistogram
 from models.gates.outcomes import Outcomes
 from models.gates.questions import questions
-from models.gates.reason import reason
+from models.gates.reason import RIGHT_ANSWERS, reason
+from models.gates.wording import Wording
 from models.statistics import Floats, share_of_error
 from records.verdict import ClassFinding, Decision, Finding, Verdict
 
@@ -41,13 +42,13 @@ class Errors:
     """Of all findings on one question."""
 
 
-def decide(gate: Gate, outcomes: Sequence[Outcomes], attempt: int = 1) -> Verdict:
+def decide(gate: Gate, outcomes: Sequence[Outcomes], attempt: int = 1, words: Wording = RIGHT_ANSWERS) -> Verdict:
     """The verdict on a candidate from its outcomes on every experience. Raises ValueError if there are none.
 
-    `attempt` is how many candidates were judged on these data and this parent, this one included. In a finding the
-    bound on the side of acceptance holds by itself, the one on the side of refusal together with the others of the
-    verdict. Of `forgotten` and `taken` the upper bound is for acceptance and the lower one, which is corrected, for
-    refusal; of `learned` it is the other way round.
+    `attempt` is how many candidates were judged on these data and this parent, this one included; `words` says what
+    the score is called. In a finding the bound on the side of acceptance holds by itself, the one on the side of
+    refusal together with the others of the verdict. Of `forgotten` and `taken` the upper bound is for acceptance and
+    the lower one, which is corrected, for refusal; of `learned` it is the other way round.
     """
     families = questions(gate, outcomes)
     if not families:
@@ -66,7 +67,7 @@ def decide(gate: Gate, outcomes: Sequence[Outcomes], attempt: int = 1) -> Verdic
     decision = _overall(findings, classes)
     return Verdict(
         decision=decision,
-        reason=reason(decision, findings, classes, attempt),
+        reason=reason(decision, findings, classes, attempt, words),
         gate=gate.name,
         confidence=gate.confidence,
         attempt=attempt,

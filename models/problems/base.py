@@ -19,6 +19,7 @@ from torch import Tensor
 from models.statistics import Floats
 from records.batch import BACKGROUND, Annotation
 from records.record import Record
+from records.score_names import ACCURACY
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,10 @@ class Problem(Record):
     """Whether every pixel is answered: outputs [n, classes, H, W] rather than [n, classes], by a network for that."""
     prior: ClassVar[bool] = True
     """Whether the loss can correct for how often each class occurs in a step."""
+    score_name: ClassVar[str] = ACCURACY
+    """What the score is called in the names of metrics; `records/score_names.py` says how people write it."""
+    class_score_name: ClassVar[str] = ACCURACY
+    """What the score of one class is called there."""
     always: ClassVar[tuple[str, ...]] = ()
     """Classes that every version has, in the first places of its head."""
     defaults: ClassVar[Mapping[str, Any]] = {}

@@ -37,6 +37,8 @@ class Segmentation(Problem):
     annotation: ClassVar[Annotation] = "mask"
     dense: ClassVar[bool] = True
     prior: ClassVar[bool] = False
+    score_name: ClassVar[str] = "miou"
+    class_score_name: ClassVar[str] = "iou"
     always: ClassVar[tuple[str, ...]] = (BACKGROUND,)
     defaults: ClassVar[Mapping[str, Any]] = {"network": {"name": "unet"}, "imbalance": "none"}
     cross_entropy_weight: float = Field(default=1.0, ge=0, le=100)

@@ -10,9 +10,10 @@ images and no more (`EvaluateParams.images`): of each experience the first by a 
 the more experiences there are. Every image of a later night was therefore answered before, and can be compared.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from statistics import fmean
 
 import numpy as np
 
@@ -23,6 +24,7 @@ from models.problems.base import Problem, padded
 from records.experience import Experience
 from records.measures import Measures
 from records.scores import FirstSight, ScoreMatrix, ScoreRow
+from records.snapshot import Snapshot
 from tasks.evaluate.earlier import Earlier
 from tasks.evaluate.examine import ExaminedExperience, choose, examine, scores
 from tasks.evaluate.references import write_references
@@ -65,7 +67,9 @@ def evaluate(
         references={name: reference.version for name, reference in earlier.references.items()},
         history=earlier.history,
         before={**earlier.before, **seen},
-        measures=_measures(examined, learner.classes, earlier, problem),
+        score_name=problem.score_name,
+        class_score_name=problem.class_score_name,
+        measures=_measures(examined, learner.classes, _known_before(snapshot, new), earlier, problem),
         outcomes={name: sha256(out / name) for name in (OUTCOMES, REFERENCES)},
     )
     matrix.write(out / SCORES)
@@ -87,13 +91,25 @@ def _first_sight(
     }
 
 
+def _known_before(snapshot: Snapshot, new: Sequence[Experience]) -> int:
+    """How many classes there were before the new experiences were learned; they are the first ones."""
+    fresh = {e.batch for e in new}
+    return max((known for e, known in snapshot.known_at.items() if e not in fresh), default=0)
+
+
 def _measures(
-    examined: Sequence[ExaminedExperience], classes: Sequence[str], earlier: Earlier, problem: Problem
+    examined: Sequence[ExaminedExperience],
+    classes: Sequence[str],
+    known_before: int,
+    earlier: Earlier,
+    problem: Problem,
 ) -> Measures:
     tallies = padded([e.answers.tally for e in examined])
     if tallies is not None:
         sums = tallies.sum(axis=0)
-        return Measures(per_class=problem.per_class(sums, classes), further=problem.report(sums, classes))
+        of_class = problem.per_class(sums, classes)
+        further = problem.report(sums, classes) | _old_and_new(of_class, classes[:known_before], problem)
+        return Measures(per_class=of_class, further=further)
     target = np.concatenate([e.truth for e in examined])
     overall = np.concatenate([e.answers.overall for e in examined])
     past = [e for e in examined if e.experience in earlier.right]
@@ -106,3 +122,12 @@ def _measures(
         negative_flips=negative_flips(before, after) if past else None,
         positive_flips=positive_flips(before, after) if past else None,
     )
+
+
+def _old_and_new(of_class: Mapping[str, float], known: Sequence[str], problem: Problem) -> dict[str, float]:
+    """Mean score of the classes that were known before this night, and of those that are new with it."""
+    parts = {
+        "old": [score for name, score in of_class.items() if name in known],
+        "new": [score for name, score in of_class.items() if name not in known],
+    }
+    return {f"{problem.class_score_name}_{part}": fmean(scores) for part, scores in parts.items() if scores}

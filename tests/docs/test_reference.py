@@ -96,6 +96,10 @@ def test_every_metric_of_a_night_is_told_of():
 
     found = re.findall(r"^\| `([^`]+)` \|", reference.metrics(), flags=re.M)
     patterns = [re.sub(r"<[a-z]+>", ".+", name) for name in found]
-    named = metrics(night)
+    further = {"pixel_accuracy": 0.9, "mean_dice": 0.8, "iou_old": 0.7, "iou_new": 0.6}
+    measures = Measures(per_class={"a": 0.9}, further=further)
+    names = {"score_name": "miou", "class_score_name": "iou", "measures": measures}
+    segmented = JudgedNight(facts, matrix.model_copy(update=names), verdict, Path(), Path())
+    named = metrics(night) | metrics(segmented)
     assert [name for name in named if not any(re.fullmatch(pattern, name) for pattern in patterns)] == []
     assert [p for p in patterns if p != "loss/.+" and not any(re.fullmatch(p, name) for name in named)] == []

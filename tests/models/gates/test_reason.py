@@ -1,6 +1,7 @@
 """The sentence of a verdict, word by word."""
 
 from models.gates.reason import reason
+from models.gates.wording import Wording
 from records.verdict import ClassFinding, Finding
 
 
@@ -143,3 +144,60 @@ def test_an_attempt_after_the_first_says_so():
     findings = [finding("forgotten", "mean", 0.021, 0.009, 0.034, 0.03, "inconclusive", 1388)]
     sentence = reason("inconclusive", findings, attempt=3)
     assert sentence.startswith("Inconclusive at attempt 3, which must be surer than a first: forgot 2.1% on average")
+
+
+MIOU = Wording(score="miou", class_score="iou")
+
+
+def test_of_an_miou_it_is_said_by_how_many_points_it_fell():
+    findings = [
+        finding("forgotten", "mean", 0.021, 0.009, 0.034, 0.05, "accept", worst="b", worst_estimate=0.04),
+        finding("forgotten", "b", 0.04, 0.01, 0.06, 0.1, "accept"),
+        finding("taken", "mean", -0.01, -0.02, 0.01, 0.2, "accept"),
+        finding("learned", "c", 0.72, 0.68, 0.75, 0.6, "accept"),
+    ]
+    assert reason("accept", findings, words=MIOU) == (
+        "Accepted: lost 1.1 points of mIoU on what was learned before: forgot 2.1 points of mIoU on average "
+        "(at most 3.4 points, limit 5.0 points; most on b, 4.0 points), new classes took nothing (limit 20.0 points); "
+        "learned the new images to 72.0% mIoU (limit 60.0%)."
+    )
+    refused = [
+        finding("forgotten", "a", 0.3, 0.25, 0.4, 0.1, "refuse"),
+        finding("learned", "c", 0.2, 0.1, 0.3, 0.6, "refuse"),
+    ]
+    assert reason("refuse", refused, words=MIOU) == (
+        "Refused: forgot at least 25.0 points of mIoU on a (limit 10.0 points), "
+        "learned c to at most 30.0% mIoU (limit 60.0%)."
+    )
+
+
+def test_what_an_miou_leaves_open():
+    open_ = [finding("forgotten", "mean", 0.021, 0.009, 0.06, 0.05, "inconclusive", 1388)]
+    assert reason("inconclusive", open_, words=MIOU) == (
+        "Inconclusive: forgot 2.1 points of mIoU on average, somewhere between 0.9 points and 6.0 points "
+        "(limit 5.0 points); about 1,400 test images would settle it."
+    )
+    few = [finding("learned", "b", 0.62, 0.5, 0.7, 0.6, "inconclusive", 30)]
+    assert reason("inconclusive", few, words=MIOU) == (
+        "Inconclusive: learned b to 62.0% mIoU, somewhere between 50.0% and 70.0% (limit 60.0%); "
+        "about 30 test images would settle it."
+    )
+
+
+def test_of_a_class_in_masks_it_is_said_what_its_iou_is():
+    """Of 20 images the IoU of a class summed to 12 before, 60% of each image, and sums to 1 now."""
+    assert reason("refuse", [], [of_class("fox", 12.0, 1.0, "refuse", 0.85)], words=MIOU) == (
+        "Refused: lost at least 85.0% of the IoU of class `fox` (limit 80.0%)."
+    )
+    assert reason("inconclusive", [], [of_class("fox", 12.0, 1.0, "inconclusive")], words=MIOU) == (
+        "Inconclusive: on 20 test images the IoU of class `fox` is 5.0% and was 60.0% on average, "
+        "so more than 80.0% of it may be lost."
+    )
+    learned = [
+        finding("learned", "a", 0.9, 0.85, 0.95, 0.6, "accept"),
+        finding("learned", "b", 0.8, 0.4, 0.97, 0.6, "inconclusive", 30, too_few=True),
+    ]
+    assert reason("accept", learned, [of_class("fox", 12.0, 1.0, "too few")], words=MIOU) == (
+        "Accepted: learned the new images to 90.0% mIoU (limit 60.0%); too few test images to say whether b "
+        "(80.0% mIoU on 100) was learned and whether class `fox` (IoU 5.0%, was 60.0%) still will be found."
+    )
