@@ -56,7 +56,8 @@ def run_validate(
     written below `night/`: somebody only asks.
     """
     run = run or workspace.run_file()
-    answers = answers_of(workspace, run, read_params(workspace.params, run.overrides).validation)
+    params = read_params(workspace.params, run.overrides)
+    answers = answers_of(workspace, run, params.validation, params.update.problem.annotation)
     reports = [answer.report for answer in answers]
     experiences = [answer.experience for answer in answers if answer.experience is not None]
     if keep:

@@ -28,7 +28,7 @@ class Embeddings:
     features: NDArray[np.float32]
     """[n, width]"""
     answers: NDArray[np.str_] | None = None
-    """[n] the class that the model answers with; None without a model."""
+    """[n] the class that the model answers with; None without a model, or if it answers every pixel."""
 
 
 class Champion(Protocol):
@@ -75,17 +75,20 @@ class Model:
 
     @torch.inference_mode()
     def see(self, batch: str, rows: Sequence[int]) -> Embeddings:
-        """Features before the head, and answers among all classes."""
+        """Features before the head, those of places averaged, and answers among all classes."""
         learner, device = self._learner, default_device()
         network = learner.network.to(device).eval()
         pixels = self._archive.some(batch, rows, learner.spec)
         features, answers = [], []
         for part in torch.split(torch.from_numpy(pixels), learner.at_once):
             seen = network.features(part.to(device))
+            if learner.recipe.dense:
+                features.append(seen.float().mean(dim=(2, 3)).cpu())
+                continue
             features.append(seen.float().cpu().flatten(1))
             answers.append(network.head(seen).argmax(1).cpu())
         none = torch.zeros(0, learner.network.width), torch.zeros(0, dtype=torch.int64)
-        return Embeddings(
-            torch.cat([none[0], *features]).numpy(),
-            np.array(self.classes)[torch.cat([none[1], *answers]).numpy()],
-        )
+        found = torch.cat([none[0], *features]).numpy()
+        if learner.recipe.dense:
+            return Embeddings(found)
+        return Embeddings(found, np.array(self.classes)[torch.cat([none[1], *answers]).numpy()])

@@ -9,6 +9,7 @@ from tasks.validate.validate import with_limits
 TOPICS = {
     "file": "File: is there a whole image in it, of a kind that is allowed?",
     "labels": "Labels: are they what they seem?",
+    "masks": "Masks: do they say of every pixel what it shows?",
     "quality": "Quality: is there something to see?",
     "identity": "Identity: has it been seen before?",
     "batch": "Batch: is enough left?",

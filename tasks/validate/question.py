@@ -4,7 +4,7 @@ import errno
 import sqlite3
 from pathlib import Path
 
-from records.batch import Batch
+from records.batch import Annotation, Batch
 from records.errors import Busy, RetainError, Unavailable
 from records.experience import Experience, Hold, Report
 from records.formatting import plain
@@ -22,6 +22,8 @@ class Question(Record):
     batch: str
     run: RunFile
     params: ValidateParams
+    annotation: Annotation = ""
+    """What images must come with, for the problem that they are learned for."""
     tonight: tuple[Experience, ...] = ()
     """Of batches that were admitted before it in the same night."""
 

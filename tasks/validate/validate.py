@@ -11,8 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 import pandas as pd
 
 from adapters.expectations import Expectation, Rule, RuleResult, run
-from dataset.shards import KNOWN
-from records.batch import Batch
+from dataset.shards import KNOWN, KNOWN_OF_MASKS
+from records.batch import Annotation, Batch
 from records.errors import DamagedState
 from records.experience import Check, Experience, RejectedBatch, Report, Severity, Violation
 from records.formatting import plain, summary
@@ -42,19 +42,21 @@ def validate(
     params: ValidateParams,
     champion: Champion = NO_CHAMPION,
     tonight: tuple[str, ...] = (),
+    annotation: Annotation = "",
 ) -> tuple[Experience, Report]:
     """Ask every question of the batch; give what may be learned, and the report.
 
-    `facts` are the batch's shards without the column `encoded`: one row an image, index 0..n-1. `known_classes` are
+    `facts` are the batch's shards without the columns of files: one row an image, index 0..n-1. `known_classes` are
     those of the current model, `champion` is how it sees images, and `tonight` are the classes of batches that were
-    admitted before this one in the same night. Raises `RejectedBatch`, with the report, if the
-    batch is quarantined; `DamagedState` if the facts are not those of the batch. Same arguments, same answer.
+    admitted before this one in the same night; `annotation` is what images must come with. Raises `RejectedBatch`, with
+    the report, if the batch is quarantined; `DamagedState` if the facts are not those of the batch. Same arguments,
+    same answer.
     """
     _refuse_foreign_facts(facts, batch)
     named = tuple(sorted({*known_classes, *tonight}))
     # A model that knows no class yet learns all that come, in whatever number of batches.
-    arriving = ValidationInput(batch, params, named if known_classes else (), earlier, champion, named)
-    table, found = _ask_the_images(arriving, facts.loc[:, list(NEEDED)])
+    arriving = ValidationInput(batch, params, named if known_classes else (), earlier, champion, named, annotation)
+    table, found = _ask_the_images(arriving, facts.loc[:, list(_needed(batch))])
     reasons = _main_reasons(found)
     filtered = FilteredBatch(arriving, _with_outcome(table, reasons, _refused(found)))
     batch_checks = _ask_the_batch(filtered)
@@ -74,11 +76,15 @@ def validate(
     )
     if failed:
         raise RejectedBatch(report)
-    return _experience(filtered.learned, batch, report), report
+    return _experience(filtered, report), report
+
+
+def _needed(batch: Batch) -> tuple[str, ...]:
+    return (*NEEDED, *KNOWN_OF_MASKS) if batch.annotation else NEEDED
 
 
 def _refuse_foreign_facts(facts: pd.DataFrame, batch: Batch) -> None:
-    lacking = [column for column in NEEDED if column not in facts.columns or facts[column].isna().any()]
+    lacking = [column for column in _needed(batch) if column not in facts.columns or facts[column].isna().any()]
     wrong = [f"no values, or missing ones, in {', '.join(lacking)}"] if lacking else []
     if len(facts) != batch.images:
         wrong.append(f"{len(facts)} rows, not {batch.images}")
@@ -242,13 +248,13 @@ def _sentence(
     return summary(batch.images, refused, dropped, lacks=lacks)
 
 
-def _experience(learned: pd.DataFrame, batch: Batch, report: Report) -> Experience:
-    splits = learned["split"].value_counts()
+def _experience(filtered: FilteredBatch, report: Report) -> Experience:
+    batch, splits = filtered.arriving.batch, filtered.learned["split"].value_counts()
     return Experience(
         batch=batch.id,
         digest=batch.digest,
         left_out=report.refused_rows(),
-        classes=tuple(sorted(set(learned["label"]))),
+        classes=tuple(sorted(set(filtered.learned_by_class["label"]))),
         train=int(splits.get("train", 0)),
         validation=int(splits.get("validation", 0)),
         test=int(splits.get("test", 0)),

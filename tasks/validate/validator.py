@@ -70,7 +70,7 @@ class Validator:
         try:
             facts = facts_of(self.workspace, batch.id)
             experience, report = validate(
-                facts, batch, self.earlier, self.parent.classes, self.params, self.champion, named
+                facts, batch, self.earlier, self.parent.classes, self.params, self.champion, named, question.annotation
             )
             self.earlier.add(experience, facts)
         except RejectedBatch as rejected:

@@ -12,7 +12,7 @@ import pyarrow.parquet as parquet
 from adapters.datastore import DataStore
 from dataset.archive import Archive
 from dataset.batches import read_batch
-from dataset.shards import KNOWN
+from dataset.shards import KNOWN, KNOWN_OF_MASKS
 from records.batch import Batch
 from records.errors import WrongInput
 from tasks.workspace.versions import forget_versions
@@ -52,9 +52,10 @@ def cache_limit() -> int:
     return int(limit * 10**9)
 
 
-def facts_of(workspace: Workspace, batch_id: str, columns: Sequence[str] = KNOWN) -> pd.DataFrame:
-    """Facts of every image of a batch, row by row."""
+def facts_of(workspace: Workspace, batch_id: str, columns: Sequence[str] = ()) -> pd.DataFrame:
+    """Facts of every image of a batch, row by row; of its mask too, if it comes with one. `columns`: these alone."""
     batch: Batch = read_batch(workspace.batches, batch_id)
+    columns = columns or (*KNOWN, *(KNOWN_OF_MASKS if batch.annotation else ()))
     shards = [workspace.batches / batch_id / shard.name for shard in batch.shards]
     tables: list[pd.DataFrame] = [parquet.read_table(shard, columns=list(columns)).to_pandas() for shard in shards]
     return pd.concat(tables, ignore_index=True)

@@ -13,7 +13,7 @@ from typing import Literal, TypeVar, cast
 import pandas as pd
 
 from adapters.expectations import Between, Expectation
-from records.batch import Batch
+from records.batch import BACKGROUND, Annotation, Batch, classes_in
 from records.experience import Distributions, Severity
 from tasks.validate.earlier import EarlierImages
 from tasks.validate.embeddings import Champion
@@ -23,7 +23,7 @@ FINE = ("",)
 """The one value that is expected of a column that says in words what is wrong."""
 
 Made = TypeVar("Made")
-Topic = Literal["file", "identity", "labels", "quality", "batch", "drift"]
+Topic = Literal["file", "identity", "labels", "masks", "quality", "batch", "drift"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +39,25 @@ class ValidationInput:
     champion: Champion
     named: tuple[str, ...] = ()
     """The same, those of the first night's earlier batches included: what a new label may be a slip of."""
+    annotation: Annotation = ""
+    """What images must come with, for the problem that they are learned for."""
+
+    def by_class(self, images: pd.DataFrame) -> pd.DataFrame:
+        """A row for each image and class: those of an image with a mask are several, or none."""
+        if not self.batch.annotation:
+            return images
+        labels = images["label"].map(classes_in)
+        rows = images.assign(label=labels).explode("label")
+        return rows[rows["label"] != BACKGROUND]
+
+    def of_images(self, images: pd.DataFrame, details: Mapping[str, str]) -> "pd.Series[str]":
+        """What is said of the classes of each image, of the first of which there is anything to say; else empty."""
+        if not self.batch.annotation:
+            found = [details.get(label, "") for label in images["label"]]
+        else:
+            told = ((details.get(one, "") for one in classes_in(label)) for label in images["label"])
+            found = [next(filter(None, texts), "") for texts in told]
+        return pd.Series(found, index=images.index, dtype=str)
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,6 +73,11 @@ class FilteredBatch:
     def learned(self) -> pd.DataFrame:
         """The images that will be learned if the batch is admitted."""
         return self.table[self.table["learned"]]
+
+    @property
+    def learned_by_class(self) -> pd.DataFrame:
+        """The same with a row for each class that an image shows."""
+        return self.arriving.by_class(self.learned)
 
     def once(self, make: "Callable[[FilteredBatch], Made]") -> "Made":
         """The result of the function `make` for this batch, computed once however many checks ask for it."""

@@ -4,7 +4,6 @@ Both are asked once the other checks have refused what they refuse: a class is w
 """
 
 from collections import Counter
-from collections.abc import Mapping
 
 import pandas as pd
 
@@ -27,21 +26,17 @@ from tasks.validate.similar_names import described, foreign, shape, unseen
 def columns(arriving: ValidationInput, table: pd.DataFrame) -> Columns:
     """`disguised`, `lookalike`, `scarce`: what is wrong with the class of each image, in words; empty if nothing is."""
     standing = table[table["standing"]]
-    labels, known = standing["label"], arriving.named
+    images, known = arriving.by_class(standing), arriving.named
+    labels = images["label"]
     new = [label for label in labels.unique() if label not in known]
     counts = Counter(labels[labels.isin(new)])
-    return {
-        "disguised": _column(table, {label: why for label in new if (why := disguise(label))}),
-        "lookalike": _column(table, lookalikes(counts, known)),
-        "scarce": _column(table, _scarce(standing[labels.isin(new)], arriving.params.min_train_new_class)),
+    found = {
+        "disguised": {label: why for label in new if (why := disguise(label))},
+        "lookalike": lookalikes(counts, known),
+        "scarce": _scarce(images[labels.isin(new)], arriving.params.min_train_new_class),
     }
-
-
-def _column(table: pd.DataFrame, details: Mapping[str, str]) -> "pd.Series[str]":
-    rows = zip(table["label"], table["standing"], strict=True)
-    return pd.Series(
-        [details.get(label, "") if standing else "" for label, standing in rows], index=table.index, dtype=str
-    )
+    columns = {name: arriving.of_images(standing, details) for name, details in found.items()}
+    return {name: column.reindex(table.index, fill_value="") for name, column in columns.items()}
 
 
 def disguise(label: str) -> str:
@@ -70,7 +65,7 @@ def shape_key(label: str) -> tuple[object, ...]:
 
 def _scarce(images: pd.DataFrame, least: int) -> dict[str, str]:
     """New labels with fewer than `least` different training images."""
-    different = images.drop_duplicates("image")
+    different = images.drop_duplicates(["image", "label"])
     train = different["split"].eq("train").groupby(different["label"]).sum()
     return {
         str(label): f"labelled {label}, a new class with {number} of the {least} images for training that it needs"
@@ -82,7 +77,7 @@ def _scarce(images: pd.DataFrame, least: int) -> dict[str, str]:
 def _many_scarce(filtered: FilteredBatch) -> Measurement | None:
     """How many new classes have hardly anything to learn from."""
     params, named = filtered.arriving.params, filtered.arriving.named
-    different = filtered.learned.drop_duplicates("image")
+    different = filtered.learned_by_class.drop_duplicates(["image", "label"])
     train = different["split"].eq("train").groupby(different["label"]).sum()
     few = train[(train < params.min_train_per_class) & ~train.index.isin(named)]
     note = f"{len(few):,} new classes with fewer than {params.min_train_per_class} training images each"

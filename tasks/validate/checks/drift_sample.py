@@ -30,7 +30,10 @@ class DriftSample:
 
 
 def drift_sample(filtered: FilteredBatch) -> DriftSample | None:
-    """None if there is no champion that sees, or no class that both sides have enough images of."""
+    """None if there is no champion that sees, no class that both sides have enough images of, or if images
+    show several classes."""
+    if filtered.arriving.batch.annotation:
+        return None
     champion, batch = filtered.arriving.champion, filtered.arriving.batch.id
     learned = filtered.learned
     counts = learned["label"][learned["label"].isin(champion.classes)].value_counts()

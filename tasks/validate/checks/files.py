@@ -20,7 +20,9 @@ FAULT_OF = {
     "format": "format-unknown",
     "repeated": "row-repeated",
 }
-"""Problem, as ingestion calls it, to check. Those that begin with `label` are not listed; all others are unreadable."""
+"""Problem, as ingestion calls it, to check. Those that begin with `label` are not listed, and those of masks are called
+as their checks; all others are unreadable."""
+OF_MASKS = ("mask-missing", "mask-unreadable", "mask-size", "mask-mode", "mask-index")
 
 
 def columns(arriving: ValidationInput, table: pd.DataFrame) -> Columns:
@@ -39,6 +41,8 @@ def columns(arriving: ValidationInput, table: pd.DataFrame) -> Columns:
 
 
 def _fault(problem: str) -> str:
+    if problem in OF_MASKS:
+        return problem
     return "label-unusable" if problem.startswith("label") else FAULT_OF.get(problem, "file-unreadable")
 
 
@@ -127,6 +131,44 @@ FAULTS = (
     ),
 )
 
+FAULTS_OF_MASKS = (
+    _fault_check(
+        "mask-missing",
+        "without a mask",
+        "Every image of a delivery with masks must have one, or nobody knows what it shows.",
+        "Deliver the mask, under the image's name; a mask that is all background says that there is nothing.",
+        topic="masks",
+    ),
+    _fault_check(
+        "mask-unreadable",
+        "with an unreadable mask",
+        "The mask must be decoded without an error and within limits of time and memory.",
+        "Open the mask in a viewer and save it again.",
+        topic="masks",
+    ),
+    _fault_check(
+        "mask-size",
+        "with a mask of another size",
+        "A mask says of every pixel what it shows, so it has the image's width and height.",
+        "Make the mask from the image as it is delivered; do not scale or crop one of them alone.",
+        topic="masks",
+    ),
+    _fault_check(
+        "mask-mode",
+        "with a mask that holds no indices",
+        "The pixels of a mask are whole numbers below 256, or colours that the list of classes names.",
+        "Save the mask as a grey or palette PNG of class indices, without anti-aliasing or lossy compression.",
+        topic="masks",
+    ),
+    _fault_check(
+        "mask-index",
+        "with a mask that names no class",
+        "Every index in a mask stands for a class; 255 is what nobody can tell.",
+        "Add the class to the list of classes, or correct the mask.",
+        topic="masks",
+    ),
+)
+
 SIZE = "{width} x {height} pixels"
 
 PICTURES = (
@@ -197,4 +239,4 @@ PICTURES = (
     ),
 )
 
-FILES = CheckGroup((*FAULTS, *PICTURES), columns)
+FILES = CheckGroup((*FAULTS, *FAULTS_OF_MASKS, *PICTURES), columns)

@@ -48,7 +48,10 @@ class LabelIssues:
 
 
 def label_issues(filtered: FilteredBatch) -> LabelIssues | None:
-    """Labels of a batch that look wrong; None if there is too little to judge by."""
+    """Labels of a batch that look wrong; None if there is too little to judge by, or if images
+    show several classes."""
+    if filtered.arriving.batch.annotation:
+        return None
     # By content, so that the same images are looked at wherever it is done.
     judged = _common(filtered.learned).sort_values("image").head(filtered.arriving.params.label_images)
     judged = _common(judged).sort_index()

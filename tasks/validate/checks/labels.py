@@ -3,7 +3,7 @@
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -24,20 +24,20 @@ from tasks.validate.checks.label_issues import label_issues
 
 
 def columns(arriving: ValidationInput, table: pd.DataFrame) -> Columns:
-    """`new`: the label is not known to the model; `respelled`, `similar`: what it is likely to be a slip of."""
-    counts = Counter(table["label"][table["readable"]])
+    """`new`, `not_allowed`: a class that the model does not know, that is not allowed; `respelled`, `similar`: what a
+    class is likely to be a slip of. Empty of images of which that is not so."""
+    readable = table[table["readable"]]
+    counts = Counter(arriving.by_class(readable)["label"])
     respelled, similar = slips(counts, arriving.named)
-    return {
-        "new": table["readable"] & ~table["label"].isin(arriving.known),
-        "respelled": _column(table, respelled),
-        "similar": _column(table, similar),
+    allowed = arriving.params.allowed_classes
+    found = {
+        "new": {label: label for label in counts if label not in arriving.known},
+        "not_allowed": {label: label for label in counts if allowed is not None and label not in allowed},
+        "respelled": respelled,
+        "similar": similar,
     }
-
-
-def _column(table: pd.DataFrame, details: Mapping[str, str]) -> "pd.Series[str]":
-    rows = zip(table["label"], table["readable"], strict=True)
-    text = [details.get(label, "") if readable else "" for label, readable in rows]
-    return pd.Series(text, index=table.index, dtype=str)
+    columns = {name: arriving.of_images(readable, details) for name, details in found.items()}
+    return {name: column.reindex(table.index, fill_value="") for name, column in columns.items()}
 
 
 def slips(counts: Counter[str], known: Iterable[str]) -> tuple[dict[str, str], dict[str, str]]:
@@ -137,7 +137,7 @@ def edit_distance(one: str, other: str, most: int) -> int:
 def _few(split: str, purpose: str, filtered: FilteredBatch) -> Measurement:
     params = filtered.arriving.params
     wanted = params.min_train_per_class if split == "train" else params.min_test_per_class
-    learned = filtered.learned
+    learned = filtered.learned_by_class
     have = learned["split"].eq(split).groupby(learned["label"]).sum()
     few = have[have < wanted]
     first = learned["label"].drop_duplicates()
@@ -161,12 +161,12 @@ def _missing(filtered: FilteredBatch) -> Measurement | None:
     required = filtered.arriving.params.required_classes
     if not required:
         return None
-    missing = sorted(set(required) - set(filtered.learned["label"]))
+    missing = sorted(set(required) - set(filtered.learned_by_class["label"]))
     return Measurement(len(missing), f"missing: {', '.join(missing)}" if missing else "all are there", len(missing))
 
 
 def _imbalance(filtered: FilteredBatch) -> Measurement | None:
-    learned = filtered.learned
+    learned = filtered.learned_by_class
     train = learned["split"].eq("train").groupby(learned["label"]).sum().sort_values(ascending=False, kind="stable")
     if len(train) < 2:
         return None
@@ -209,11 +209,9 @@ LABELS = CheckGroup(
             ("allowed_classes",),
             words="with a label that is not allowed",
             expectation=lambda a: (
-                None
-                if a.params.allowed_classes is None
-                else OneOf(column="label", values=a.params.allowed_classes, where="readable")
+                None if a.params.allowed_classes is None else OneOf(column="not_allowed", values=FINE)
             ),
-            detail="labelled {label}",
+            detail="labelled {not_allowed}",
         ),
         ImageCheck(
             "class-new",
@@ -224,11 +222,9 @@ LABELS = CheckGroup(
             ("new_classes",),
             words="of a new class",
             expectation=lambda a: (
-                OneOf(column="label", values=a.known, where="readable")
-                if a.params.new_classes == "refuse" and a.known
-                else None
+                OneOf(column="new", values=FINE) if a.params.new_classes == "refuse" and a.known else None
             ),
-            detail="labelled {label}",
+            detail="labelled {new}",
         ),
         ImageCheck(
             "class-unconfirmed",
@@ -239,11 +235,9 @@ LABELS = CheckGroup(
             ("new_classes",),
             words="of a class that nobody has confirmed",
             expectation=lambda a: (
-                OneOf(column="label", values=a.known, where="readable")
-                if a.params.new_classes == "ask" and a.known
-                else None
+                OneOf(column="new", values=FINE) if a.params.new_classes == "ask" and a.known else None
             ),
-            detail="labelled {label}",
+            detail="labelled {new}",
         ),
         ImageCheck(
             "class-respelled",

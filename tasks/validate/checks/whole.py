@@ -19,8 +19,26 @@ def _left_for(split: str, purpose: str, filtered: FilteredBatch) -> Measurement:
     return Measurement(number, note, max(0, least - number), final=number == 0)
 
 
+def _annotated(filtered: FilteredBatch) -> Measurement:
+    wanted, found = filtered.arriving.annotation, filtered.arriving.batch.annotation
+    words = {"": "no masks", "mask": "masks"}
+    note = f"it comes with {words[found]}, and the problem that is learned needs {words[wanted]}"
+    if wanted == found:
+        note = f"it comes with {words[found]}, as the problem that is learned needs"
+    return Measurement(float(wanted != found), note, filtered.arriving.batch.images, final=True)
+
+
 WHOLE = CheckGroup(
     (
+        BatchCheck(
+            "annotation",
+            "batch",
+            "refuse batch",
+            "Images come with what the problem learns from: masks for segmentation, labels alone for classification.",
+            "Deliver them as params.update.problem needs them, or learn them in a workspace of their own.",
+            measure=_annotated,
+            most=lambda params: 0,
+        ),
         BatchCheck(
             "refused-share",
             "batch",

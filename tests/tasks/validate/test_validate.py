@@ -118,6 +118,7 @@ FAULTS = {
     "label-slash": "label-unusable",
     "label-control": "label-unusable",
     "repeated": "row-repeated",
+    **{name: name for name in ("mask-missing", "mask-unreadable", "mask-size", "mask-mode", "mask-index")},
 }
 CASES = {
     # table, earlier images, parameters, and all that is told: check to rows with their details
