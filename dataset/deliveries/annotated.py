@@ -1,13 +1,18 @@
 """Deliveries whose images come with masks: which kind a folder is.
 
 - Mask folder: `images/`, `masks/` and a list of classes, see `mask_folders.py`.
+- COCO: `images/` and `annotations.json`, or one other JSON file, see `coco.py`.
+- Pascal VOC: `JPEGImages/` and `SegmentationClass/`, see `voc.py`.
 
 Any other folder is one of class folders, even if one of its classes is called `images`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from functools import partial
 
+from dataset.deliveries import voc
 from dataset.deliveries.allowance import Tally
+from dataset.deliveries.coco import ANNOTATIONS, from_coco
 from dataset.deliveries.folders import visible
 from dataset.deliveries.handles import Tree
 from dataset.deliveries.items import Delivery, printable
@@ -24,11 +29,27 @@ def annotated_kind(tree: Tree) -> Kind | None:
     entries = visible(tree)
     folders = {entry.name for entry in entries if entry.is_folder}
     others = {entry.name for entry in entries if not entry.is_folder}
+    shown = printable(str(tree.path))
     found: dict[str, Kind] = {}
+    if {voc.IMAGES, voc.MASKS} <= folders:
+        found[f"{voc.MASKS}/"] = voc.from_voc
     if {IMAGES, MASKS} <= folders and others & {CLASSES, CLASSES_JSON}:
         found[f"{MASKS}/"] = from_mask_folder
+    if IMAGES in folders and (ANNOTATIONS in others or not found):
+        found |= {printable(name): partial(from_coco, name) for name in _one_json(others, shown)}
+    if len(found) > 1:
+        raise UnreadableBatch(f"{shown} holds masks in several forms: {' and '.join(found)}. Keep one of them.")
+    return next(iter(found.values()), None)
+
+
+def _one_json(names: Collection[str], shown: str) -> list[str]:
+    """The file that holds the annotations, if there is one."""
+    if ANNOTATIONS in names:
+        return [ANNOTATIONS]
+    found = sorted(name for name in names if name.lower().endswith(".json") and name != CLASSES_JSON)
     if len(found) > 1:
         raise UnreadableBatch(
-            f"{printable(str(tree.path))} holds masks in several forms: {' and '.join(found)}. Keep one of them."
+            f"{shown} holds {len(found)} JSON files beside {IMAGES}/. Call the one with the annotations {ANNOTATIONS}, "
+            "or make a delivery of each."
         )
-    return next(iter(found.values()), None)
+    return found

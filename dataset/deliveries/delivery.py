@@ -18,7 +18,6 @@ No link is followed and no path leaves its folder. What is wrong with one image 
 wrong with the delivery as a whole is `UnreadableBatch`, and then nothing is taken.
 """
 
-import os
 import stat
 from collections.abc import Iterator
 from dataclasses import replace
@@ -28,7 +27,8 @@ from dataset.deliveries.allowance import USUAL, Caps, Tally
 from dataset.deliveries.annotated import annotated_kind
 from dataset.deliveries.folders import from_folder, visible
 from dataset.deliveries.handles import Tree
-from dataset.deliveries.items import Container, Delivery, Item, in_order, label_of, printable, unopened
+from dataset.deliveries.items import Container, Delivery, Item, in_order, label_of, printable
+from dataset.deliveries.looking import look
 from dataset.deliveries.manifests import Manifest, manifest_in
 from dataset.deliveries.packed import from_tables, from_tars, once
 from dataset.deliveries.samples import CLASSES
@@ -144,28 +144,9 @@ def _from_manifest(tree: Tree, file: Path, name: str, tally: Tally) -> Delivery:
 
 def _rows(tree: Tree, manifest: Manifest, tally: Tally) -> Iterator[Item]:
     for row in manifest.rows:
-        status, problem, detail = _look(tree, row.path)
+        status, problem, detail = look(tree, row.path, "manifest")
         if status:
             tally.file(status)
         yield Item(
             row.path, label_of(row.label), row.path, status.st_size if status else 0, problem, detail, row.columns
         )
-
-
-def _look(tree: Tree, text: str) -> tuple[os.stat_result | None, str, str]:
-    """Status of what lies at a manifest's path, and why it must not be read."""
-    path = PurePosixPath(text)
-    if path.is_absolute() or ".." in path.parts:
-        return None, "outside", "the path leads out of the manifest's folder"
-    if not text or "\0" in text:
-        return None, "missing", "the row names no file"
-    try:
-        status = tree.status(text)
-    except OSError as error:
-        bad = unopened(error)
-        return None, bad.problem, bad.detail
-    if stat.S_ISLNK(status.st_mode):
-        return None, "link", "a symbolic link; links are not followed"
-    if not stat.S_ISREG(status.st_mode):
-        return None, "not-a-file", "no ordinary file"
-    return status, "", ""

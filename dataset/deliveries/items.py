@@ -21,6 +21,13 @@ TURNING = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff"
 """Characters that are not seen but change the order of others (Unicode, annex 9), and the byte order mark."""
 
 
+class Stretches(NamedTuple):
+    """Pieces of a JSON file that belong to one image, as the elements of a list."""
+
+    places: tuple[tuple[int, int], ...]
+    """From which byte, and how many."""
+
+
 class Item(NamedTuple):
     """One image as it was delivered. A plain tuple: hundreds of thousands travel to other processes."""
 
@@ -37,8 +44,9 @@ class Item(NamedTuple):
     detail: str = ""
     columns: tuple[str, ...] = ()
     """Values of the delivery's further columns."""
-    inside: int | Cell | None = None
-    """Where it stands in the file `name`: from which byte of a tar, or in which cell. None if it is that file."""
+    inside: int | Cell | Stretches | None = None
+    """Where it stands in the file `name`: from which byte of a tar, in which cell, in which pieces of a JSON file. None
+    if it is that file."""
     mask: "Item | None" = None
     """Where its mask is, of a delivery whose images come with masks; its own problem is `missing` if it has none."""
     labelled_for: str = ""

@@ -59,16 +59,22 @@ class Legend:
     """As in `MaskFacts`."""
 
 
-def legend_in(tree: Tree) -> tuple[Legend, list[Container]]:
-    """The legend of a delivery, and the files that it stands in. Raises `UnreadableBatch`, or `OSError`."""
+def legend_in(tree: Tree, usual: Sequence[str] = ()) -> tuple[Legend, list[Container]]:
+    """The legend of a delivery, and the files that it stands in; `usual`: names from index 0 on, if it has no list.
+
+    Raises `UnreadableBatch`, or `OSError`.
+    """
     holds = [name for name in (CLASSES, CLASSES_JSON) if tree.holds(name)]
     where = printable(str(tree.path))
     if len(holds) > 1:
         raise UnreadableBatch(f"{where} holds two lists of classes, {' and '.join(holds)}. Take one of them away.")
-    content, container = _content(tree, holds[0])
-    shown = f"{where}/{holds[0]}"
-    entries, names = _of_lines(content, shown) if holds[0] == CLASSES else _of_json(content, shown)
-    legend, containers = legend_of(entries, shown), [container]
+    entries, names, containers = [Entry(name, number) for number, name in enumerate(usual)], None, []
+    shown = where
+    if holds:
+        content, container = _content(tree, holds[0])
+        shown, containers = f"{where}/{holds[0]}", [container]
+        entries, names = _of_lines(content, shown) if holds[0] == CLASSES else _of_json(content, shown)
+    legend = legend_of(entries, shown)
     if tree.holds(LABELLED_FOR):
         if names is not None:
             raise UnreadableBatch(f"{shown} and {LABELLED_FOR} both say what was looked for. Keep one of them.")

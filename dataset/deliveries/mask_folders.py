@@ -65,7 +65,7 @@ def mask_containers(masks: Masks, items: Sequence[Item]) -> list[Container]:
     images = {stem(item.name) for item in items}
     found = []
     for name, files in masks.items():
-        strange = "several masks have this name" if name in images else "a mask without an image of its name"
+        strange = "several masks have this name" if name in images else "a mask of no image in the batch"
         found += [one if one.name in used else one._replace(strange=strange) for _, one in files]
     return found
 
