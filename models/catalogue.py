@@ -14,6 +14,8 @@ from models.networks.mlp import MLP
 from models.networks.patches import Patches
 from models.networks.resnet import ResNet18
 from models.networks.torchvision import Torchvision
+from models.networks.torchvision_segmentation import TorchvisionSegmentation
+from models.networks.unet import UNet
 from models.problems.classification import Classification
 from models.problems.segmentation import Segmentation
 from models.strategies.analytic import Analytic
@@ -30,7 +32,9 @@ from models.strategies.replay_distillation import ReplayDistillation
 from models.strategies.reptile import Reptile
 from models.strategies.si import SI
 
-NetworkRecipe = Annotated[MLP | CNN | ResNet18 | Torchvision | Patches, Field(discriminator="name")]
+NetworkRecipe = Annotated[
+    MLP | CNN | ResNet18 | Torchvision | Patches | UNet | TorchvisionSegmentation, Field(discriminator="name")
+]
 ProblemChoice = Annotated[Classification | Segmentation, Field(discriminator="name")]
 StrategyChoice = Annotated[
     Finetune

@@ -64,7 +64,7 @@ class Learner:
             self.network.grow(len(self.classes))
 
     def outputs(self, images: Tensor, device: torch.device | str = "cpu") -> Tensor:
-        """Logits [n, classes], on the CPU, of uint8 images [n, C, H, W]."""
+        """Logits [n, classes], of a dense network [n, classes, H, W], on the CPU, of uint8 images [n, C, H, W]."""
         return self.outputs_of_parts(torch.split(images, self.at_once), device)
 
     @torch.inference_mode()
@@ -72,7 +72,7 @@ class Learner:
         """The same of images that come in parts, each for one forward pass."""
         network = self.network.to(device).eval()
         outputs = [network(part.to(device)).float().cpu() for part in parts]
-        return torch.cat(outputs) if outputs else torch.zeros(0, len(self.classes))
+        return torch.cat(outputs) if outputs else torch.zeros(0, len(self.classes), *(network.size or ()))
 
     @property
     def at_once(self) -> int:

@@ -8,6 +8,7 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from records.record import Record
 from records.snapshot import InputSpec
@@ -17,7 +18,7 @@ class Recipe(Record):
     """How to build a body. A recipe is a choice: its fields are its hyper-parameters, nothing learned lives in it."""
 
     dense: ClassVar[bool] = False
-    """Whether features are those of places, [N, D, h, w], so that every pixel can be answered."""
+    """True if features are a map over the image, so the network answers at each pixel and not once an image."""
 
     @property
     def begins_as_chance(self) -> bool:
@@ -29,7 +30,10 @@ class Recipe(Record):
         pixels a side, if that is known before there is an image."""
 
     def body(self, spec: InputSpec) -> tuple[nn.Module, int]:
-        """A module from normalised images [N, C, H, W] to features [N, D], and D. Needs no weights but random ones."""
+        """A module from normalised images [N, C, H, W] to features [N, D], and D. Needs no weights but random ones.
+
+        The features of a `dense` recipe are [N, D, h, w], of any h and w.
+        """
         raise NotImplementedError
 
     def bound(self, body: nn.Module) -> float | None:
@@ -53,12 +57,16 @@ class Network(nn.Module):
         super().__init__()
         self.body, self.width = recipe.body(spec)
         self.bound = recipe.bound(self.body)
-        self.head = _head(self.width, classes)
+        self.size = (spec.height, spec.width) if recipe.dense else None
+        self.head = self._head(classes)
         self.register_buffer("mean", torch.tensor(spec.mean).view(1, -1, 1, 1) * 255)
         self.register_buffer("std", torch.tensor(spec.std).view(1, -1, 1, 1) * 255)
 
     def features(self, images: Tensor) -> Tensor:
-        """Features [N, D] of uint8 images [N, C, H, W]. Normalisation is part of the network, so none can forget it."""
+        """Features [N, D], or [N, D, h, w] if dense, of uint8 images [N, C, H, W].
+
+        Normalisation is part of the network, so none can forget it.
+        """
         return self.body(self.normalised(images))  # type: ignore[no-any-return]
 
     def normalised(self, images: Tensor) -> Tensor:
@@ -72,7 +80,7 @@ class Network(nn.Module):
             recipe.adapt(self.body, self.normalised(images))
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits [N, classes] of uint8 images [N, C, H, W]."""
+        """Logits [N, classes], or [N, classes, H, W] if dense, of uint8 images [N, C, H, W]."""
         return self.head(self.features(images))  # type: ignore[no-any-return]
 
     def floats(self) -> list[Tensor]:
@@ -84,14 +92,30 @@ class Network(nn.Module):
         old = self.head
         if classes <= old.out_features:
             return
-        self.head = _head(self.width, classes)
+        self.head = self._head(classes)
         with torch.no_grad():
             self.head.weight[: old.out_features] = old.weight
             self.head.bias[: old.out_features] = old.bias
 
+    def _head(self, classes: int) -> nn.Linear:
+        with warnings.catch_warnings():
+            # Version 0 knows no class, and a matrix without rows is what it should have.
+            warnings.filterwarnings("ignore", "Initializing zero-element tensors", UserWarning)
+            return nn.Linear(self.width, classes) if self.size is None else PixelHead(self.width, classes, self.size)
 
-def _head(width: int, classes: int) -> nn.Linear:
-    with warnings.catch_warnings():
-        # Version 0 knows no class, and a matrix without rows is what it should have.
-        warnings.filterwarnings("ignore", "Initializing zero-element tensors", UserWarning)
-        return nn.Linear(width, classes)
+
+class PixelHead(nn.Linear):
+    """The same linear map at each place of the features; its answers are brought to the size of the image."""
+
+    def __init__(self, width: int, classes: int, size: tuple[int, int]) -> None:
+        super().__init__(width, classes)
+        self.size = size
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Logits [N, classes, H, W] of features [N, D, h, w], bilinear between the places."""
+        logits = super().forward(features.movedim(1, -1)).movedim(-1, 1)
+        if logits.shape[2:] == self.size:
+            return logits
+        if not self.out_features:  # torch brings nothing to no size.
+            return logits.new_zeros(len(logits), 0, *self.size)
+        return functional.interpolate(logits, self.size, mode="bilinear", align_corners=False)

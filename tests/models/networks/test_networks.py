@@ -7,7 +7,7 @@ import torch
 
 from models.catalogue import NetworkRecipe
 from models.learner import Learner
-from models.networks.base import Network, Recipe
+from models.networks.base import Network, PixelHead, Recipe
 from records.snapshot import InputSpec
 from tests.models.catalogue import listed
 
@@ -25,6 +25,11 @@ def pictures(count: int, spec: InputSpec = SPECS[0]) -> torch.Tensor:
     return torch.randint(0, 256, shape, dtype=torch.uint8, generator=drawn)
 
 
+def answered(recipe: Recipe, spec: InputSpec = SPECS[0]) -> tuple[int, ...]:
+    """What an image is given an answer for: itself, or each of its pixels."""
+    return (spec.height, spec.width) if recipe.dense else ()
+
+
 @pytest.fixture(params=RECIPES, ids=lambda recipe: recipe.name)
 def recipe(request: pytest.FixtureRequest) -> Recipe:
     return request.param
@@ -34,9 +39,13 @@ def recipe(request: pytest.FixtureRequest) -> Recipe:
 def test_images_become_features_and_logits(recipe: Recipe, spec: InputSpec) -> None:
     network = Network(recipe, spec, 3)
     images = pictures(5, spec)
-    assert network.features(images).shape == (5, network.width)
-    assert network(images).shape == (5, 3)
-    assert network(images).isfinite().all()
+    features, outputs = network.features(images), network(images)
+    assert features.shape[:2] == (5, network.width)
+    assert features.dim() == (4 if recipe.dense else 2)
+    assert outputs.shape == (5, 3, *answered(recipe, spec))
+    assert outputs.isfinite().all()
+    # Strategies call body and head one after the other.
+    assert network.head(features).shape == outputs.shape
 
 
 def test_every_weight_learns(recipe: Recipe) -> None:
@@ -46,7 +55,9 @@ def test_every_weight_learns(recipe: Recipe) -> None:
     # Two steps: what stands behind a scale that starts at zero has no gradient at the first.
     for _ in range(2):
         descent.zero_grad()
-        torch.nn.functional.cross_entropy(network(pictures(16)), torch.arange(16) % 3).backward()
+        outputs = network(pictures(16))
+        targets = (torch.arange(16) % 3).view(16, *[1] * len(answered(recipe))).expand(16, *answered(recipe))
+        torch.nn.functional.cross_entropy(outputs, targets).backward()
         descent.step()
     assert [name for name, value in network.named_parameters() if value.grad is None or not value.grad.any()] == []
 
@@ -58,12 +69,12 @@ def test_growing_changes_no_known_answer(recipe: Recipe) -> None:
     network.grow(5)
     torch.testing.assert_close(network(images)[:, :2], before)
     network.grow(3)
-    assert network(images).shape == (4, 5)
+    assert network(images).shape == (4, 5, *answered(recipe))
 
 
 def test_version_zero_knows_no_class(recipe: Recipe) -> None:
     network = Network(recipe, SPECS[0], 0)
-    assert network(torch.zeros(2, 1, 8, 8, dtype=torch.uint8)).shape == (2, 0)
+    assert network(torch.zeros(2, 1, 8, 8, dtype=torch.uint8)).shape == (2, 0, *answered(recipe))
     network.grow(2)
     assert network(torch.zeros(2, 1, 8, 8, dtype=torch.uint8)).isfinite().all()
 
@@ -82,3 +93,24 @@ def test_written_and_read_back_it_gives_equal_outputs(recipe: Recipe, tmp_path: 
     again = Learner.read(tmp_path)
     assert again.recipe == recipe
     assert torch.equal(again.outputs(pictures(4)), learner.outputs(pictures(4)))
+
+
+def test_no_images_have_no_answers(recipe: Recipe) -> None:
+    learner = Learner.fresh(recipe, SPECS[0], ("a", "b"), seed=0)
+    assert learner.outputs(pictures(0)).shape == (0, 2, *answered(recipe))
+
+
+def test_an_image_answers_alike_whatever_is_beside_it(recipe: Recipe) -> None:
+    learner = Learner.fresh(recipe, SPECS[0], ("a", "b"), seed=0)
+    images = pictures(5)
+    torch.testing.assert_close(learner.outputs(images[3:4]), learner.outputs(images)[3:4], atol=1e-5, rtol=1e-4)
+
+
+def test_the_head_of_a_dense_network_is_one_linear_map_at_each_place() -> None:
+    """Its answers of 2 x 2 places become those of 4 x 4 pixels: at a quarter and three quarters of the way."""
+    head = PixelHead(1, 1, (4, 4))
+    with torch.no_grad():
+        head.weight.fill_(2.0)
+        head.bias.fill_(1.0)
+        outputs = head(torch.tensor([[[[0.0, 4.0], [0.0, 4.0]]]]))
+    assert outputs.tolist() == [[[[1.0, 3.0, 7.0, 9.0]] * 4]]
