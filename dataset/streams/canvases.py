@@ -18,8 +18,8 @@ SIDE = 64
 """Of a canvas, in pixels."""
 SIZES = (20, 29)
 """Least side of a digit, in pixels, and one more than the largest; height and width are drawn one by one."""
-MOST = 4
-"""Digits on a canvas."""
+DIGITS = (2, 5)
+"""Fewest digits on a canvas, and one more than the most; one for which no room is found is left out."""
 FULL = 256
 """Opacity of ink that hides the canvas."""
 FAINT, BOLD = 5, 9
@@ -64,7 +64,7 @@ class Canvases:
 
 
 def draw(count: int, glyphs: Pictures, labelled: Sequence[int], others: Sequence[int], seed: int) -> Canvases:
-    """Canvases with one to four digits of `glyphs` [n, 8, 8]: the first of `labelled`, the rest of these and `others`.
+    """Canvases with two to four digits of `glyphs` [n, 8, 8]: the first of `labelled`, the rest of these and `others`.
 
     Half of the rest is of `others`, if there are any: digits that whoever labels these canvases does not look for.
     """
@@ -74,7 +74,7 @@ def draw(count: int, glyphs: Pictures, labelled: Sequence[int], others: Sequence
     for number in range(count):
         draws = Draws(seed, number)
         canvas = _texture(draws)
-        for place in range(draws.one(1, MOST + 1)):
+        for place in range(draws.one(*DIGITS)):
             choice = others if others and place % 2 else labelled
             digit = choice[draws.one(0, len(choice))]
             glyph = glyphs.pixels[rows[digit][draws.one(0, len(rows[digit]))]]
@@ -98,13 +98,8 @@ def _put(canvas: Whole, shown: NDArray[np.uint8], glyph: NDArray[np.uint8], valu
 
 
 def _level(canvas: Whole, ink: Whole, draws: Draws) -> int:
-    """Grey level of a digit, darker or lighter than what lies around it, so that it can be read."""
-    around = int((canvas * ink).sum() // ink.sum())
-    contrast = draws.one(60, 110)
-    dark, light = around - contrast, around + contrast
-    if dark < 5 or (light <= 250 and draws.one(0, 2)):
-        return min(light, 250)
-    return dark
+    """Grey level of a digit: so much lighter than what lies around it that it can be read."""
+    return min(int((canvas * ink).sum() // ink.sum()) + draws.one(60, 110), 250)
 
 
 def enlarged(glyph: NDArray[np.uint8], height: int, width: int) -> Whole:
@@ -138,7 +133,7 @@ def _cubic(source: int, target: int) -> Whole:
 def _texture(draws: Draws) -> Whole:
     """A canvas [64, 64]: a level, a gradient, noise of several scales and, on half of them, stripes."""
     down, across = np.mgrid[:SIDE, :SIDE]
-    canvas = np.full((SIDE, SIDE), draws.one(70, 186), np.int64)
+    canvas = np.full((SIDE, SIDE), draws.one(50, 151), np.int64)
     canvas += (draws.one(-40, 41) * (2 * down - SIDE) + draws.one(-40, 41) * (2 * across - SIDE)) // (2 * SIDE)
     for cells in (2, 4, 8, 16, 32):
         canvas += _noise(draws, cells) * draws.one(0, 26) // FULL
