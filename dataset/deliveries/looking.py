@@ -20,6 +20,8 @@ def look(tree: Tree, text: str, of: str) -> tuple[os.stat_result | None, str, st
         return None, "missing", "the row names no file"
     try:
         status = tree.status(text)
+    except UnicodeEncodeError:
+        return None, "missing", "no file has such a name"
     except OSError as error:
         bad = unopened(error)
         return None, bad.problem, bad.detail

@@ -86,6 +86,7 @@ def test_images_without_annotations_are_background_and_those_not_there_are_missi
     more = {"images/deep/2.png": picture(2), "3.png": picture(3), "images/unlisted.png": picture(4)}
     images = [
         image(),
+        image(7, "\ud800"),
         image(1, "deep/2.png"),
         image(2, "3.png"),
         image(3, "gone.png"),
@@ -96,6 +97,7 @@ def test_images_without_annotations_are_background_and_those_not_there_are_missi
     assert [(row["path"], row["label"], row["problem"]) for row in rows] == [
         ("../in/3.png", "", "outside"),
         ("3.png", "background", ""),
+        ("\\ud800", "", "missing"),
         ("gone.png", "", "missing"),
         ("images/1.png", "cat/dog", ""),
         ("images/1.png", "", "repeated"),
@@ -180,7 +182,7 @@ def test_many_categories_are_counted(tmp_path):
         (coco(image(neg_category_ids=3)), "neg_category_ids of image 5 .* is no list"),
         (coco(image(not_exhaustive_category_ids=[[]])), "not_exhaustive_category_ids of image 5 .* is no list"),
         (coco(image(5, "x" * 200_000)), "takes 200,0.. bytes of text"),
-        (coco().encode().replace(b"cat", b"c\xe4t"), "not in UTF-8"),
+        (coco().encode().replace(b'"cat"', b'"c\xe4t"'), "not in UTF-8"),
     ],
 )
 def test_a_file_that_cannot_be_used_is_one_sentence(tmp_path, content, sentence):
