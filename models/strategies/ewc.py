@@ -59,7 +59,7 @@ class EWC(Strategy):
         chosen = torch.randperm(len(dataset), generator=generator)[: self.fisher_images]
         for position in torch.split(chosen, 1):
             network.zero_grad(set_to_none=True)
-            images, targets = dataset.images(position).to(context.device), dataset.target[position].to(context.device)
+            images, targets = dataset.images(position).to(context.device), dataset.targets(position).to(context.device)
             torch.autograd.backward(context.problem.loss(network(images), targets))
             for name, parameter in network.named_parameters():
                 if parameter.grad is not None:

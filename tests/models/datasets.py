@@ -1,9 +1,12 @@
 """Datasets of plain grey images, whose class can be seen, and networks whose answers can be worked out by hand."""
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from dataset.annotations import Annotations
 from dataset.archive import ImageDataset
 from models.networks.base import Network
 from models.networks.mlp import MLP
@@ -55,3 +58,16 @@ def linear(weight: list[list[float]], bias: list[float] | None = None) -> Networ
         network.head.weight.copy_(torch.tensor(weight))
         network.head.bias.copy_(torch.tensor(bias or [0.0] * len(weight)))
     return network
+
+
+def masked(
+    masks: NDArray[np.uint8], classes: int, looked_for: list[list[int]] | None = None, batch: str = "m"
+) -> ImageDataset:
+    """Images [n, 1, H, W] whose grey tells the class of each pixel of `masks` [n, H, W]: class indices."""
+    n = len(masks)
+    shows = np.array([[c in mask for c in range(classes)] for mask in masks])
+    shows[:, 0] = ~shows[:, 1:].any(axis=1)
+    looked = np.array([[c == 0 or c in of for c in range(classes)] for of in looked_for or [list(range(classes))] * n])
+    same = np.arange(256, dtype=np.uint8)[None]
+    plain = pool_of((masks[:, None] * np.uint8(40)), shows.argmax(axis=1).tolist(), batch=batch)
+    return replace(plain, annotations=Annotations(shows, looked, (masks,), same))
