@@ -7,18 +7,19 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pyarrow.parquet as parquet
 
 from models.gates.base import Gate
 from models.gates.decision import decide
-from models.gates.outcomes import Outcomes
+from models.gates.outcomes import Outcomes, Pairs, Tallies
 from models.gates.wording import Wording
 from models.problems.base import Problem
 from models.problems.classification import Classification
 from records.scores import ScoreMatrix
 from records.verdict import Verdict
-from tasks.evaluate.earlier import read_references
-from tasks.evaluate.tables import OUTCOMES, SCORES
+from tasks.evaluate.earlier import Reference, read_references
+from tasks.evaluate.tables import OUTCOMES, SCORES, classes_of, stacked
 
 CLASSIFICATION = Classification()
 
@@ -32,7 +33,7 @@ def judge(outcomes: Sequence[Outcomes], gate: Gate, attempt: int = 1, problem: P
     return decide(gate, outcomes, attempt, Wording(problem.score_name, problem.class_score_name))
 
 
-def read_pairs(evaluation: Path, earlier: Path | None) -> tuple[Outcomes, ...]:
+def read_pairs(evaluation: Path, earlier: Path | None, problem: Problem = CLASSIFICATION) -> tuple[Outcomes, ...]:
     """What the gate judges: for each experience the candidate's outcomes and, for past ones, the best earlier ones.
 
     `earlier` is the evaluation folder of the version that the candidate was made from, None for version 0.
@@ -40,13 +41,13 @@ def read_pairs(evaluation: Path, earlier: Path | None) -> tuple[Outcomes, ...]:
     matrix = ScoreMatrix.read(evaluation / SCORES)
     table = parquet.read_table(evaluation / OUTCOMES).to_pandas()
     references = read_references(earlier, 0)
+    classes = classes_of(evaluation / OUTCOMES)
     pairs = []
     for experience in matrix.experiences:
         mine = table[table["experience"] == experience]
-        reference = None
-        if experience in references:
-            best = references[experience].right
-            reference = np.array([best[image] for image in mine["image"]])
+        best = references.get(experience)
+        reference = None if best is None else np.array([best.right[image] for image in mine["image"]])
+        tallies = _tallies(mine, best, problem) if classes else None
         pairs.append(
             Outcomes(
                 experience=experience,
@@ -54,7 +55,24 @@ def read_pairs(evaluation: Path, earlier: Path | None) -> tuple[Outcomes, ...]:
                 overall=mine["overall"].to_numpy(),
                 among_known=mine["among_known"].to_numpy(),
                 reference=reference,
-                labels=mine["label"].to_numpy(dtype=str),
+                labels=None if tallies else mine["label"].to_numpy(dtype=str),
+                tallies=tallies,
+                pairs=_of_classes(tallies, classes, problem) if tallies else None,
             )
         )
     return tuple(pairs)
+
+
+def _tallies(mine: pd.DataFrame, best: Reference | None, problem: Problem) -> Tallies:
+    """What the score of the images of an experience is made of, and that of the best version so far."""
+    reference = None if best is None else stacked([best.tally[image] for image in mine["image"]])
+    return Tallies(problem.score, stacked(mine["tally"]), stacked(mine["tally_known"]), reference)
+
+
+def _of_classes(tallies: Tallies, classes: Sequence[str], problem: Problem) -> Pairs | None:
+    """How right each image is and was for each class that it shows; of what is new there is nothing to be lost."""
+    if tallies.reference is None:
+        return None
+    now, before = problem.by_class(tallies.overall), problem.by_class(tallies.reference)
+    shown = ~np.isnan(now) & ~np.isnan(before)
+    return Pairs(np.array(classes)[np.nonzero(shown)[1]], now[shown], before[shown])

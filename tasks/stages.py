@@ -29,6 +29,7 @@ from tasks import identity as identities
 from tasks.evaluate.evaluate import evaluate
 from tasks.judge import judge, read_pairs
 from tasks.params.params import params_of, read_params
+from tasks.pictures import worst_masks
 from tasks.register import night_facts, register
 from tasks.update import launch
 from tasks.update.update import update
@@ -149,7 +150,7 @@ def run_judge(workspace: Workspace) -> Verdict:
     """Compare with the best so far, and say whether the candidate may become the champion."""
     params = params_of(workspace)
     parent = version_folder(workspace, workspace.run_file().parent)
-    pairs = read_pairs(workspace.evaluation, parent / "evaluation" if parent else None)
+    pairs = read_pairs(workspace.evaluation, parent / "evaluation" if parent else None, params.update.problem)
     verdict = judge(pairs, params.judge, workspace.run_file().attempt, params.update.problem)
     verdict.write(workspace.verdict)
     matrix = read_matrix(workspace)
@@ -202,7 +203,10 @@ def run_register(
         registry_of(workspace),
         params.register_,
         hold,
-        {"params.yaml": yaml.safe_dump(params.model_dump(mode="json", by_alias=True), sort_keys=False).encode()},
+        {
+            "params.yaml": yaml.safe_dump(params.model_dump(mode="json", by_alias=True), sort_keys=False).encode(),
+            **worst_masks(workspace, params.update.problem, deliveries_of(workspace, matrix)),
+        },
     )
 
 

@@ -53,7 +53,8 @@ def compare(
 
     Image by image, from the answers stored with both versions; no model is
     run. `lost`: images that V1 answers rightly and V2 does not; `gained`: the
-    other way round. COLUMN is any column of a manifest, or source (the
+    other way round; of masks, images on which the score is lower or higher by
+    more than 5 points. COLUMN is any column of a manifest, or source (the
     delivery), label, format or mode; images without a value are `(none)`.
 
     Examples:

@@ -15,7 +15,7 @@ from flows.terminal import screen
 from records.batch import shortened, titles
 from records.formatting import in_percent
 from records.runs import Rollback, RunFacts
-from records.score_names import in_title
+from records.score_names import ACCURACY, in_title, written
 from records.scores import ScoreMatrix, ScoreRow
 
 if TYPE_CHECKING:
@@ -171,6 +171,7 @@ def show_comparison(comparison: "VersionComparison") -> None:
     first, second = f"v{comparison.first}", f"v{comparison.second}"
     shared = screen.count(comparison.total.images if comparison.total else 0, "test image")
     screen.say(f"{second} against {first}, on the {shared} that both were examined on", "bold")
+    _say_score(comparison.score_name, comparison.class_score_name, comparison.noticeable)
     total = [] if comparison.total is None else [comparison.total]
     screen.draw(_change_table("experience", [*comparison.experiences, *total], first, second))
     screen.say()
@@ -190,6 +191,18 @@ def show_comparison(comparison: "VersionComparison") -> None:
         screen.print_field("lost as", screen.listed(pairs, 10))
 
 
+def _say_score(score: str, class_score: str, noticeable: float) -> None:
+    """What the numbers are, and what lost and gained mean, where answers are not right or wrong."""
+    if score != ACCURACY:
+        of_class = "" if class_score == score else f", of a class its {written(class_score)}"
+        least = f"{100 * noticeable:g} points"
+        screen.say(
+            f"{written(score)} of all images together{of_class}, in percent. lost, gained: images on which it is "
+            f"lower, or higher, by more than {least}.",
+            "dim",
+        )
+
+
 def show_checks(checks: "Sequence[ConfiguredCheck]") -> None:
     """A row a check of new images; severities that params.yaml changes stand out."""
     table = _table(("check", "if not", "limits"), left=("check", "if not", "limits"))
@@ -207,6 +220,7 @@ def show_slices(slices: "Slices") -> None:
     first, second = f"v{slices.first}", f"v{slices.second}"
     shared = screen.count(sum(c.images for c in slices.values), "test image")
     screen.say(f"{second} against {first} by {slices.by}, on the {shared} that both were examined on", "bold")
+    _say_score(slices.score_name, slices.score_name, slices.noticeable)
     screen.draw(_change_table(screen.visible(slices.by), slices.values[:MOST_VALUES], first, second))
     if (more := len(slices.values) - MOST_VALUES) > 0:
         screen.say(f"and {more} more; --json has all.", "dim")

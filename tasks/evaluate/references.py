@@ -7,12 +7,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as parquet
 
-from models.problems.base import padded
 from models.statistics import certainly_better
 from tasks.evaluate.earlier import Earlier
 from tasks.evaluate.examine import ExaminedExperience
 from tasks.evaluate.settings import EvaluateParams
-from tasks.evaluate.tables import lists
+from tasks.evaluate.tables import lists, stacked
 
 
 def write_references(
@@ -28,9 +27,9 @@ def write_references(
             reference = np.array([best.right[image] for image in e.image])
             # Every version since, and the candidate; where a version was rolled back, some that never tried as well.
             challengers = earlier.version - int(best.version.removeprefix("v")) + 1
+            before = stacked([best.tally[image] for image in e.image]) if best.tally else None
             if not certainly_better(right, reference, params.reference_confidence, look=challengers):
-                version, right = best.version, reference
-                tally = padded([best.tally[image][None] for image in e.image]) if best.tally else None
+                version, right, tally = best.version, reference, before
         columns = {
             "experience": [e.experience] * len(e.image),
             "version": [version] * len(e.image),

@@ -1,8 +1,10 @@
 """What an evaluation leaves behind: a score matrix, and two tables with a row an image."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as parquet
 
@@ -11,6 +13,8 @@ from models.statistics import Floats
 from tasks.evaluate.examine import ExaminedExperience
 
 OUTCOMES, REFERENCES, SCORES = "outcomes.parquet", "references.parquet", "scores.json"
+CLASSES = b"classes"
+"""Key of the names that tallies are of, in the metadata of a table of outcomes."""
 
 
 def write_outcomes(examined: Sequence[ExaminedExperience], classes: Sequence[str], path: Path) -> None:
@@ -30,7 +34,16 @@ def write_outcomes(examined: Sequence[ExaminedExperience], classes: Sequence[str
         )
         for e in examined
     ]
-    parquet.write_table(pa.concat_tables(parts), path, compression="ZSTD")
+    table = pa.concat_tables(parts)
+    if "tally" in table.column_names:
+        table = table.replace_schema_metadata({CLASSES: json.dumps(list(classes))})
+    parquet.write_table(table, path, compression="ZSTD")
+
+
+def classes_of(outcomes: Path) -> tuple[str, ...]:
+    """The classes that the tallies of a table of outcomes are of, in their order; none if it has no tallies."""
+    said = parquet.read_schema(outcomes).metadata or {}
+    return tuple(json.loads(said.get(CLASSES, b"[]")))
 
 
 def _tallies_of(answers: Answers) -> dict[str, pa.Array]:
@@ -42,3 +55,12 @@ def _tallies_of(answers: Answers) -> dict[str, pa.Array]:
 def lists(rows: Floats) -> pa.Array:
     """A column of lists from the rows of [n, k]."""
     return pa.array(list(rows), pa.list_(pa.float64()))
+
+
+def stacked(rows: Iterable[Floats]) -> Floats:
+    """[n, k] from a list of each of n images, filled up with zeros for classes that an image was not asked for."""
+    given = list(rows)
+    table = np.zeros((len(given), max(map(len, given))))
+    for row, values in zip(table, given, strict=True):
+        row[: len(values)] = values
+    return table

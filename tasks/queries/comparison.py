@@ -1,12 +1,17 @@
 """Two versions compared: what the second learned, and what it lost."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
 
 import pandas as pd
 import pyarrow.parquet as parquet
 
 from records.record import Record
-from tasks.evaluate.tables import OUTCOMES
+from records.score_names import ACCURACY
+from tasks.evaluate.tables import OUTCOMES, classes_of
+from tasks.params.params import params_of
+from tasks.queries.scoring import RIGHT_OR_WRONG, Scoring, longer
 from tasks.workspace.versions import version_folder
 from tasks.workspace.workspace import Workspace
 
@@ -20,9 +25,10 @@ class Change(Record):
     second: float | None
     """Scores of both versions, 0..1. None if that version was never examined on it; then the other one stands alone."""
     lost: int
-    """Images that the first answers rightly and the second does not (negative flips)."""
+    """Images that the first answers rightly and the second does not (negative flips); or of a segmentation, whose own
+    score is noticeably lower."""
     gained: int
-    """Images that the second answers rightly and the first does not."""
+    """Images that the second answers rightly and the first does not; or whose own score is noticeably higher."""
 
 
 class VersionComparison(Record):
@@ -37,7 +43,14 @@ class VersionComparison(Record):
     classes: tuple[Change, ...]
     """Those of both versions, as they were learned."""
     confused: dict[str, int]
-    """`label → answer` to number of images that the second lost so, most frequent first."""
+    """`label → answer` to number of images that the second lost so, most frequent first; of masks, where one image
+    holds many answers, nothing."""
+    score_name: str = ACCURACY
+    """Which score is compared."""
+    class_score_name: str = ACCURACY
+    """Which score of a class."""
+    noticeable: float = 0.0
+    """By how much the score of an image must differ to be lost or gained."""
 
 
 def compare_versions(workspace: Workspace, first: int, second: int) -> VersionComparison:
@@ -45,23 +58,42 @@ def compare_versions(workspace: Workspace, first: int, second: int) -> VersionCo
 
     Raises `WrongInput` if one of them does not exist.
     """
-    return compare_answers(first, second, outcomes_of(workspace, first), outcomes_of(workspace, second))
+    before, after = outcomes_of(workspace, first), outcomes_of(workspace, second)
+    return compare_answers(first, second, before, after, scoring_of(workspace, first, second))
 
 
-def compare_answers(first: int, second: int, before: pd.DataFrame, after: pd.DataFrame) -> VersionComparison:
-    """Compare two versions by their answers: a row an image, with columns experience, image, label, answer, overall."""
+def compare_answers(
+    first: int, second: int, before: pd.DataFrame, after: pd.DataFrame, scoring: Scoring = RIGHT_OR_WRONG
+) -> VersionComparison:
+    """Compare two versions by their answers: a row an image, with columns experience, image, label, answer, overall,
+    and tally if the score is of tallies."""
     rows = join_answers(before, after)
     both = rows[rows["_merge"] == "both"]
-    lost = both[both["overall_first"] > both["overall_second"]]
-    pairs = (lost["label"] + " → " + lost["answer_second"]).value_counts()
+    score_name, class_score_name = scoring.names
     return VersionComparison(
         first=first,
         second=second,
-        total=change_of("all", both) if len(both) else None,
-        experiences=_changes(rows, "experience", (before, after)),
-        classes=_changes(rows, "label", (before, after)),
-        confused={str(pair): int(count) for pair, count in pairs.items()},
+        total=change_of("all", both, scoring) if len(both) else None,
+        experiences=_changes(rows, "experience", (before, after), scoring),
+        classes=_of_classes(rows, (before, after), scoring),
+        confused={} if scoring.classes else _confused(both),
+        score_name=score_name,
+        class_score_name=class_score_name,
+        noticeable=scoring.noticeable,
     )
+
+
+def _confused(both: pd.DataFrame) -> dict[str, int]:
+    lost = both[both["overall_first"] > both["overall_second"]]
+    pairs = (lost["label"] + " → " + lost["answer_second"]).value_counts()
+    return {str(pair): int(count) for pair, count in pairs.items()}
+
+
+def _of_classes(rows: pd.DataFrame, tables: Sequence[pd.DataFrame], scoring: Scoring) -> tuple[Change, ...]:
+    if not scoring.classes:
+        return _changes(rows, "label", tables, scoring)
+    found = (asdict(one) for one in scoring.of_classes(rows))
+    return tuple(Change(subject=one.pop("name"), **one) for one in found)
 
 
 def join_answers(before: pd.DataFrame, after: pd.DataFrame) -> pd.DataFrame:
@@ -71,36 +103,43 @@ def join_answers(before: pd.DataFrame, after: pd.DataFrame) -> pd.DataFrame:
 
 
 def outcomes_of(workspace: Workspace, version: int) -> pd.DataFrame:
-    """What a registered version answered: experience, image, label, answer, overall. Raises `WrongInput` if there is no
-    such version.
+    """What a registered version answered: experience, image, label, answer, overall, and tally if there is one. Raises
+    `WrongInput` if there is no such version.
     """
-    folder = version_folder(workspace, version)
-    assert folder is not None, "version 0 is not registered"
-    columns = ["experience", "image", "label", "answer", "overall"]
-    table: pd.DataFrame = parquet.read_table(folder / "evaluation" / OUTCOMES, columns=columns).to_pandas()
+    path = _outcomes(workspace, version)
+    columns = ["experience", "image", "label", "answer", "overall", *(["tally"] if classes_of(path) else [])]
+    table: pd.DataFrame = parquet.read_table(path, columns=columns).to_pandas()
     return table
 
 
-def _changes(rows: pd.DataFrame, by: str, tables: Sequence[pd.DataFrame]) -> tuple[Change, ...]:
+def scoring_of(workspace: Workspace, first: int, second: int) -> Scoring:
+    """How answers of two registered versions are scored."""
+    classes = [classes_of(_outcomes(workspace, version)) for version in (first, second)]
+    return Scoring(params_of(workspace).update.problem, longer(*classes)) if all(classes) else RIGHT_OR_WRONG
+
+
+def _outcomes(workspace: Workspace, version: int) -> Path:
+    folder = version_folder(workspace, version)
+    assert folder is not None, "version 0 is not registered"
+    return folder / "evaluation" / OUTCOMES
+
+
+def _changes(rows: pd.DataFrame, by: str, tables: Sequence[pd.DataFrame], scoring: Scoring) -> tuple[Change, ...]:
     groups = dict(list(rows.groupby(by, sort=False)))
     in_order = pd.concat([table[by] for table in tables]).unique()
-    return tuple(change_of(str(subject), groups[subject]) for subject in in_order)
+    return tuple(change_of(str(subject), groups[subject], scoring) for subject in in_order)
 
 
-def change_of(subject: str, rows: pd.DataFrame) -> Change:
+def change_of(subject: str, rows: pd.DataFrame, scoring: Scoring = RIGHT_OR_WRONG) -> Change:
     """How the versions differ on some rows of `join_answers`."""
     shared = rows[rows["_merge"] == "both"]
     counted = shared if len(shared) else rows
+    drop = shared["overall_first"] - shared["overall_second"]
     return Change(
         subject=subject,
         images=len(counted),
-        first=_score(counted["overall_first"]),
-        second=_score(counted["overall_second"]),
-        lost=int((shared["overall_first"] > shared["overall_second"]).sum()),
-        gained=int((shared["overall_first"] < shared["overall_second"]).sum()),
+        first=scoring.score(counted, "first"),
+        second=scoring.score(counted, "second"),
+        lost=int((drop > scoring.noticeable).sum()),
+        gained=int((drop < -scoring.noticeable).sum()),
     )
-
-
-def _score(outcomes: "pd.Series[float]") -> float | None:
-    known = outcomes.dropna()
-    return round(float(known.mean()), 6) if len(known) else None

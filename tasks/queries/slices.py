@@ -13,7 +13,9 @@ from dataset.batches import read_batch
 from records.batch import Batch
 from records.errors import WrongInput
 from records.record import Record
-from tasks.queries.comparison import Change, change_of, join_answers, outcomes_of
+from records.score_names import ACCURACY
+from tasks.queries.comparison import Change, change_of, join_answers, outcomes_of, scoring_of
+from tasks.queries.scoring import RIGHT_OR_WRONG, Scoring
 from tasks.workspace.workspace import Workspace
 
 SOURCE = "source"
@@ -33,6 +35,10 @@ class Slices(Record):
     by: str
     values: tuple[Change, ...]
     """One for each value, those with the most images first."""
+    score_name: str = ACCURACY
+    """Which score is compared."""
+    noticeable: float = 0.0
+    """By how much the score of an image must differ to be lost or gained."""
 
 
 def compare_by(workspace: Workspace, first: int, second: int, by: str) -> Slices:
@@ -50,7 +56,8 @@ def compare_by(workspace: Workspace, first: int, second: int, by: str) -> Slices
         )
     if by not in known:
         raise WrongInput(f"There is no column '{by}' to compare by; there are: {', '.join(known)}.")
-    return slice_answers(first, second, by, both, [values_of(workspace.batches, batch, by) for batch in batches])
+    values = [values_of(workspace.batches, batch, by) for batch in batches]
+    return slice_answers(first, second, by, both, values, scoring_of(workspace, first, second))
 
 
 def _columns_of(workspace: Workspace, versions: Sequence[int]) -> set[str]:
@@ -60,7 +67,14 @@ def _columns_of(workspace: Workspace, versions: Sequence[int]) -> set[str]:
     return {column for name in present for column in read_batch(workspace.batches, name).columns}
 
 
-def slice_answers(first: int, second: int, by: str, both: pd.DataFrame, values: Sequence[pd.DataFrame]) -> Slices:
+def slice_answers(
+    first: int,
+    second: int,
+    by: str,
+    both: pd.DataFrame,
+    values: Sequence[pd.DataFrame],
+    scoring: Scoring = RIGHT_OR_WRONG,
+) -> Slices:
     """The same from tables: `both` as `join_answers` makes it, and for each batch a value an image (columns experience,
     image, label, value).
     """
@@ -70,9 +84,14 @@ def slice_answers(first: int, second: int, by: str, both: pd.DataFrame, values: 
         both.assign(value="") if found is None else both.merge(found, on=["experience", "image", "label"], how="left")
     )
     rows["value"] = rows["value"].fillna("").replace("", NO_VALUE)
-    changes = [change_of(str(value), group) for value, group in rows.groupby("value")]
+    changes = [change_of(str(value), group, scoring) for value, group in rows.groupby("value")]
     return Slices(
-        first=first, second=second, by=by, values=tuple(sorted(changes, key=lambda c: (-c.images, c.subject)))
+        first=first,
+        second=second,
+        by=by,
+        values=tuple(sorted(changes, key=lambda c: (-c.images, c.subject))),
+        score_name=scoring.names[0],
+        noticeable=scoring.noticeable,
     )
 
 

@@ -1,0 +1,30 @@
+"""What a person is shown of a night besides its scores: the test images whose masks lost most."""
+
+from collections.abc import Mapping
+
+from models.problems.base import Problem
+from records.score_names import written
+from records.snapshot import Snapshot
+from reports.masks import mask_picture
+from tasks.evaluate.exhibits import answered, worst
+from tasks.workspace.local_data import archive_of
+from tasks.workspace.versions import version_folder
+from tasks.workspace.workspace import Workspace
+
+WORST_MASKS = "worst_masks.png"
+"""File name, beside the verdict in MLflow."""
+
+
+def worst_masks(workspace: Workspace, problem: Problem, deliveries: Mapping[str, str]) -> dict[str, bytes]:
+    """File name to picture of the last evaluation; nothing for a problem without masks."""
+    if problem.annotation != "mask":
+        return {}
+    parent = workspace.run_file().parent
+    folder = version_folder(workspace, parent)
+    rows = worst(workspace.evaluation, folder)
+    images = answered(workspace.candidate, folder, rows, archive_of(workspace), deliveries)
+    classes = Snapshot.read(workspace.candidate / "snapshot.json").classes
+    lost = bool((rows["before"] > rows["now"]).any())
+    title = f"Test images that lost most since v{parent}" if lost else "Test images that were answered worst"
+    picture = mask_picture(images, classes, f"v{parent}", "candidate", title, written(problem.score_name))
+    return {WORST_MASKS: picture}
