@@ -17,12 +17,14 @@ from models.gates.resamples import Resamples
 from models.gates.tally_losses import Sample, Score, TallyLosses, slopes
 from models.statistics import PADDING, Floats
 
-UNITS = 1000
+UNITS = 500
 """More images are drawn in so many bundles, each the sum of a few: the spread of a sum is that of its images."""
 CELLS = 2_000_000
 """Images that are drawn at once, over all resamples: bounds the memory."""
 REST = 1e-6
 """Share of all images that every redrawn sum holds: a class of which no image was drawn scores as it does in all."""
+PADS = np.array([PADDING, PADDING])
+"""Imaginary images that gained, and that lost."""
 UNSEEN = 0.05
 """A loss is at stake if it would not be seen at all with this probability."""
 
@@ -32,33 +34,45 @@ def redrawn(losses: TallyLosses, resamples: int, seed: int) -> Resamples:
 
     With more images at the same rates the draws are those of the images that there are, with smaller deviations.
     """
-    stake = at_stake(losses)
-    ends = np.array([-stake if losses.low < 0 else 0.0, stake])
+    centre, error = padded_error(losses)
     drawn, variances = drawn_again(losses.sample, resamples, seed)
     means = losses.mean + (drawn - losses.mean) / np.sqrt(losses.times)
-    pads = np.array([PADDING, PADDING])
-    centre, error = padded_by(losses.mean, losses.sample.variance, losses.total, ends, pads)
-    total = losses.total + 2 * PADDING
+    ends, total = _ends(losses), losses.total + PADS.sum()
     generator = np.random.default_rng([seed, round(total)])
-    shares = np.array([losses.total, *pads]) / total
+    shares = np.array([losses.total, *PADS]) / total
     counts = generator.multinomial(round(total), shares, size=resamples).astype(np.float64)
     means, errors = padded_by(means, variances, counts[:, 0], ends, counts[:, 1:])
-    least = np.sqrt(pads @ (ends - centre) ** 2) / total
-    return Resamples(float(centre), float(error), means, np.maximum(errors, least))
+    least = np.sqrt(PADS @ (ends - centre) ** 2) / total
+    return Resamples(centre, error, means, np.maximum(errors, least))
+
+
+def padded_error(losses: TallyLosses) -> tuple[float, float]:
+    """The padded loss and its standard error."""
+    centre, error = padded_by(losses.mean, losses.sample.variance, losses.total, _ends(losses), PADS)
+    return float(centre), float(error)
+
+
+def _ends(losses: TallyLosses) -> Floats:
+    """[2] the least and the most that an imaginary image loses."""
+    stake = at_stake(losses)
+    return np.array([-stake if losses.low < 0 else 0.0, stake])
 
 
 def at_stake(losses: TallyLosses) -> float:
     """What an imaginary image can lose, in shares of an image: 1, or more where the score hangs on few images.
 
     If a loss hits each of m images with equal probability, none of them is hit in 1 of 20 samples although a share of
-    1 - 0.05 ** (1 / m) is (the rule of three). With the m images that hold most of the score that share is the most
-    that can have been lost unseen, for the worst m; set against what the same rule says of all images, each of them
-    holding an equal part of a score of 1.
+    1 - 0.05 ** (1 / m) is (the rule of three). Of the rarest parts of the score, taken together, that share can have
+    been lost unseen; the most of it counts, for one part or for any number of them. It is set against what the same
+    rule says of all images, each of them holding an equal part of a score of 1.
     """
-    held = losses.sample.held.cumsum()
-    images = np.arange(1, len(held) + 1) * losses.times
-    unseen = float(np.max(held * (1 - UNSEEN ** (1 / images))))
-    return max(unseen / float(1 - UNSEEN ** (1 / losses.total)), 1.0)
+    held, images = losses.sample.held
+    unseen = np.max(held * _unseen(images * losses.times), initial=0.0)
+    return max(float(unseen / _unseen(np.array(losses.total))), 1.0)
+
+
+def _unseen(images: Floats) -> Floats:
+    return np.asarray(1 - UNSEEN ** (1 / images))
 
 
 def seed_of(question: str, losses: TallyLosses) -> int:

@@ -40,6 +40,11 @@ def slopes(score: Score, sums: Floats) -> tuple[Floats, Floats]:
     return scores.detach().numpy(), by.numpy()
 
 
+def _alike(held: Floats) -> Floats:
+    """[k] as how many images that hold alike much those count that hold `held` [n, k]."""
+    return np.asarray(held.sum(0) ** 2 / (held**2).sum(0))
+
+
 def _influence(score: Score, tally: Floats) -> Floats:
     """[n] what each image of a tally [n, k] adds to the score of them all, to first order."""
     return np.asarray(tally @ slopes(score, tally.sum(0, keepdims=True))[1][0])
@@ -72,16 +77,21 @@ class Sample:
         return len(self.after) * float(influence @ influence)
 
     @cached_property
-    def held(self) -> Floats:
-        """[n] how much lower the score would be were all wrong that was right in an image, at most; largest first.
+    def held(self) -> tuple[Floats, Floats]:
+        """How much of the score [k] hangs on how many images [k]: its rarest part, the two rarest, ... all k.
 
-        What raises the score is gone. And what lowers it grows, in the intersection over union by what was right; its
-        part is that of the score itself. All images together hold score + score ** 2.
+        A part is what one number of the tally accounts for: how much lower the score would be, at most, were all wrong
+        that is right in it. What raises the score would be gone. And what lowers it would grow, in the intersection
+        over union by what was right, so its part is that of the score itself. All parts are score + score ** 2.
+        Images that hold unlike much of a part count as (sum of h) ** 2 / sum of h ** 2 of them (Kish 1965, Survey
+        Sampling): a share of it that is lost by chance varies as if so many alike held it.
         """
         tally = self.after if self.before is None else self.before
         (score,), (by,) = slopes(self.score, tally.sum(0, keepdims=True))
-        held = tally @ np.maximum(by, 0) + score * (tally @ np.maximum(-by, 0))
-        return np.asarray(np.sort(held)[::-1])
+        part = tally * np.where(by > 0, by, -score * by)
+        part = part[:, part.any(axis=0)]
+        together = part[:, np.argsort(_alike(part), kind="stable")].cumsum(1)
+        return np.asarray(together.sum(0)), _alike(together)
 
 
 @dataclass(frozen=True, eq=False)

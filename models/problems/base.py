@@ -79,6 +79,8 @@ class Problem(Record):
     """What an image must come with, besides the names of its classes."""
     dense: ClassVar[bool] = False
     """Whether every pixel is answered: outputs [n, classes, H, W] rather than [n, classes], by a network for that."""
+    counted: ClassVar[bool] = True
+    """Whether an answer to an image is right or wrong and nothing in between, and the score the share of right ones."""
     prior: ClassVar[bool] = True
     """Whether the loss can correct for how often each class occurs in a step."""
     score_name: ClassVar[str] = ACCURACY

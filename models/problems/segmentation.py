@@ -36,6 +36,7 @@ class Segmentation(Problem):
     name: Literal["segmentation"] = "segmentation"
     annotation: ClassVar[Annotation] = "mask"
     dense: ClassVar[bool] = True
+    counted: ClassVar[bool] = False
     prior: ClassVar[bool] = False
     score_name: ClassVar[str] = "miou"
     class_score_name: ClassVar[str] = "iou"

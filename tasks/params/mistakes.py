@@ -37,7 +37,8 @@ def sentence(
         return f"`{where}` must have a `name`, which chooses."
     if problem["type"] == "value_error":  # A section as a whole: to print it would bury what is said of it.
         message = str(problem["ctx"]["error"])
-        return f"`{where}`: {message}" if message.endswith("?") else f"`{where}`: {message}."
+        whole = f"`{where}`: {message}" if where else message  # What sections have to do with each other has no place.
+        return whole if message.endswith("?") else f"{whole}."
     given = "" if problem["type"] == "missing" else f" (given: {problem['input']!r})"
     wishes = dict.fromkeys(p["msg"] for p in error.errors() if _place(p, content) == where)
     messages = " or ".join(wish[0].lower() + wish[1:] for wish in wishes)

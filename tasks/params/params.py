@@ -43,6 +43,16 @@ class Params(Record):
             raise ValueError(f"validate.severity: {problem}")
         return self
 
+    @model_validator(mode="after")
+    def _the_gate_takes_the_problem(self) -> "Params":
+        problem = self.update.problem
+        if self.judge.counts_only and not problem.counted:
+            raise ValueError(
+                f"`judge.name: {self.judge.name}` makes no sense with the problem {problem.name}: it counts right and "
+                "wrong answers, and the score of this problem is made of sums; write `paired_bootstrap`"
+            )
+        return self
+
     def flat(self) -> dict[str, str]:
         """Dotted name to value as text, for records and comparison."""
         return dict(_flatten(self.model_dump(mode="json", by_alias=True), ""))

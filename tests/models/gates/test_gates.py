@@ -1,7 +1,11 @@
-"""Contract of every gate in the catalogue, whatever bounds it uses. All answers here are right or wrong."""
+"""Contract of every gate in the catalogue, whatever bounds it uses, for counts of images and for scores of tallies.
+
+All answers here are right or wrong: as tallies they are (right, 1), and the score of a sum is the share of right ones.
+"""
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,12 +14,38 @@ from pydantic import TypeAdapter
 from models.catalogue import GateChoice
 from models.gates.base import Gate
 from models.gates.decision import decide
-from models.gates.outcomes import Outcomes
+from models.gates.outcomes import Outcomes, Tallies
 from records.verdict import Verdict
 from tests.models.catalogue import listed
 
 GATES = listed(GateChoice)
-every_gate = pytest.mark.parametrize("gate", GATES, ids=lambda gate: gate.name)
+
+
+def tallied(one: Outcomes) -> Outcomes:
+    """The same outcomes as tallies."""
+    made = [
+        None if right is None else np.stack([right, np.ones(len(right))], axis=1)
+        for right in (one.overall, one.among_known, one.reference)
+    ]
+    return replace(one, tallies=Tallies(lambda sums: sums[:, 0] / sums[:, 1], *made))
+
+
+def decide_tallied(gate: Gate, outcomes: Sequence[Outcomes], attempt: int = 1) -> Verdict:
+    return decide(gate, [tallied(one) for one in outcomes], attempt)
+
+
+every_gate = pytest.mark.parametrize(
+    ("gate", "decide"),
+    [
+        pytest.param(
+            gate if by is decide else gate.model_copy(update={"resamples": 1000}), by, id=f"{gate.name}-{kind}"
+        )
+        for kind, by in (("counts", decide), ("tallies", decide_tallied))
+        for gate in GATES
+        if kind == "counts" or not gate.counts_only
+    ],
+)
+Decide = Callable[..., Verdict]
 
 IMAGES = 500
 """Enough that each experience is judged by itself."""
@@ -42,13 +72,13 @@ MIXED = [past("a", lost=9, gained=4), past("b", taken=60), past("c", lost=30, ta
 
 
 @every_gate
-def test_the_same_outcomes_give_the_same_verdict(gate: Gate) -> None:
+def test_the_same_outcomes_give_the_same_verdict(gate: Gate, decide: Decide) -> None:
     again = type(gate).model_validate(gate.model_dump())
     assert decide(gate, MIXED) == decide(gate, MIXED) == decide(again, MIXED)
 
 
 @every_gate
-def test_it_is_read_from_what_it_is_written_as(gate: Gate) -> None:
+def test_it_is_read_from_what_it_is_written_as(gate: Gate, decide: Decide) -> None:
     choice: TypeAdapter[Gate] = TypeAdapter(GateChoice)
     assert choice.validate_json(gate.model_dump_json()) == gate
     verdict = decide(gate, MIXED)
@@ -57,7 +87,7 @@ def test_it_is_read_from_what_it_is_written_as(gate: Gate) -> None:
 
 
 @every_gate
-def test_a_candidate_that_answers_as_before_is_accepted(gate: Gate) -> None:
+def test_a_candidate_that_answers_as_before_is_accepted(gate: Gate, decide: Decide) -> None:
     assert decide(gate, [past("a"), past("b"), new("c")]).decision == "accept"
     assert decide(gate, [past("a"), past("b")]).decision == "accept"
     assert decide(gate, [new("a")]).decision == "accept"
@@ -74,7 +104,7 @@ def test_a_candidate_that_answers_as_before_is_accepted(gate: Gate) -> None:
     ],
     ids=["all forgotten", "all taken", "nothing learned", "one forgotten"],
 )
-def test_a_candidate_that_lost_all_is_refused(gate: Gate, outcomes: list[Outcomes]) -> None:
+def test_a_candidate_that_lost_all_is_refused(gate: Gate, decide: Decide, outcomes: list[Outcomes]) -> None:
     assert decide(gate, outcomes).decision == "refuse"
 
 
@@ -89,7 +119,7 @@ SIDES = {
 
 @every_gate
 @pytest.mark.parametrize("limit", SIDES)
-def test_a_limit_has_two_sides_and_at_it_nothing_is_certain(gate: Gate, limit: str) -> None:
+def test_a_limit_has_two_sides_and_at_it_nothing_is_certain(gate: Gate, decide: Decide, limit: str) -> None:
     """Loss by loss, from none to all: what is accepted is on the good side, what is refused on the bad one."""
     question, subject, make = SIDES[limit]
     make: Callable[[int], Sequence[Outcomes]]
@@ -102,7 +132,7 @@ def test_a_limit_has_two_sides_and_at_it_nothing_is_certain(gate: Gate, limit: s
 
 
 @every_gate
-def test_the_more_is_lost_the_less_lenient_is_the_verdict(gate: Gate) -> None:
+def test_the_more_is_lost_the_less_lenient_is_the_verdict(gate: Gate, decide: Decide) -> None:
     decisions = [decide(gate, [past("a", lost=n), past("b"), new("c")]).decision for n in (0, 10, 25, 40, 60, 100, 500)]
     ranks = [LENIENT.index(decision) for decision in decisions]
     assert ranks == sorted(ranks, reverse=True)
@@ -110,7 +140,7 @@ def test_the_more_is_lost_the_less_lenient_is_the_verdict(gate: Gate) -> None:
 
 
 @every_gate
-def test_a_further_attempt_is_never_more_lenient(gate: Gate) -> None:
+def test_a_further_attempt_is_never_more_lenient(gate: Gate, decide: Decide) -> None:
     for lost in (0, 16, 30, 36):
         verdicts = [decide(gate, [past("a", lost=lost), new("b", missed=150)], attempt) for attempt in (1, 2, 9)]
         ranks = [LENIENT.index(verdict.decision) for verdict in verdicts]
@@ -121,7 +151,7 @@ def test_a_further_attempt_is_never_more_lenient(gate: Gate) -> None:
 
 
 @every_gate
-def test_the_order_of_experiences_does_not_matter(gate: Gate) -> None:
+def test_the_order_of_experiences_does_not_matter(gate: Gate, decide: Decide) -> None:
     """Of those that are large enough to be judged alone; small ones are judged together with their neighbours."""
     verdict, other = decide(gate, MIXED), decide(gate, MIXED[::-1])
     assert verdict.decision == other.decision
@@ -139,7 +169,7 @@ def test_the_order_of_experiences_does_not_matter(gate: Gate) -> None:
 @pytest.mark.parametrize("images", [3, 40, IMAGES])
 @pytest.mark.parametrize("share", [0.0, 0.1, 1.0])
 def test_findings_have_bounds_in_range_around_the_estimate_and_the_verdict_has_words(
-    gate: Gate, images: int, share: float
+    gate: Gate, decide: Decide, images: int, share: float
 ) -> None:
     n = round(share * images)
     half = (images - n) // 2
@@ -150,7 +180,8 @@ def test_findings_have_bounds_in_range_around_the_estimate_and_the_verdict_has_w
     assert {question for question, _ in asked} == {"forgotten", "taken", "learned"}
     assert len(asked) == len(verdict.findings)
     for finding in verdict.findings:
-        low = -1 if finding.question == "forgotten" else 0
+        gained = finding.question == "forgotten" or (finding.question == "taken" and decide is decide_tallied)
+        low = -1 if gained else 0
         assert low <= finding.lower <= finding.estimate <= finding.upper <= 1, finding
         assert finding.images >= images
         assert finding.images_to_settle is None or finding.images_to_settle > finding.images
@@ -163,7 +194,7 @@ def test_findings_have_bounds_in_range_around_the_estimate_and_the_verdict_has_w
 
 
 @every_gate
-def test_a_class_that_is_lost_altogether_is_refused_within_all_other_limits(gate: Gate) -> None:
+def test_a_class_that_is_lost_altogether_is_refused_within_all_other_limits(gate: Gate, decide: Decide) -> None:
     right, labels = np.ones(4000), np.array(["common"] * 3900 + ["rare"] * 100)
     kept = np.where(labels == "rare", 0.0, 1.0)
     verdict = decide(gate, [Outcomes("a", False, kept, kept, right, labels)])
@@ -172,6 +203,6 @@ def test_a_class_that_is_lost_altogether_is_refused_within_all_other_limits(gate
 
 
 @every_gate
-def test_there_must_be_something_to_judge(gate: Gate) -> None:
+def test_there_must_be_something_to_judge(gate: Gate, decide: Decide) -> None:
     with pytest.raises(ValueError, match="nothing to judge"):
         decide(gate, [])

@@ -69,25 +69,29 @@ def test_what_images_hold_and_vary_by_is_that_of_a_share_for_a_share():
     assert losses.sample.variance == pytest.approx(0.8 * 0.2)
     paired = TallyLosses.of("a", -1, accuracy, counted(right), counted(right[::-1].copy()))
     assert paired.sample.variance == pytest.approx(20 / 50)  # ten lost, ten gained
-    # 0.8 can be lost of what is right, and 0.8 of it again where what is wrong makes the denominator grow.
-    assert losses.sample.held.sum() == pytest.approx(0.8 + 0.8 * 0.8)
+    # 0.8 can be lost of what 40 images have right, and 0.8 of it again where the denominator grows, with all 50.
+    held, images = losses.sample.held
+    assert held == pytest.approx([0.8, 0.8 + 0.64])
+    # 40 images hold 0.02 + 0.0128 each, ten 0.0128.
+    assert images == pytest.approx([40, 1.44**2 / (40 * 0.0328**2 + 10 * 0.0128**2)])
 
 
 def test_a_class_that_two_images_show_is_at_stake_in_each_of_them():
     tally = np.tile([10.0, 10, 10, 0, 0, 0], (60, 1))
     alike = TallyLosses.of("a", -1, mean_iou, tally, tally)
-    # Each of 60 images holds a 60th of the score of 1, and as much again: the union grows.
-    assert alike.sample.held == pytest.approx(np.full(60, 2 / 60))
+    # 60 images hold the score of 1, and as much again: the union grows.
+    assert [one.tolist() for one in alike.sample.held] == [pytest.approx([1, 2]), pytest.approx([60, 60])]
     assert at_stake(alike) == pytest.approx(2)
     tally = tally.copy()
     tally[:2, 3:] = 5
     rare = TallyLosses.of("a", -1, mean_iou, tally, tally)
-    assert rare.sample.held[[0, 2]] == pytest.approx([1 / 60 + 0.5, 1 / 60])
-    unseen = 2 * (1 / 60 + 0.5) * (1 - 0.05**0.5)
-    assert at_stake(rare) == pytest.approx(unseen / (1 - 0.05 ** (1 / 60)))
+    held, images = rare.sample.held
+    assert held == pytest.approx([0.5, 1, 1.5, 2])
+    assert images[:2] == pytest.approx([2, 2])
+    # Of what two images hold, 1 of 2, more than three quarters can be lost unseen.
+    assert at_stake(rare) * (1 - 0.05 ** (1 / 60)) == pytest.approx(1 - 0.05**0.5)
     # Ten times the images: twenty show it, of all of which a seventh can be lost unseen.
-    more = rare.scaled(10)
-    assert at_stake(more) * (1 - 0.05 ** (1 / 600)) == pytest.approx(20 * (1 / 60 + 0.5) / 10 * (1 - 0.05 ** (1 / 20)))
+    assert at_stake(rare.scaled(10)) * (1 - 0.05 ** (1 / 600)) == pytest.approx(1 - 0.05 ** (1 / 20))
 
 
 @pytest.mark.parametrize("images", [40, 3000])

@@ -13,6 +13,7 @@ from dataset.archive import ImageDataset
 from models.catalogue import NetworkRecipe, StrategyChoice
 from models.learner import DESCRIPTION, Description
 from models.networks.cnn import CNN
+from models.problems.classification import Classification
 from models.strategies.base import TrainingData
 from records.errors import WrongParameters
 from records.registration import RunFile
@@ -77,6 +78,19 @@ def test_a_wrong_params_file_is_told_in_a_sentence(tmp_path: Path, content: str,
     assert sentence in str(error.value)
     assert str(path) in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_a_gate_that_counts_answers_is_refused_for_another_score(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(Classification, "counted", False)
+    path = tmp_path / "params.yaml"
+    path.write_text(SECTIONS)
+    with pytest.raises(WrongParameters) as error:
+        read_params(path)
+    assert str(error.value) == (
+        f"{path}: `judge.name: paired_score` makes no sense with the problem classification: it counts right and wrong "
+        "answers, and the score of this problem is made of sums; write `paired_bootstrap`."
+    )
+    assert read_params(path, {"judge.name": "paired_bootstrap"}).judge.name == "paired_bootstrap"
 
 
 def test_empty_sections_mean_the_defaults(tmp_path: Path) -> None:
