@@ -19,7 +19,7 @@ export DVC_NO_ANALYTICS := 1
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo ui test-fast test test-all fuzz lint check format data docs reference bench bench-quick bench-ingest bench-growth bench-verdict lock clean
+.PHONY: help setup demo ui test-fast test test-all fuzz lint check format data docs reference bench bench-quick bench-ingest bench-growth bench-segmentation bench-verdict lock clean
 
 help:  ## say what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1	\2/' | expand -t 20
@@ -78,6 +78,9 @@ bench-ingest: $(READY)  ## how fast images come in: its section of docs/benchmar
 
 bench-verdict: $(READY)  ## how often a verdict errs, simulated: the tables of decision 0002, a minute
 	$(BIN)/python -m benchmarks.verdict
+
+bench-segmentation: $(READY)  ## what strategies keep of nights with masks: its section of docs/benchmarks.md, an hour
+	$(BIN)/python -m benchmarks.segmentation
 
 bench-growth: $(READY)  ## what 100 nights cost, and what each leaves behind, a quarter of an hour
 	$(BIN)/python -m benchmarks.growth --nights 100

@@ -258,9 +258,8 @@ class Archive:
         self, batch_id: str, labels: Labels, rows: NDArray[np.int64], index: Mapping[str, int], spec: InputSpec
     ) -> Annotations:
         assert labels.labelled_for is not None
-        mask_classes = Batch.read(self.batches / batch_id / "batch.json").mask_classes
         shows, labelled_for = _members(labels.label, rows, index), _members(labels.labelled_for, rows, index)
-        labelled_for[labels.labelled_for.equal("")[rows]] = np.isin(list(index), mask_classes)
+        labelled_for[labels.labelled_for.equal("")[rows]] = np.isin(list(index), self.mask_classes(batch_id))
         labelled_for[:, index[BACKGROUND]] = True
         return Annotations(
             shows=shows,
@@ -269,10 +268,13 @@ class Archive:
             meaning=self.meaning(batch_id, list(index))[None],
         )
 
+    def mask_classes(self, batch_id: str) -> tuple[str, ...]:
+        """Names of the values in the masks of a batch."""
+        return Batch.read(self.batches / batch_id / "batch.json").mask_classes
+
     def meaning(self, batch_id: str, classes: Sequence[str]) -> NDArray[np.uint8]:
         """[256] the place in `classes` of what each value of a batch's masks means, 255 for those that mean none."""
-        mask_classes = Batch.read(self.batches / batch_id / "batch.json").mask_classes
-        return meaning(mask_classes, {name: place for place, name in enumerate(classes)})
+        return meaning(self.mask_classes(batch_id), {name: place for place, name in enumerate(classes)})
 
     def masks(self, batch_id: str, spec: InputSpec) -> NDArray[np.uint8]:
         """Masks of all rows of a batch, uint8 [rows, H, W] with the batch's own values, memory-mapped; where a row has

@@ -11,9 +11,9 @@ from flows.terminal import screen
 
 
 def demo(
-    stream: Annotated[Stream, typer.Option(help="Which images arrive.", metavar="digits|fashion-mnist")] = (
-        Stream.digits
-    ),
+    stream: Annotated[
+        Stream, typer.Option(help="Which images arrive.", metavar="digits|digits-on-canvas|fashion-mnist")
+    ] = (Stream.digits),
     directory: Annotated[
         Path, typer.Option("--dir", help="Workspace to make; an earlier demo there is replaced.", metavar="DIR")
     ] = Path("demo"),
@@ -22,8 +22,9 @@ def demo(
     """See it work: several nights of real images, one delivery a night, in a workspace of its own.
 
     Examples:
-      retain demo                          seven nights of handwritten digits
-      retain demo --stream fashion-mnist   five nights, 70,000 images
+      retain demo                             seven nights of handwritten digits
+      retain demo --stream digits-on-canvas   six nights of images with masks, for segmentation
+      retain demo --stream fashion-mnist      five nights, 70,000 images
     """
     from flows import demo as show
 
@@ -73,7 +74,10 @@ def init(
 
 
 def stream(
-    name: Annotated[Stream, typer.Argument(help="Which images.", metavar="digits|fashion-mnist", show_default=False)],
+    name: Annotated[
+        Stream,
+        typer.Argument(help="Which images.", metavar="digits|digits-on-canvas|fashion-mnist", show_default=False),
+    ],
     workspace: Where = Path(),
     root: Root = None,
 ) -> None:

@@ -38,6 +38,7 @@ class Stream(StrEnum):
     """Streams of images that come with retain."""
 
     digits = "digits"
+    canvas = "digits-on-canvas"
     fashion = "fashion-mnist"
 
 

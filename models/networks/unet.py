@@ -2,7 +2,9 @@
 
 Ronneberger et al. (2015), "U-Net": stages that halve the image, and stages that bring it back to its size, each with
 what the stage of the same size saw. At the image's full size there is one convolution each way rather than two: it is
-where a step costs most, and with two a network learns more slowly.
+where a step costs most, and with two a network learns more slowly. And the head sees features of two stages, the finest
+and a coarse one (Hariharan et al., 2015, "Hypercolumns"): what a thing is need not come through all stages on the way
+back. Without, a network finds things soon and takes hundreds of steps until it tells their classes apart.
 
 Group normalisation for the reason that `cnn.py` gives: a step mixes new and replayed images, and statistics of such a
 batch are those of neither. In 4 groups, because with one channel a group a stage no longer sees how bright a thing is.
@@ -24,6 +26,8 @@ STAGES = 6
 """At most; the last one then sees images of 256 pixels as 8 x 8."""
 WIDEST = 8
 """Times the first stage's channels: no stage has more."""
+BROAD = 2
+"""Times the first stage's channels: features of the coarse stage that the head sees."""
 
 
 class UNet(Recipe):
@@ -35,12 +39,12 @@ class UNet(Recipe):
     """Channels of the first stage; each stage doubles them, up to eight times as many."""
 
     def body(self, spec: InputSpec) -> tuple[nn.Module, int]:
-        """Features [N, width, H, W], for any height and width."""
+        """Features [N, 3 * width, H, W], for any height and width."""
         widths, side = [self.width], min(spec.height, spec.width)
         while side >= 8 and len(widths) < STAGES:
             widths.append(min(2 * widths[-1], WIDEST * self.width))
             side = -(-side // 2)
-        return Stages(spec.channels, widths), self.width
+        return Stages(spec.channels, widths), self.width + BROAD * self.width
 
 
 class Stages(nn.Module):
@@ -55,16 +59,22 @@ class Stages(nn.Module):
             for fine, coarse in steps
         )
         self.up = nn.ModuleList(Up(fine, coarse, twice=fine > widths[0]) for fine, coarse in reversed(steps))
+        self.broad_stage = max(0, len(widths) - 2)
+        self.broad = nn.Conv2d(widths[self.broad_stage], BROAD * widths[0], 1)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Features [N, widths[0], H, W] of normalised images [N, C, H, W]."""
+        """Features [N, 3 * widths[0], H, W] of normalised images [N, C, H, W]."""
         seen = [self.first(images)]
         for stage in self.down:
             seen.append(stage(seen[-1]))
         features: Tensor = seen.pop()
+        coarse = features
         for stage in self.up:
             features = stage(seen.pop(), features)
-        return features
+            if len(seen) == self.broad_stage:
+                coarse = features
+        broad = functional.interpolate(self.broad(coarse), size=images.shape[2:], mode="bilinear", align_corners=False)
+        return torch.cat([features, broad], dim=1)
 
 
 class Up(nn.Module):

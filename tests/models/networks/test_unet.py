@@ -28,7 +28,7 @@ def test_stages_halve_the_image_until_it_would_be_smaller_than_four_pixels(sides
 def test_any_height_and_width_has_an_answer_at_each_pixel(sides: tuple[int, int]) -> None:
     network = Network(UNet(width=8), spec(*sides, channels=3), 4)
     images = torch.randint(0, 256, (2, 3, *sides), dtype=torch.uint8)
-    assert network.features(images).shape == (2, 8, *sides)
+    assert network.features(images).shape == (2, 24, *sides)
     assert network(images).shape == (2, 4, *sides)
 
 
