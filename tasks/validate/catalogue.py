@@ -11,10 +11,11 @@ from tasks.validate.checks.drift import DRIFT
 from tasks.validate.checks.files import FILES
 from tasks.validate.checks.identity import IDENTITY
 from tasks.validate.checks.labels import LABELS
+from tasks.validate.checks.masks import MASKS
 from tasks.validate.checks.quality import QUALITY
 from tasks.validate.checks.whole import WHOLE
 
-GROUPS: tuple[CheckGroup, ...] = (WHOLE, FILES, LABELS, QUALITY, IDENTITY, CLASSES, DRIFT)
+GROUPS: tuple[CheckGroup, ...] = (WHOLE, FILES, LABELS, MASKS, QUALITY, IDENTITY, CLASSES, DRIFT)
 
 CHECKS: tuple[Check, ...] = tuple(check for group in GROUPS for check in group.checks)
 IMAGE_CHECKS = tuple(check for check in CHECKS if isinstance(check, ImageCheck))

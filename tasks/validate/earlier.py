@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from records.batch import BACKGROUND, classes_in
 from records.experience import Experience
 from tasks.validate.histograms import BINS, FACTS, Counts, spread_of
 from tasks.validate.histograms import COLUMNS as SPREAD
@@ -190,7 +191,11 @@ class EarlierImages:
                 "insert into experience (key, batch) values (?, ?) returning id", (key, experience.batch)
             ).fetchone()[0]
         )
-        self._index.executemany("insert or ignore into label (name) values (?)", ((c,) for c in experience.classes))
+        # Of images with masks a label names several classes; what they look like is kept by single ones.
+        possible = {*experience.classes, BACKGROUND}
+        several = (label for label in admitted["label"].unique() if possible.issuperset(classes_in(label)))
+        names = dict.fromkeys((*experience.classes, *several))
+        self._index.executemany("insert or ignore into label (name) values (?)", ((name,) for name in names))
         code = dict(self._index.execute("select name, id from label").fetchall())
         label = [code[name] for name in admitted["label"]]
         test = [int(split == "test") for split in admitted["split"]]
@@ -206,7 +211,7 @@ class EarlierImages:
             "insert into spread values (?, ?, ?, ?)",
             (
                 (number, code[name], int(counts[0].sum()), zlib.compress(counts.astype("<i4").tobytes()))
-                for name, counts in spread_of(admitted).items()
+                for name, counts in spread_of(_by_class(admitted, experience.classes)).items()
             ),
         )
         return number
@@ -288,6 +293,14 @@ def _connect(path: Path) -> sqlite3.Connection:
         index.close()
         raise
     return index
+
+
+def _by_class(images: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:
+    """A row for each image and class of it."""
+    if set(images["label"].unique()) <= set(classes):
+        return images
+    rows = images.assign(label=images["label"].map(classes_in)).explode("label")
+    return rows[rows["label"].isin(classes)]
 
 
 def _signed(numbers: NDArray[np.uint64]) -> NDArray[np.int64]:

@@ -64,6 +64,9 @@ class ValidateParams(Record):
     label_issue_share: float = Field(default=0.1, ge=0, le=1)
     """Largest share of them whose label may look wrong."""
 
+    mask_ignored_share: float = Field(default=0.1, ge=0, le=1)
+    """By how much the mean share of ignored pixels of an image may exceed that of the batches learned last."""
+
     dark: float = Field(default=0.15, ge=0, le=1)
     """An image whose 95th percentile of grey levels (0..1) lies below is dark."""
     bright: float = Field(default=0.95, ge=0, le=1)

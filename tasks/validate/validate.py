@@ -6,7 +6,7 @@ is rejected. The checks are listed in `catalogue.py`.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import pandas as pd
 
@@ -21,6 +21,7 @@ from tasks.validate import catalogue
 from tasks.validate.checks.base import BatchCheck, FilteredBatch, ImageCheck, Measurement, ValidationInput, severity_of
 from tasks.validate.earlier import EarlierImages
 from tasks.validate.embeddings import Champion, NullModel
+from tasks.validate.mask_shares import MaskShares
 from tasks.validate.settings import ValidateParams
 
 NEEDED = tuple(name for name in KNOWN if name != "sha256")
@@ -43,19 +44,22 @@ def validate(
     champion: Champion = NO_CHAMPION,
     tonight: tuple[str, ...] = (),
     annotation: Annotation = "",
+    masks_before: Callable[[], MaskShares] = MaskShares,
 ) -> tuple[Experience, Report]:
     """Ask every question of the batch; give what may be learned, and the report.
 
     `facts` are the batch's shards without the columns of files: one row an image, index 0..n-1. `known_classes` are
     those of the current model, `champion` is how it sees images, and `tonight` are the classes of batches that were
-    admitted before this one in the same night; `annotation` is what images must come with. Raises `RejectedBatch`, with
-    the report, if the batch is quarantined; `DamagedState` if the facts are not those of the batch. Same arguments,
-    same answer.
+    admitted before this one in the same night; `annotation` is what images must come with, and `masks_before` reads the
+    masks that were learned last, if a check asks. Raises `RejectedBatch`, with the report, if the batch is quarantined;
+    `DamagedState` if the facts are not those of the batch. Same arguments, same answer.
     """
     _refuse_foreign_facts(facts, batch)
     named = tuple(sorted({*known_classes, *tonight}))
     # A model that knows no class yet learns all that come, in whatever number of batches.
-    arriving = ValidationInput(batch, params, named if known_classes else (), earlier, champion, named, annotation)
+    arriving = ValidationInput(
+        batch, params, named if known_classes else (), earlier, champion, named, annotation, masks_before
+    )
     table, found = _ask_the_images(arriving, facts.loc[:, list(_needed(batch))])
     reasons = _main_reasons(found)
     filtered = FilteredBatch(arriving, _with_outcome(table, reasons, _refused(found)))

@@ -2,19 +2,20 @@
 
 import logging
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import TypeVar
 
 from dataset.batches import read_batch
 from records.errors import Unavailable
-from records.experience import RejectedBatch
+from records.experience import Experience, RejectedBatch
 from records.registration import RunFile
 from records.snapshot import Snapshot
 from tasks.validate.earlier import LOOKED_UP, EarlierImages, earlier_images, is_damaged, remove_index
 from tasks.validate.embeddings import Champion, Model, Thumbnails
+from tasks.validate.mask_shares import COLUMNS, MaskShares
 from tasks.validate.question import Answer, Question, clause, is_its_own, unanswered
 from tasks.validate.settings import ValidateParams
 from tasks.validate.validate import validate
@@ -62,6 +63,11 @@ class Validator:
     champion: Champion
     earlier: EarlierImages
 
+    @cached_property
+    def masks_before(self) -> MaskShares:
+        """Of the batches that were learned last."""
+        return masks_learned(self.workspace, self.parent.experiences[-self.params.drift_batches :])
+
     def answer(self, question: Question) -> Answer:
         """Ask about a batch; if it is admitted, its images count as earlier ones. One that cannot be looked at is held
         back, whatever was raised."""
@@ -70,8 +76,9 @@ class Validator:
         try:
             facts = facts_of(self.workspace, batch.id)
             experience, report = validate(
-                facts, batch, self.earlier, self.parent.classes, self.params, self.champion, named, question.annotation
-            )
+                facts, batch, self.earlier, self.parent.classes, self.params, self.champion, named,
+                question.annotation, lambda: self.masks_before,
+            )  # fmt: skip
             self.earlier.add(experience, facts)
         except RejectedBatch as rejected:
             return Answer(report=rejected.report)
@@ -99,3 +106,14 @@ def champion_of(workspace: Workspace, version: int) -> Champion:
     """How a version sees images; version 0 sees small pictures."""
     folder, archive = version_folder(workspace, version), archive_of(workspace)
     return Thumbnails(archive) if folder is None else Model(archive, folder)
+
+
+def masks_learned(workspace: Workspace, experiences: Sequence[Experience]) -> MaskShares:
+    """What is known of the masks of some experiences, from two columns of their shards."""
+    found = []
+    for experience in experiences:
+        batch = read_batch(workspace.batches, experience.batch)
+        if batch.annotation:
+            facts = facts_of(workspace, batch.id, COLUMNS)
+            found.append(MaskShares.of(facts.drop(index=list(experience.left_out)), batch.mask_classes))
+    return MaskShares.together(found)

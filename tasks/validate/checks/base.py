@@ -17,6 +17,7 @@ from records.batch import BACKGROUND, Annotation, Batch, classes_in
 from records.experience import Distributions, Severity
 from tasks.validate.earlier import EarlierImages
 from tasks.validate.embeddings import Champion
+from tasks.validate.mask_shares import MaskShares
 from tasks.validate.settings import ValidateParams
 
 FINE = ("",)
@@ -41,6 +42,8 @@ class ValidationInput:
     """The same, those of the first night's earlier batches included: what a new label may be a slip of."""
     annotation: Annotation = ""
     """What images must come with, for the problem that they are learned for."""
+    masks_before: Callable[[], MaskShares] = MaskShares
+    """Reads the masks of the batches that were learned last."""
 
     def by_class(self, images: pd.DataFrame) -> pd.DataFrame:
         """A row for each image and class: those of an image with a mask are several, or none."""

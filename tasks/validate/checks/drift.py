@@ -38,14 +38,17 @@ def _fact(fact: Fact, filtered: FilteredBatch) -> Measurement | None:
     # A class of which there were hardly any says nothing about the others.
     past = {label: counts for label, counts in filtered.once(_past).items() if counts[number].sum() >= LEAST}
     new = {label: counts[number] for label, counts in filtered.once(_present).items() if label in past}
-    images = sum(int(counts.sum()) for counts in new.values())
+    shown = sum(int(counts.sum()) for counts in new.values())
+    rows = filtered.learned_by_class
+    images = rows.index[rows["label"].isin(list(new))].nunique()
     if images < LEAST:
         return None
-    now = np.sum(list(new.values()), axis=0) / images
-    weight = {label: counts.sum() / images for label, counts in new.items()}
+    now = np.sum(list(new.values()), axis=0) / shown
+    weight = {label: counts.sum() / shown for label, counts in new.items()}
     before = np.sum([weight[label] * past[label][number] / past[label][number].sum() for label in new], axis=0)
-    # How many images of the past the mixture is worth (Kish's effective sample size).
-    worth = 1 / sum(weight[label] ** 2 / past[label][number].sum() for label in new)
+    # How many images of the past the mixture is worth (Kish's effective sample size); one with several classes is in
+    # it several times, there as here.
+    worth = images / shown / sum(weight[label] ** 2 / past[label][number].sum() for label in new)
     if worth < LEAST:
         return None
     distance = float(np.abs(np.cumsum(now) - np.cumsum(before)).max())
@@ -66,7 +69,7 @@ def _past(filtered: FilteredBatch) -> Mapping[str, Counts]:
 
 
 def _present(filtered: FilteredBatch) -> Mapping[str, Counts]:
-    return spread_of(filtered.learned)
+    return spread_of(filtered.learned_by_class)
 
 
 def _median(fact: Fact, shares: NDArray[np.float64]) -> float:
@@ -95,7 +98,7 @@ def _shown(fact: Fact, before: NDArray[np.float64], now: NDArray[np.float64]) ->
 def _classes(filtered: FilteredBatch) -> Measurement | None:
     """Total variation distance between the shares of the known classes, before and now."""
     past = {label: int(counts[0].sum()) for label, counts in filtered.once(_past).items()}
-    counts = filtered.learned["label"].value_counts()
+    counts = filtered.learned_by_class["label"].value_counts()
     known = sorted(past)
     now = np.array([int(counts.get(label, 0)) for label in known], dtype=np.float64)
     before = np.array([past[label] for label in known], dtype=np.float64)

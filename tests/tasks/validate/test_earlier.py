@@ -212,3 +212,11 @@ def test_an_experience_is_indexed_whole_or_not_at_all(tmp_path):
         assert index.execute("select count(*) from experience").fetchone() == (0,)
     with earlier_images(path, [experience], lambda e: facts) as earlier:
         assert len(earlier.met(facts["image"])) == 58
+
+
+def test_an_image_with_several_classes_is_found_by_its_label_and_counted_in_each_class():
+    facts = facts_of([1, 2, 3]).assign(label=["cat/dog", "cat", "background"])
+    experience = Experience(batch="b", digest="d", classes=("cat", "dog"), train=1, validation=0, test=1)
+    earlier = EarlierImages.of([(experience, facts)])
+    assert list(earlier.met(facts["image"])["label"]) == ["cat/dog", "cat", "background"]
+    assert {label: int(counts[0].sum()) for label, counts in earlier.spread(9).items()} == {"cat": 2, "dog": 1}

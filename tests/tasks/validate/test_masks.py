@@ -59,3 +59,12 @@ def test_a_batch_without_what_its_problem_needs_is_refused(annotation, note):
     with pytest.raises(RejectedBatch) as rejected:
         validate(table, batch, NOTHING_EARLIER, (), LENIENT, annotation=annotation)
     assert found_by(rejected.value.report, "annotation").note == note
+
+
+def test_masks_of_which_nothing_can_be_learned_are_refused_and_empty_ones_told():
+    table = with_masks(["cat", "background"])
+    table.loc[2, ["ignored", "background"]] = [1.0, 0.0]
+    table.loc[3, "background"] = 1.0
+    experience, report = asked(table)
+    assert experience.left_out == found_by(report, "mask-void").all_rows() == (2,)
+    assert found_by(report, "mask-empty").all_rows() == (3,)

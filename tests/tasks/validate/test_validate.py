@@ -308,6 +308,7 @@ def test_each_check_names_its_rows_and_no_others(case):
 def test_the_cases_ask_every_check_of_images():
     asked_of_a_policy = {"class-new", "class-unconfirmed"}
     provoked = {*FAULTS.values(), *(name for case in CASES.values() for name in case[3]), *asked_of_a_policy}
+    provoked |= {"mask-void", "mask-empty"}  # In test_masks.py.
     assert {check.name for check in IMAGE_CHECKS} <= provoked
 
 
