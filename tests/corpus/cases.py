@@ -2,7 +2,8 @@
 
 Each case is a line of a table: its name, how it is made, the check that must tell of it (nothing if it is admitted
 without a word), and what the report must say. The tables are in `image_cases.py` and `name_cases.py` (files in a class
-folder), `row_cases.py` (rows of a manifest) and `delivery_cases.py`. Nothing of it is kept as a file: code makes it.
+folder), `row_cases.py` (rows of a manifest), `delivery_cases.py` and `mask_cases.py`. Nothing of it is kept as a file:
+code makes it.
 """
 
 from collections.abc import Callable

@@ -1,6 +1,7 @@
 """Every case of the corpus through the real path: ingested, validated, reported."""
 
 import csv
+import json
 import os
 import re
 import stat
@@ -28,6 +29,7 @@ from tasks.validate.validate import validate
 from tests.corpus.delivery_cases import DELIVERIES
 from tests.corpus.files import whole
 from tests.corpus.image_cases import IMAGES
+from tests.corpus.mask_cases import CLASSES, MASKED, MASKS, OUTLINES
 from tests.corpus.name_cases import NAMES
 from tests.corpus.row_cases import ROWS
 
@@ -257,10 +259,59 @@ def test_a_good_row_beside_bad_ones_is_admitted(rows):
     assert (rows.details("control.png"), rows.admitted("control.png")) == ({}, True)
 
 
+# Masks of images
+
+
+@pytest.fixture(scope="module")
+def masks(tmp_path_factory):
+    """All masks in one delivery, and all outlines in another one; rows by the case's name."""
+    home = tmp_path_factory.mktemp("masks")
+    (home / "secret.png").write_bytes(SECRET)
+    names = {f"{number}.png": name for number, name in enumerate((*(case.name for case in MASKS), *OUTLINES))}
+    for folder in ("one/images", "one/masks", "other/images"):
+        (home / folder).mkdir(parents=True)
+    for number, name in enumerate(names):
+        folder = "one" if number < len(MASKS) else "other"
+        (home / folder / "images" / name).write_bytes(whole("PNG", f"masked {name}"))
+    for number, case in enumerate(MASKS):
+        case.make(home / "one" / "masks" / f"{number}.png")
+    (home / "one" / "classes.txt").write_text(CLASSES)
+    images, annotations = [], []
+    for number, (outline, _, _) in enumerate(OUTLINES.values(), start=len(MASKS)):
+        images.append({"id": number, "file_name": f"{number}.png", "height": 24, "width": 24})
+        annotations.append({"image_id": number, "category_id": 1, "segmentation": outline})
+    images.append({"id": -1, "file_name": "../../secret.png", "height": 24, "width": 24})
+    content = {"images": images, "annotations": annotations, "categories": [{"id": 1, "name": "cat"}]}
+    (home / "other" / "annotations.json").write_text(json.dumps(content))
+    rows = {}
+    for folder in ("one", "other"):
+        seen = taken(home / folder, home / f"workspace {folder}", ALL_IMAGES)
+        rows |= {names.get(path.removeprefix("images/"), path): row for path, row in seen.rows.items()}
+    return rows
+
+
+@pytest.mark.parametrize("case", MASKS, ids=lambda case: case.name)
+def test_a_mask_gets_its_problem(masks, case):
+    row = masks[case.name]
+    assert (row.problem, row.label) == (case.verdict, "" if case.verdict else "dog")
+    assert re.search(case.sentence, row.detail)
+
+
+@pytest.mark.parametrize("name", OUTLINES)
+def test_an_outline_gets_its_problem(masks, name):
+    _, problem, sentence = OUTLINES[name]
+    assert (masks[name].problem, masks[name].label) == (problem, "" if problem else "cat")
+    assert re.search(sentence, masks[name].detail)
+
+
+def test_outlines_of_images_outside_lead_nowhere(masks):
+    assert masks["../../secret.png"].problem == "outside"
+
+
 # Whole deliveries
 
 
-@pytest.mark.parametrize("case", DELIVERIES, ids=lambda case: case.name)
+@pytest.mark.parametrize("case", [*DELIVERIES, *MASKED], ids=lambda case: case.name)
 def test_a_delivery_gets_its_sentence(tmp_path, case):
     (tmp_path / "secret.png").write_bytes(SECRET)
     source, home = tmp_path / "delivery", tmp_path / "workspace"
@@ -295,7 +346,7 @@ def test_a_delivery_may_have_any_name(tmp_path, name):
 
 
 def test_the_corpus_is_large_and_its_names_differ():
-    for table in (FILES, ROWS, DELIVERIES):
+    for table in (FILES, ROWS, (*DELIVERIES, *MASKED)):
         names = [case.name for case in table]
         assert len(names) == len(set(names))
     assert len(FILES) + len(ROWS) + len(DELIVERIES) >= 75
