@@ -135,9 +135,8 @@ def _night(
     seconds = time.process_time() - started
     problem = params.update.problem
     matrix = evaluate(out / "snapshot", parent, archive, problem, params.evaluate, out / "evaluation")
-    verdict = judge(
-        read_pairs(out / "evaluation", parent / "evaluation" if parent else None), params.judge, problem=problem
-    )
+    earlier = parent / "evaluation" if parent else None
+    verdict = judge(read_pairs(out / "evaluation", earlier, problem), params.judge, problem=problem)
     return {
         "verdict": verdict.decision,
         "cpu_seconds": round(seconds, 1),
