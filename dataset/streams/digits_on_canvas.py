@@ -38,7 +38,7 @@ class LabelledNight:
     story: str
     labelled: tuple[int, ...]
     others: tuple[int, ...]
-    images: int = 300
+    images: int = 500
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -51,7 +51,7 @@ class LabelledNight:
 
 
 NIGHTS = (
-    LabelledNight("zeros-to-threes", "four classes with masks: 0 to 3", (0, 1, 2, 3), (), images=480),
+    LabelledNight("zeros-to-threes", "four classes with masks: 0 to 3", (0, 1, 2, 3), (), images=800),
     LabelledNight(
         "fours-and-fives", "two new classes, 4 and 5; old ones are there too, and not labelled", (4, 5), (0, 1, 2, 3)
     ),

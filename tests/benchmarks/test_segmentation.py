@@ -40,7 +40,7 @@ def test_a_batch_is_labelled_for_its_own_classes_alone() -> None:
     archive = MaskArchive([NIGHTS[1]], 0.3)
     (experience,) = archive.experiences()
     assert experience.classes == ("4", "5")
-    assert experience.train + experience.test == 300
+    assert experience.train + experience.test == 500
     dataset = archive.dataset([experience], "train", ("background", "0", "4", "5"), SPEC)
     assert dataset.labelled_for is not None
     assert dataset.labelled_for.unique(dim=0).tolist() == [[True, False, True, True]]

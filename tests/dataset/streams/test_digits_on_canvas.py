@@ -77,7 +77,7 @@ def test_a_good_delivery_holds_images_index_masks_and_the_names_of_its_classes(t
     assert (tmp_path / "night" / "classes.txt").read_text() == "background\n4\n5\n"
     images, masks = (sorted((tmp_path / "night" / name).iterdir()) for name in ("images", "masks"))
     assert [path.name for path in images] == [path.name for path in masks]
-    assert len(images) == 300
+    assert len(images) == 500
     assert {Image.open(path).mode for path in masks[:20]} == {"P"}
     assert Image.open(images[0]).mode == "L"
     expected = NIGHTS[1].canvases()
