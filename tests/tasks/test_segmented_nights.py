@@ -1,0 +1,147 @@
+"""Two nights of masks, from a folder of images to the verdict: a red square first, then green ones that are new."""
+
+import io
+from datetime import date
+
+import numpy as np
+import pyarrow.parquet as parquet
+import pytest
+from PIL import Image
+
+from dataset.archive import Archive
+from models.budget import Budget
+from models.gates.paired_bootstrap import PairedBootstrap
+from models.problems.segmentation import Segmentation
+from records.batch import BACKGROUND
+from records.experience import Experience
+from records.scores import ScoreMatrix
+from reports.masks import mask_picture
+from tasks.evaluate.evaluate import evaluate
+from tasks.evaluate.exhibits import answered, worst
+from tasks.evaluate.settings import EvaluateParams
+from tasks.evaluate.tables import classes_of, stacked
+from tasks.ingest.ingest import ingest
+from tasks.ingest.settings import IngestParams
+from tasks.judge import judge, read_pairs
+from tasks.update.settings import UpdateParams
+from tasks.update.update import update
+from tests.dataset.deliveries.masks import lay_out, png
+
+SIDE, IMAGES = 16, 20
+PROBLEM, GATE = Segmentation(), PairedBootstrap()
+RED, GREEN = (220, 40, 40), (40, 200, 60)
+
+
+def scene(generator, colours):
+    """An image with a square of each colour, some of them hidden by the next, and who is where."""
+    pixels = generator.integers(90, 130, (SIDE, SIDE, 3), dtype=np.uint8)
+    shown = np.zeros((SIDE, SIDE), dtype=np.uint8)
+    for number, colour in enumerate(colours, start=1):
+        top, left = generator.integers(0, SIDE - 6, 2)
+        pixels[top : top + 6, left : left + 6], shown[top : top + 6, left : left + 6] = colour, number
+    return pixels, shown
+
+
+def delivered(folder, colours, labelled, name, seed):
+    """Images with squares of all `colours`, of which only the `labelled`-th one has a mask, as class `name`."""
+    generator, files = np.random.default_rng(seed), {"classes.txt": f"{BACKGROUND}\n{name}\n"}
+    for number in range(IMAGES):
+        pixels, shown = scene(generator, colours)
+        files |= {f"images/{number}.png": png(pixels), f"masks/{number}.png": png((shown == labelled).astype(np.uint8))}
+    return lay_out(folder, files)
+
+
+@pytest.fixture(scope="module")
+def nights(tmp_path_factory):
+    """Folders of two versions, each with `snapshot` and `evaluation`; and the archive."""
+    place = tmp_path_factory.mktemp("nights")
+    archive, folders = Archive(place / "batches", place / "cache"), []
+    params = UpdateParams.model_validate(
+        {"problem": {"name": "segmentation"}, "network": {"name": "unet", "width": 8}}
+        | {"budget": Budget(min_steps=30, max_steps=30, batch_size=8, replay_batch_size=8)}
+    )
+    for number, (colours, name) in enumerate((((RED,), "red"), ((RED, GREEN), "green"))):
+        source = delivered(place / name, colours, number + 1, name, seed=number)
+        batch = ingest(place / "batches", place / "staging", source, date(2026, 3, 2 + number), IngestParams()).batch
+        learned = Experience(batch=batch.id, digest=batch.digest, classes=batch.classes, train=1, validation=0, test=1)
+        folder, parent = place / f"v{number + 1}", folders[-1] if folders else None
+        before = parent / "snapshot" if parent else None
+        update(before, number, [learned], archive, params, str(number), folder / "snapshot")
+        evaluate(folder / "snapshot", parent, archive, PROBLEM, EvaluateParams(), folder / "evaluation")
+        folders.append(folder)
+    return archive, folders
+
+
+def matrix_of(folder):
+    return ScoreMatrix.read(folder / "evaluation" / "scores.json")
+
+
+def outcomes_of(folder, batch):
+    table = parquet.read_table(folder / "evaluation" / "outcomes.parquet").to_pandas()
+    return table[table["experience"] == batch]
+
+
+def test_a_matrix_of_masks_holds_the_miou_of_all_images_together(nights):
+    _, (first, second) = nights
+    matrix = matrix_of(second)
+    assert (matrix.score_name, matrix.class_score_name) == ("miou", "iou")
+    for batch in matrix.experiences:
+        rows = outcomes_of(second, batch)
+        sums = stacked(rows["tally"]).sum(axis=0).reshape(3, 3)
+        shown = sums[sums[:, 2] > 0]
+        expected = float((shown[:, 0] / shown[:, 1]).mean())
+        assert matrix.candidate.scores[batch].overall == pytest.approx(expected, abs=1e-6)
+    assert matrix.candidate.scores[matrix.new[0]].overall > 0.6
+    assert matrix.rows[0].scores == matrix_of(first).candidate.scores
+
+
+def test_tallies_are_of_the_classes_in_their_order_and_of_every_pixel_that_counts(nights):
+    _, (first, second) = nights
+    path = first / "evaluation" / "outcomes.parquet"
+    assert classes_of(path) == (BACKGROUND, "red")
+    assert classes_of(second / "evaluation" / "outcomes.parquet") == (BACKGROUND, "red", "green")
+    rows = outcomes_of(first, matrix_of(first).experiences[0])
+    assert set(rows["label"]) == {"red"}
+    # 36 of the 256 pixels are a square; none is ignored.
+    assert (stacked(rows["tally"])[:, [2, 5]] == [SIDE * SIDE - 36, 36]).all()
+
+
+def test_old_and_new_classes_have_a_mean_of_their_own(nights):
+    _, (first, second) = nights
+    measures = matrix_of(second).measures
+    assert list(measures.per_class) == [BACKGROUND, "red", "green"]
+    assert measures.further["iou_new"] == measures.per_class["green"]
+    assert measures.further["iou_old"] == pytest.approx(
+        (measures.per_class["red"] + measures.per_class[BACKGROUND]) / 2
+    )
+    # In a first night everything is new.
+    assert {"pixel_accuracy", "mean_dice", "iou_new"} == set(matrix_of(first).measures.further)
+
+
+def test_the_gate_compares_with_what_the_version_before_answered(nights):
+    _, (first, second) = nights
+    past, new = read_pairs(second / "evaluation", first / "evaluation", PROBLEM)
+    before = outcomes_of(first, past.experience).set_index("image")["tally_known"]
+    images = outcomes_of(second, past.experience)["image"]
+    assert past.tallies.reference[:, :6].tolist() == stacked(before[images]).tolist()
+    assert not past.tallies.reference[:, 6:].any()
+    assert set(past.pairs.labels) == {BACKGROUND, "red"}
+    assert (new.new, new.pairs) == (True, None)
+    verdict = judge((past, new), GATE, problem=PROBLEM)
+    assert verdict.find("forgotten").estimate == pytest.approx(
+        PROBLEM.score_of(past.tallies.reference) - PROBLEM.score_of(past.tallies.among_known)
+    )
+    assert "mIoU" in verdict.reason
+
+
+def test_what_lost_most_is_shown_with_both_answers(nights):
+    archive, (first, second) = nights
+    rows = worst(second / "evaluation", first, most=2)
+    shown = answered(second / "snapshot", first, rows, archive, dict.fromkeys(matrix_of(second).experiences, "monday"))
+    assert [one.score for one in shown] == rows["now"].tolist()
+    assert all(one.truth.shape == one.now.shape == one.before.shape == (SIDE, SIDE) for one in shown)
+    assert {int(value) for one in shown for value in np.unique(one.truth)} <= {0, 1, 2}
+    picture = mask_picture(
+        shown, classes_of(second / "evaluation" / "outcomes.parquet"), "v1", "candidate", "Worst", "mIoU"
+    )
+    assert Image.open(io.BytesIO(picture)).format == "PNG"
