@@ -20,6 +20,8 @@ SHOWN = 5
 """Things of a kind that are named."""
 LENGTH = 4500
 """Characters of ours: MLflow's databases keep 5,000."""
+WORST = "worst_masks.png"
+"""A picture of test images, which a night of masks has."""
 WAS_LEFT = "**Rolled back.**"
 
 
@@ -56,8 +58,8 @@ def with_rollback(before: str, left: Rollback | None) -> str:
     return f"{WAS_LEFT} The model was {plain(left.sentence())}.\n\n{description}"[:4999] if left else description
 
 
-def of_night(facts: NightFacts, matrix: ScoreMatrix, verdict: Verdict) -> str:
-    """Why the candidate was accepted or not, what it learned, and what it lost."""
+def of_night(facts: NightFacts, matrix: ScoreMatrix, verdict: Verdict, pictures: Collection[str] = ()) -> str:
+    """Why the candidate was accepted or not, what it learned, and what it lost. `pictures`: files of the run's."""
     shown = titles({e: facts.deliveries.get(e, e) for e in matrix.experiences})
     new = [plain(called(shown[batch], {})) for batch in facts.batches]
     classes = f", new classes {listed([plain(name) for name in facts.new_classes], SHOWN)}" if facts.new_classes else ""
@@ -70,6 +72,8 @@ def of_night(facts: NightFacts, matrix: ScoreMatrix, verdict: Verdict) -> str:
         f"{f', by `{strategy}`' if strategy else ''}.",
         "",
     ]
+    if WORST in pictures:
+        summary += [f"The test images that lost most are in `{WORST}`, under Artifacts.", ""]
     return _cut([*summary, *_scores(matrix, facts.parent, shown), "", *_answers(verdict, shown, facts.deliveries)])
 
 

@@ -139,7 +139,7 @@ def tags(night: JudgedNight, number: int) -> dict[str, str]:
         "held": "true" if status(night) == "held" else "",
     }
     shown = {
-        "mlflow.note.content": descriptions.of_night(facts, night.matrix, verdict),
+        "mlflow.note.content": descriptions.of_night(facts, night.matrix, verdict, night.attachments),
         "mlflow.source.name": "retain",
         "mlflow.source.type": "JOB",
         "mlflow.source.git.commit": facts.commit,

@@ -1,15 +1,18 @@
 """What a person sees of a night in Prefect: progress, tables, the verdict in words. All of it works offline."""
 
+import base64
 import logging
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import UUID
 
 from prefect import runtime
 from prefect.artifacts import (
+    create_image_artifact,
     create_markdown_artifact,
     create_progress_artifact,
     create_table_artifact,
@@ -26,6 +29,7 @@ from records.registration import Night
 from records.score_names import in_title
 from records.scores import ScoreMatrix
 from records.verdict import Verdict
+from reports.masks import small
 
 if TYPE_CHECKING:
     from records.pace import Progress
@@ -127,6 +131,14 @@ def score_rows(matrix: ScoreMatrix, names: Mapping[str, str]) -> list[dict[str, 
            for e in matrix.experiences[-SHOWN:]}
         for row in matrix.rows[-SHOWN:]
     ]  # fmt: skip
+
+
+def show_masks(picture: Path) -> None:
+    """The test images that lost most, small: Prefect keeps it for every night. MLflow has it in full size."""
+    if picture.exists():
+        shown = base64.b64encode(small(picture.read_bytes())).decode()
+        what = "Test images whose masks lost most; in full size it lies in the night's run in MLflow"
+        create_image_artifact(f"data:image/png;base64,{shown}", key="masks", description=what)
 
 
 def show_verdict(verdict: Verdict, names: Mapping[str, str]) -> None:

@@ -262,6 +262,7 @@ def evaluate_step(place: Workspace) -> ScoreMatrix:
     log.info("evaluate")
     matrix = stages.run_evaluate(place)
     artifacts.show_scores(matrix, stages.deliveries_of(place, matrix))
+    artifacts.show_masks(place.worst_masks)
     return matrix
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image as Pillow
 
 from records.batch import IGNORED
 from records.formatting import in_percent, plain
@@ -41,6 +42,8 @@ LINE = 0.2
 FADED = 0.55
 """How far an image goes to white below colours."""
 LONGEST_NAME, IN_A_LINE = 22, 6
+COLOURS = 64
+"""Of a small picture."""
 SQUARES = 32
 """Over the height of an image."""
 
@@ -109,6 +112,14 @@ def mask_picture(
         # A class may be named in any script; what the font lacks is drawn as a box.
         warnings.filterwarnings("ignore", message="Glyph")
         figure.savefig(stream, format="png", dpi=150, metadata={"Software": None})
+    return stream.getvalue()
+
+
+def small(picture: bytes) -> bytes:
+    """The same PNG at half its width and height, in few colours."""
+    whole = Pillow.open(io.BytesIO(picture)).convert("RGB")
+    stream = io.BytesIO()
+    whole.reduce(2).quantize(COLOURS, dither=Pillow.Dither.NONE).save(stream, format="PNG", optimize=True)
     return stream.getvalue()
 
 

@@ -11,14 +11,12 @@ from tasks.workspace.local_data import archive_of
 from tasks.workspace.versions import version_folder
 from tasks.workspace.workspace import Workspace
 
-WORST_MASKS = "worst_masks.png"
-"""File name, beside the verdict in MLflow."""
 
-
-def worst_masks(workspace: Workspace, problem: Problem, deliveries: Mapping[str, str]) -> dict[str, bytes]:
-    """File name to picture of the last evaluation; nothing for a problem without masks."""
+def write_worst_masks(workspace: Workspace, problem: Problem, deliveries: Mapping[str, str]) -> None:
+    """Draw those of the last evaluation; of a problem without masks there is no such file."""
+    workspace.worst_masks.unlink(missing_ok=True)
     if problem.annotation != "mask":
-        return {}
+        return
     parent = workspace.run_file().parent
     folder = version_folder(workspace, parent)
     rows = worst(workspace.evaluation, folder)
@@ -27,4 +25,4 @@ def worst_masks(workspace: Workspace, problem: Problem, deliveries: Mapping[str,
     lost = bool((rows["before"] > rows["now"]).any())
     title = f"Test images that lost most since v{parent}" if lost else "Test images that were answered worst"
     picture = mask_picture(images, classes, f"v{parent}", "candidate", title, written(problem.score_name))
-    return {WORST_MASKS: picture}
+    workspace.worst_masks.write_bytes(picture)

@@ -29,7 +29,7 @@ from tasks import identity as identities
 from tasks.evaluate.evaluate import evaluate
 from tasks.judge import judge, read_pairs
 from tasks.params.params import params_of, read_params
-from tasks.pictures import worst_masks
+from tasks.pictures import write_worst_masks
 from tasks.register import night_facts, register
 from tasks.update import launch
 from tasks.update.update import update
@@ -125,7 +125,7 @@ def run_evaluate(workspace: Workspace) -> ScoreMatrix:
     """Score the candidate on everything it ever learned."""
     params = params_of(workspace)
     shutil.rmtree(workspace.evaluation, ignore_errors=True)
-    return evaluate(
+    matrix = evaluate(
         workspace.candidate,
         version_folder(workspace, workspace.run_file().parent),
         archive_of(workspace),
@@ -134,6 +134,8 @@ def run_evaluate(workspace: Workspace) -> ScoreMatrix:
         workspace.evaluation,
         workspace.split_key,
     )
+    write_worst_masks(workspace, params.update.problem, deliveries_of(workspace, matrix))
+    return matrix
 
 
 def read_matrix(workspace: Workspace) -> ScoreMatrix:
@@ -205,7 +207,7 @@ def run_register(
         hold,
         {
             "params.yaml": yaml.safe_dump(params.model_dump(mode="json", by_alias=True), sort_keys=False).encode(),
-            **worst_masks(workspace, params.update.problem, deliveries_of(workspace, matrix)),
+            **{path.name: path.read_bytes() for path in [workspace.worst_masks] if path.exists()},
         },
     )
 

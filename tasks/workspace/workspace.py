@@ -122,6 +122,11 @@ class Workspace:
         return self.night / "metrics.json"
 
     @property
+    def worst_masks(self) -> Path:
+        """A picture of the test images that lost most, if the problem has masks."""
+        return self.night / "worst_masks.png"
+
+    @property
     def state(self) -> Path:
         """What belongs to this machine alone."""
         return self.root / ".retain"

@@ -1,5 +1,6 @@
 """Names of metrics, and what is read back of them; no server is asked."""
 
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
@@ -86,6 +87,12 @@ def test_a_matrix_says_which_score_it_holds(tmp_path):
     matrix.write(tmp_path / "scores.json")
     assert ScoreMatrix.read(tmp_path / "scores.json") == matrix
     assert matrix.score_name == "miou"
+
+
+def test_the_description_of_a_night_says_where_the_pictures_are():
+    told = replace(segmented(), attachments={"worst_masks.png": b"png"})
+    assert "`worst_masks.png`, under Artifacts" in runs.tags(told, 1)["mlflow.note.content"]
+    assert "worst_masks" not in runs.tags(segmented(), 1)["mlflow.note.content"]
 
 
 @pytest.mark.parametrize(("judged", "heading"), [(night(), "right answers"), (segmented(), "mIoU")])

@@ -6,7 +6,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from reports.masks import CONFUSED, FALSE, MISSED, MISTAKES, RIGHT, UNCOUNTED, Answered, differences, mask_picture
+from reports.masks import (
+    CONFUSED,
+    FALSE,
+    MISSED,
+    MISTAKES,
+    RIGHT,
+    UNCOUNTED,
+    Answered,
+    differences,
+    mask_picture,
+    small,
+)
 
 TRUTH = np.array([[0, 0, 1, 1], [2, 2, 255, 0]])
 ANSWER = np.array([[0, 2, 1, 0], [2, 1, 1, 3]])
@@ -42,6 +53,13 @@ def share(pixels, colour):
 def test_a_picture_shows_each_kind_of_mistake():
     pixels = pixels_of([row(ANSWER, 0.9)])
     assert all(share(pixels, colour) > 0.001 for colour, _ in MISTAKES.values())
+
+
+def test_a_small_picture_is_half_as_wide_and_takes_a_fraction():
+    png = mask_picture([row(ANSWER, 0.9)] * 3, ("background", "cat", "dog", "owl"), "v3", "candidate", "Worst", "mIoU")
+    small_one, whole = (Image.open(io.BytesIO(one)) for one in (small(png), png))
+    assert small_one.width in (whole.width // 2, whole.width // 2 + 1)
+    assert len(small(png)) < len(png) / 2
 
 
 def test_what_is_right_is_marked_nowhere_but_in_the_legend():
