@@ -138,7 +138,7 @@ def show_masks(picture: Path) -> None:
     if picture.exists():
         shown = base64.b64encode(small(picture.read_bytes())).decode()
         what = "Test images whose masks lost most; in full size it lies in the night's run in MLflow"
-        create_image_artifact(f"data:image/png;base64,{shown}", key="masks", description=what)
+        create_image_artifact(f"data:image/jpeg;base64,{shown}", key="masks", description=what)
 
 
 def show_verdict(verdict: Verdict, names: Mapping[str, str]) -> None:

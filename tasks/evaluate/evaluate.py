@@ -59,7 +59,7 @@ def evaluate(
     seen = _first_sight(parent / "snapshot", new, archive, problem, choose_images) if parent and new else {}
     out.mkdir(parents=True, exist_ok=True)
     write_outcomes(examined, learner.classes, out / OUTCOMES)
-    write_references(examined, earlier, params, out / REFERENCES)
+    write_references(examined, earlier, problem, params, out / REFERENCES)
     matrix = ScoreMatrix(
         experiences=tuple(e.batch for e in snapshot.experiences),
         new=tuple(e.batch for e in new),

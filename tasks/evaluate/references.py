@@ -7,7 +7,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as parquet
 
-from models.statistics import certainly_better
+from models.comparison import certainly_higher
+from models.problems.base import Problem
+from models.statistics import Floats, certainly_better
 from tasks.evaluate.earlier import Earlier
 from tasks.evaluate.examine import ExaminedExperience
 from tasks.evaluate.settings import EvaluateParams
@@ -15,7 +17,7 @@ from tasks.evaluate.tables import lists, stacked
 
 
 def write_references(
-    examined: Sequence[ExaminedExperience], earlier: Earlier, params: EvaluateParams, path: Path
+    examined: Sequence[ExaminedExperience], earlier: Earlier, problem: Problem, params: EvaluateParams, path: Path
 ) -> None:
     """The table of what the next night is compared with if this candidate is accepted."""
     parts = []
@@ -28,7 +30,7 @@ def write_references(
             # Every version since, and the candidate; where a version was rolled back, some that never tried as well.
             challengers = earlier.version - int(best.version.removeprefix("v")) + 1
             before = stacked([best.tally[image] for image in e.image]) if best.tally else None
-            if not certainly_better(right, reference, params.reference_confidence, look=challengers):
+            if not _is_better((right, tally), (reference, before), problem, params.reference_confidence, challengers):
                 version, right, tally = best.version, reference, before
         columns = {
             "experience": [e.experience] * len(e.image),
@@ -41,3 +43,15 @@ def write_references(
             columns["tally"] = lists(tally)
         parts.append(pa.table(columns))
     parquet.write_table(pa.concat_tables(parts), path, compression="ZSTD")
+
+
+Answered = tuple[Floats, Floats | None]
+"""How right each of n images is, and its tally, [n] and [n, k]; None if the score is the mean of the first."""
+
+
+def _is_better(candidate: Answered, best: Answered, problem: Problem, confidence: float, look: int) -> bool:
+    """Whether a version is better by evidence than the best so far, on the same images."""
+    (right, tally), (reference, before) = candidate, best
+    if tally is None or before is None:
+        return certainly_better(right, reference, confidence, look)
+    return certainly_higher(problem.score, tally, before, confidence, look)

@@ -55,11 +55,15 @@ def test_a_picture_shows_each_kind_of_mistake():
     assert all(share(pixels, colour) > 0.001 for colour, _ in MISTAKES.values())
 
 
-def test_a_small_picture_is_half_as_wide_and_takes_a_fraction():
+def test_a_small_picture_is_half_as_wide_and_keeps_its_colours():
     png = mask_picture([row(ANSWER, 0.9)] * 3, ("background", "cat", "dog", "owl"), "v3", "candidate", "Worst", "mIoU")
     small_one, whole = (Image.open(io.BytesIO(one)) for one in (small(png), png))
     assert small_one.width in (whole.width // 2, whole.width // 2 + 1)
-    assert len(small(png)) < len(png) / 2
+    assert small_one.format == "JPEG"
+    pixels = np.asarray(small_one, dtype=int)
+    for colour, _ in MISTAKES.values():
+        rgb = [int(colour[start : start + 2], 16) for start in (1, 3, 5)]
+        assert (np.abs(pixels - rgb).max(axis=2) < 12).any()
 
 
 def test_what_is_right_is_marked_nowhere_but_in_the_legend():
