@@ -30,6 +30,8 @@ class Packaging:
     """Folder called `program` of what else the script needs; it finds it under that artifact name."""
     requirements: tuple[str, ...]
     """For pip: what the script imports."""
+    dense: bool = False
+    """Whether it answers at each pixel, so with a mask besides."""
 
 
 def log_model(client: "MlflowClient", run: str, model: "LoggedModel", candidate: Path, packaging: Packaging) -> None:
@@ -51,7 +53,7 @@ def log_model(client: "MlflowClient", run: str, model: "LoggedModel", candidate:
             mlflow_model=description,
             python_model=str(packaging.script),
             artifacts={"snapshot": str(candidate), PROGRAM: str(packaging.program)},
-            signature=_signature(),
+            signature=_signature(packaging.dense),
             pip_requirements=list(packaging.requirements),
         )
         client.log_model_artifacts(model.model_id, f"{folder}/model")
@@ -60,14 +62,15 @@ def log_model(client: "MlflowClient", run: str, model: "LoggedModel", candidate:
     client.log_outputs(run, [LoggedModelOutput(model.model_id, step=0)])
 
 
-def _signature() -> Any:
+def _signature(dense: bool) -> Any:
     """Of answers and parameters. None of inputs: MLflow would refuse what has not one certain shape and type."""
     from mlflow.models import ModelSignature
     from mlflow.types.schema import ColSpec, DataType, ParamSchema, ParamSpec, Schema
 
-    answers = Schema([ColSpec("string", "label"), ColSpec("double", "confidence")])
+    kinds = {"label": "string", "confidence": "double"} | ({"mask": "string"} if dense else {})
+    answers: list[Any] = [ColSpec(kind, name) for name, kind in kinds.items()]
     return ModelSignature(
-        outputs=answers, params=ParamSchema([ParamSpec("probabilities", DataType.boolean, default=False)])
+        outputs=Schema(answers), params=ParamSchema([ParamSpec("probabilities", DataType.boolean, default=False)])
     )
 
 

@@ -42,7 +42,10 @@ def write_program(snapshot: Path, folder: Path) -> Path:
 
 
 def program_of(learner: Learner) -> ExportedProgram:
-    """From weights, in the order of their names, and uint8 images [n, C, H, W], to probabilities [n, classes]."""
+    """From weights, in the order of their names, and uint8 images [n, C, H, W], to probabilities [n, classes].
+
+    Those of a dense network are [n, classes, H, W].
+    """
     network = learner.network.cpu().eval()
     weights = dict(sorted(network.state_dict().items()))
     spec = learner.spec
@@ -61,6 +64,6 @@ class Answers(nn.Module):
         self._network = (network,)
 
     def forward(self, weights: dict[str, Tensor], images: Tensor) -> Tensor:
-        """Probabilities [n, classes]."""
+        """Probabilities [n, classes], or [n, classes, H, W]."""
         outputs: Tensor = torch.func.functional_call(self._network[0], weights, (images,))
         return outputs.softmax(dim=1)

@@ -9,6 +9,7 @@ import base64
 import hashlib
 import importlib
 import importlib.util
+import io
 import json
 import os
 import sys
@@ -27,7 +28,9 @@ from mlflow.models import set_model
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
 from PIL import Image as Pillow
+from PIL.PngImagePlugin import PngInfo
 from safetensors.torch import load_file
+from torch.export import ExportedProgram
 from torch.export.passes import move_to_device_pass
 
 PIXELS_AT_ONCE, MOST_AT_ONCE = 2**20, 64
@@ -38,10 +41,16 @@ WHOLE_NUMBERS = (np.dtype(np.uint8), np.dtype(np.int64))
 """Types of pixels: what images are, and what becomes of them in JSON."""
 SHORTEST_BASE64 = 36
 """Characters that the smallest image has in base64; a shorter text is meant as a path."""
+BACKGROUND, UNSEEN = "background", 255
+"""Of masks: the class that is no thing, and the value of pixels that were cropped away."""
+
+
+Seen = list[tuple[np.ndarray, tuple[int, int]]]
+"""Images as the network sees them, and the heights and widths that they came with."""
 
 
 class Served(PythonModel):
-    """Answers with the name of the most probable class."""
+    """Answers with the name of the most probable class: of an image, or of each of its pixels."""
 
     def load_context(self, context: PythonModelContext) -> None:
         """Read the weights and the program. Raises `MlflowException` if they are not those of the version."""
@@ -57,6 +66,7 @@ class Served(PythonModel):
         weights = load_file(snapshot / "weights.safetensors", device=str(self.device))
         self.weights = {name: weights[name] for name in sorted(weights)}
         exported = torch.export.load(program / "program.pt2")
+        self.dense = _answers_at_each_pixel(exported)
         if self.device.type != "cpu":
             exported = move_to_device_pass(exported, self.device)
         self.program = exported.module()
@@ -74,17 +84,52 @@ class Served(PythonModel):
         a PIL image, the bytes of a file or these in base64, or the path of a file. It may have any size. Given is one
         image, a list of them, an array [n, h, w, c], or a table with one column of them. With the parameter
         `probabilities` there is a column `probability/<class>` for each class besides. Raises `MlflowException`.
+
+        A model that answers at each pixel gives as `label` the names of what it found, sorted, with slashes between
+        them, or `background`; as `confidence` the mean over its pixels; and as `mask` a grey PNG in base64, of the
+        size of the image. It has a class index at each pixel, 255 where the image was cropped, and the names of the
+        indices as its text `classes`. It has no `probabilities`.
         """
+        wanted = bool(params and params.get("probabilities"))
+        if self.dense and wanted:
+            raise _unusable("`probabilities` has no meaning here: this model answers at each pixel, see `mask`")
         images = enumerate(_one_by_one(model_input), start=1)
-        fitted = (self._fitted(number, image) for number, image in images)
-        parts = [self._probabilities(np.stack(part)) for part in iter(lambda: list(islice(fitted, self.at_once)), [])]
-        probabilities = np.concatenate(parts) if parts else np.zeros((0, len(self.classes)), dtype=np.float32)
+        seen = (self._seen(number, image) for number, image in images)
+        parts = iter(lambda: list(islice(seen, self.at_once)), [])
+        return self._of_pixels(parts) if self.dense else self._of_images(parts, wanted)
+
+    def _of_images(self, parts: Iterable[Seen], wanted: bool) -> pd.DataFrame:
+        found = [self._probabilities(part) for part in parts]
+        probabilities = np.concatenate(found) if found else np.zeros((0, len(self.classes)), dtype=np.float32)
         answer = probabilities.argmax(axis=1)
         names = np.array(self.classes, dtype=object)
         columns = {"label": names[answer], "confidence": probabilities.max(axis=1, initial=0).astype(np.float64)}
-        if params and params.get("probabilities"):
+        if wanted:
             columns |= {f"probability/{name}": probabilities[:, i] for i, name in enumerate(self.classes)}
         return pd.DataFrame(columns)
+
+    def _of_pixels(self, parts: Iterable[Seen]) -> pd.DataFrame:
+        labels, confidences, masks = [], [], []
+        for part in parts:
+            probabilities = self._probabilities(part)
+            confidences += probabilities.max(axis=1).mean(axis=(1, 2), dtype=np.float64).tolist()
+            answers = probabilities.argmax(axis=1).astype(np.uint8)
+            for answer, (_, size) in zip(answers, part, strict=True):
+                names = {self.classes[index] for index in np.unique(answer)} - {BACKGROUND}
+                labels.append("/".join(sorted(names)) or BACKGROUND)
+                masks.append(self._mask(self.fit.unfit(answer, *size, UNSEEN)))
+        columns = {"label": labels, "mask": masks}
+        table = pd.DataFrame(columns, dtype=object)
+        table.insert(1, "confidence", np.array(confidences, dtype=np.float64))
+        return table
+
+    def _mask(self, values: np.ndarray) -> str:
+        """PNG of values [h, w] in base64."""
+        names = PngInfo()
+        names.add_itxt("classes", "/".join(self.classes))
+        stream = io.BytesIO()
+        Pillow.fromarray(values).save(stream, "PNG", pnginfo=names)
+        return base64.b64encode(stream.getvalue()).decode()
 
     @property
     def at_once(self) -> int:
@@ -92,17 +137,19 @@ class Served(PythonModel):
         return max(1, min(MOST_AT_ONCE, PIXELS_AT_ONCE // int(np.prod(self.shape))))
 
     @torch.inference_mode()
-    def _probabilities(self, images: np.ndarray) -> np.ndarray:
-        answers: np.ndarray = self.program(self.weights, torch.from_numpy(images).to(self.device)).cpu().numpy()
+    def _probabilities(self, part: Seen) -> np.ndarray:
+        """[n, classes], or [n, classes, H, W] of a model that answers at each pixel."""
+        images = torch.from_numpy(np.stack([fitted for fitted, _ in part])).to(self.device)
+        answers: np.ndarray = self.program(self.weights, images).cpu().numpy()
         return answers
 
-    def _fitted(self, number: int, image: Any) -> np.ndarray:
-        """What the network sees of an image, uint8 [C, H, W]."""
+    def _seen(self, number: int, image: Any) -> tuple[np.ndarray, tuple[int, int]]:
+        """What the network sees of an image, uint8 [C, H, W], and the height and width that it came with."""
         try:
-            fitted: np.ndarray = self.fit.fit(self._pixels(image), *self.shape)
+            pixels = self._pixels(image)
+            return self.fit.fit(pixels, *self.shape), (pixels.shape[0], pixels.shape[1])
         except ValueError as error:  # a `BadImage` is one, whose detail is a clause for a person
             raise _unusable(f"image {number}: {getattr(error, 'detail', error)}") from None
-        return fitted
 
     def _pixels(self, image: Any) -> np.ndarray:
         """uint8 [h, w, 1 or 3], as ingestion would have decoded it."""
@@ -190,6 +237,13 @@ def _read(text: str) -> bytes:
     if answers_strangers:
         raise ValueError(f"{shown} is no image in base64, and a server reads no files")
     raise ValueError(f"there is no file {shown}, and it is no image in base64")
+
+
+def _answers_at_each_pixel(program: ExportedProgram) -> bool:
+    """True if what comes out is [n, classes, H, W] and not [n, classes]."""
+    (name,) = program.graph_signature.user_outputs
+    (shape,) = (node.meta["val"].shape for node in program.graph.nodes if node.name == name)
+    return len(shape) == 4
 
 
 def _json(path: Path) -> Any:

@@ -25,6 +25,7 @@ from adapters.registry import Registry
 from adapters.runs import JudgedNight
 from dataset.archive import Archive
 from models.compute import default_device
+from models.learner import DESCRIPTION, Description
 from records.errors import DamagedState
 from records.registration import Registration
 from records.runs import NightFacts
@@ -145,6 +146,7 @@ def packaging(candidate: Path, place: Path) -> Packaging:
         # The versions that it was judged with. A build for one kind of accelerator (2.15.0+cu130) is not what another
         # machine needs.
         requirements=tuple(f"{name}=={version(name).split('+')[0]}" for name in REQUIREMENTS),
+        dense=_dense(candidate),
     )
 
 
@@ -153,7 +155,13 @@ def check_reload(
 ) -> None:
     """Let the model that was logged with `run` answer in a fresh process. Raises `DamagedState` if it differs."""
     judged = judged_answers(candidate, evaluation, archive, at_most)
-    reload_and_compare(registry.model_uri(run), registry.address, judged.images, judged.labels, judged.confidences)
+    uri, dense = registry.model_uri(run), _dense(candidate)
+    reload_and_compare(uri, registry.address, judged.images, judged.labels, judged.confidences, dense)
+
+
+def _dense(candidate: Path) -> bool:
+    """Whether a snapshot's network answers at each pixel."""
+    return Description.read(candidate / DESCRIPTION).recipe.dense
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,22 @@ def fit(pixels: NDArray[np.uint8], channels: int, height: int, width: int) -> ND
     return np.ascontiguousarray(np.asarray(picture).reshape(height, width, channels).transpose(2, 0, 1))
 
 
+def unfit(values: NDArray[np.uint8], height: int, width: int, outside: int) -> NDArray[np.uint8]:
+    """uint8 [height, width], the size of an image, from what each pixel was given that `fit` made of it.
+
+    Nearest, the inverse of `fit`; `outside` where `fit` cropped.
+    """
+    scale = min(height / values.shape[0], width / values.shape[1])
+    rows, columns = (
+        np.floor((np.arange(extent) + 0.5 - extent / 2) / scale + seen / 2).astype(np.int64)
+        for extent, seen in zip((height, width), values.shape, strict=True)
+    )
+    high, wide = (rows >= 0) & (rows < values.shape[0]), (columns >= 0) & (columns < values.shape[1])
+    whole = np.full((height, width), outside, dtype=np.uint8)
+    whole[np.ix_(high, wide)] = values[np.ix_(rows[high], columns[wide])]
+    return whole
+
+
 def picture_of(pixels: NDArray[np.uint8]) -> Pillow.Image:
     """As Pillow holds it, mode L or RGB, of uint8 [H, W, 1 or 3]."""
     return Pillow.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)

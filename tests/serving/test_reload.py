@@ -148,6 +148,14 @@ def test_what_counts_as_a_different_answer(given, sure, wrong):
     assert found.tolist() == wrong
 
 
+def test_a_label_of_pixels_may_differ_where_two_classes_are_equal_but_for_rounding():
+    labels, sure = ["a/b"] * 20, np.full(20, 0.9)
+    few, many = ["a", *labels[1:]], ["a"] * 3 + labels[3:]
+    assert reload.different(few, sure, labels, sure, dense=True).sum() == 0
+    assert reload.different(many, sure, labels, sure, dense=True).sum() == 3
+    assert reload.different(labels, sure, labels, sure + 0.02, dense=True).all()
+
+
 def test_nothing_is_pickled(logged):
     files = {path.suffix for path in logged[2].rglob("*") if path.is_file()}
     assert not files & {".pkl", ".pickle", ".pt", ".pth", ".joblib", ".bin"}

@@ -157,8 +157,8 @@ def test_an_image_is_seen_bit_for_bit_as_in_training(tmp_path, channels):
     served = Model(tmp_path, spec).loaded
     for name, encoded in PICTURES.items():
         expected = fit(decode(encoded, ADMITTED).pixels, channels, 6, 5)
-        np.testing.assert_array_equal(served._fitted(1, encoded), expected, name)
-        np.testing.assert_array_equal(served._fitted(1, Image.open(io.BytesIO(encoded))), expected, name)
+        np.testing.assert_array_equal(served._seen(1, encoded)[0], expected, name)
+        np.testing.assert_array_equal(served._seen(1, Image.open(io.BytesIO(encoded)))[0], expected, name)
 
 
 @pytest.mark.parametrize(

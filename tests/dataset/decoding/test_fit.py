@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from dataset.decoding.fit import fit
+from dataset.decoding.fit import fit, unfit
 
 GREY = np.array([[1, 2, 3], [4, 5, 6]], dtype=np.uint8)
 NOISE = np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8)
@@ -38,3 +38,22 @@ def test_fit_gives_the_shape_that_was_asked_for(shape, channels):
 def test_fit_refuses_other_numbers_of_channels():
     with pytest.raises(ValueError, match="1 or 3 channels, not 4"):
         fit(NOISE, 4, 8, 8)
+
+
+@pytest.mark.parametrize(("height", "width"), [(8, 12), (24, 32), (30, 100), (5, 7), (1, 1), (200, 90)])
+def test_what_was_cropped_is_outside_and_the_rest_is_nearest(height, width):
+    """Of an image of 8-bit places that is brought to size by nearest neighbours, each pixel finds its own again."""
+    values = np.arange(96, dtype=np.uint8).reshape(8, 12)
+    whole = unfit(values, height, width, 255)
+    assert whole.shape == (height, width)
+    scale = min(height / 8, width / 12)
+    for y in range(height):
+        for x in range(width):
+            row, column = (y + 0.5 - height / 2) / scale + 4, (x + 0.5 - width / 2) / scale + 6
+            inside = 0 <= row < 8 and 0 <= column < 12
+            assert whole[y, x] == (values[int(row), int(column)] if inside else 255)
+
+
+def test_unfit_of_the_networks_own_size_changes_nothing():
+    values = np.arange(96, dtype=np.uint8).reshape(8, 12)
+    np.testing.assert_array_equal(unfit(values, 8, 12, 255), values)
