@@ -79,7 +79,7 @@ def expected_of(seed, images):
 
 
 def labels_of(found):
-    return list(names_of(found, CLASSES))
+    return names_of(found, CLASSES)
 
 
 def mask_of(text):
