@@ -17,6 +17,7 @@ from dataset.archive import Archive
 from models.compute import default_device
 from models.learner import Learner
 from records.snapshot import InputSpec
+from tasks.validate.mask_agreement import MaskAgreement
 
 SMALL = InputSpec(channels=1, height=16, width=16, mean=(0.0,), std=(1.0,))
 
@@ -40,6 +41,13 @@ class Champion(Protocol):
         """Look at decodable rows of a batch."""
         ...
 
+    def agreement(self, batch: str, rows: Sequence[int], looked: NDArray[np.bool_]) -> MaskAgreement | None:
+        """How rows of a batch with masks agree with its answers; None if it does not answer every pixel.
+
+        `looked` [n, classes]: which of its classes were looked for in each.
+        """
+        ...
+
 
 class NullModel:
     """Sees nothing: the checks that need eyes are not asked."""
@@ -49,6 +57,10 @@ class NullModel:
     def see(self, batch: str, rows: Sequence[int]) -> Embeddings:
         """Nothing, of any image."""
         return Embeddings(np.zeros((len(rows), 0), dtype=np.float32))
+
+    def agreement(self, batch: str, rows: Sequence[int], looked: NDArray[np.bool_]) -> MaskAgreement | None:
+        """None: it answers nothing."""
+        return None
 
 
 class Thumbnails:
@@ -63,6 +75,10 @@ class Thumbnails:
         """Grey levels, 0..1."""
         pixels = self._archive.some(batch, rows, SMALL)
         return Embeddings(np.divide(pixels.reshape(len(rows), -1), 255, dtype=np.float32))
+
+    def agreement(self, batch: str, rows: Sequence[int], looked: NDArray[np.bool_]) -> MaskAgreement | None:
+        """None: it answers nothing."""
+        return None
 
 
 class Model:
@@ -92,3 +108,20 @@ class Model:
         if learner.recipe.dense:
             return Embeddings(found)
         return Embeddings(found, np.array(self.classes)[torch.cat([none[1], *answers]).numpy()])
+
+    @torch.inference_mode()
+    def agreement(self, batch: str, rows: Sequence[int], looked: NDArray[np.bool_]) -> MaskAgreement | None:
+        """At the size that the network sees."""
+        learner, device = self._learner, default_device()
+        if not learner.recipe.dense:
+            return None
+        network = learner.network.to(device).eval()
+        pixels = self._archive.some(batch, rows, learner.spec)
+        masks, meaning = self._archive.masks(batch, learner.spec), self._archive.meaning(batch, self.classes)
+        chosen, parts = np.asarray(rows, dtype=np.int64), []
+        for places in torch.split(torch.arange(len(rows)), learner.at_once):
+            at = places.numpy()
+            probability = network(torch.from_numpy(pixels[at]).to(device)).float().softmax(dim=1)
+            labelled = torch.from_numpy(meaning[masks[chosen[at]]]).to(device)
+            parts.append(MaskAgreement.of(probability, labelled, torch.from_numpy(looked[at]).to(device)))
+        return MaskAgreement.together(parts)

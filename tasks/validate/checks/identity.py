@@ -37,6 +37,10 @@ def _compare_within(found: dict[str, Any], identified: pd.DataFrame, batch: str)
     differ = groups["label"].transform("nunique") > 1
     labels = copies[differ].groupby("image")["label"].agg(_in_words)
     found["conflict"].update("the same pixels are labelled " + copies["image"][differ].map(labels))
+    if "annotation_id" in copies:
+        redrawn = ~differ & (groups["annotation_id"].transform("nunique") > 1)
+        found["conflict"].update(("the same pixels come with another mask, of " + copies["label"])[redrawn])
+        differ |= redrawn
     first = groups["path"].transform("first")
     repeat = ~differ & copies.duplicated("image")
     found["repeat"].update("the same pixels as " + first[repeat])
@@ -152,15 +156,17 @@ IDENTITY = CheckGroup(
             "conflict",
             "refuse image",
             "with two labels",
-            "The same pixels under two labels contradict each other, so none of the copies is learned.",
-            "Decide which label is right and deliver the image once, with that label.",
+            "The same pixels under two labels, or with two masks, contradict each other, so none of the copies is "
+            "learned.",
+            "Decide which label or mask is right and deliver the image once, with it.",
         ),
         _check(
             "label-correction",
             "correction",
             "refuse image",
             "labelled otherwise than before",
-            "The same pixels came before under another label: a correction perhaps, but never one to make in silence.",
+            "The same pixels came before under another label: a correction perhaps, but never one to make in silence. "
+            "Of masks, the classes in them are compared; another mask of the same classes counts as known.",
             "Have a person look at both labels: correct the earlier batch, or take the image out of this one.",
         ),
         _check(

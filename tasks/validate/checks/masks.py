@@ -23,6 +23,8 @@ from tasks.validate.checks.base import (
     ValidationInput,
 )
 from tasks.validate.checks.drift import LEAST, LOOK, SIGMAS
+from tasks.validate.checks.label_issues import LEAST_RIGHT
+from tasks.validate.checks.mask_issues import mask_issues
 from tasks.validate.mask_shares import MaskShares
 
 SHOWN = 5
@@ -84,6 +86,17 @@ def _pixels(filtered: FilteredBatch) -> Measurement | None:
     return Measurement(surely[worst], note, len(now[worst]), comparison=_shown(worst, before[worst], now[worst]))
 
 
+def _issues(filtered: FilteredBatch) -> Measurement | None:
+    found = mask_issues(filtered)
+    if found is None or found.right < LEAST_RIGHT:
+        return None
+    note = (
+        f"{len(found.details)} of {found.looked_at:,} masks looked at; the champion is right about {found.right:.0%} "
+        "of the objects in them"
+    )
+    return Measurement(float(len(found.details)), note, len(found.details), found.details)
+
+
 def _present(filtered: FilteredBatch) -> MaskShares:
     return MaskShares.of(filtered.learned, filtered.arriving.batch.mask_classes)
 
@@ -132,6 +145,17 @@ MASKS = CheckGroup(
             words="all background",
             expectation=lambda arriving: _none("empty", arriving),
             detail="{absent}",
+        ),
+        BatchCheck(
+            "mask-issues",
+            "masks",
+            "warn",
+            "The champion is sure that a part of an image is of another class that it knows than its mask says, or "
+            "that an object is missing in it (confident learning, Northcutt et al. 2021, over regions).",
+            "Look at the masks; correct those that are wrong and deliver their images again.",
+            ("label_images",),
+            measure=_issues,
+            most=lambda params: 0,
         ),
         BatchCheck(
             "mask-ignored-share",

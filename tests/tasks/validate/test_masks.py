@@ -68,3 +68,14 @@ def test_masks_of_which_nothing_can_be_learned_are_refused_and_empty_ones_told()
     experience, report = asked(table)
     assert experience.left_out == found_by(report, "mask-void").all_rows() == (2,)
     assert found_by(report, "mask-empty").all_rows() == (3,)
+
+
+def test_the_same_pixels_with_two_masks_are_a_conflict_and_with_one_a_copy():
+    table = with_masks(["cat", "dog"])
+    table["image"] = [f"{row // 4:032x}" if row in (0, 2, 4, 6) else f"{100 + row:032x}" for row in range(20)]
+    table["annotation_id"] = ["a" if row in (0, 4, 6) else "b" for row in range(20)]
+    _, report = asked(table)
+    conflict = found_by(report, "labels-conflict")
+    assert conflict.all_rows() == (0, 2)
+    assert {c.detail for c in conflict.violations} == {"the same pixels come with another mask, of cat"}
+    assert found_by(report, "duplicate").all_rows() == (6,)
