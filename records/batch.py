@@ -39,7 +39,8 @@ class Batch(Record):
     """The day it arrived and the first 32 digits of its digest; eight of batches that an earlier retain wrote. A person
     reads and writes its beginning, such as 2026-01-05-3f2a9c1b."""
     digest: str
-    """SHA-256 over every image's path, label, further columns and bytes, in the order of the paths.
+    """SHA-256 over every image's path, label, further columns and bytes, and its mask if it has one, in the order of
+    the paths.
 
     Of a correction also over what it corrects and what was accepted: the same images, judged otherwise, are another
     batch.
@@ -52,7 +53,7 @@ class Batch(Record):
     images: int = Field(ge=1)
     """Number of rows, unreadable files included."""
     classes: tuple[str, ...]
-    """Every label that was delivered, sorted; validation may refuse some."""
+    """Every label that was delivered, sorted, or every class that occurs in a mask; validation may refuse some."""
     columns: tuple[str, ...] = ()
     """Further columns of the user's manifest; they stand in the shards as `user.<name>`."""
     shards: tuple[Shard, ...]

@@ -66,7 +66,8 @@ def _meant(file: Pillow.Image, bits: int, legend: Legend) -> Values:
     if file.mode == "RGB" or not legend.indices:
         if bits == 16:
             raise BadImage("mask-mode", "its samples have 16 bits; a mask of colours has 8")
-        return _of_colours(np.asarray(file.convert("RGB")), legend)
+        # To convert what is one already would copy it: 200 MB of the largest.
+        return _of_colours(np.asarray(file if file.mode == "RGB" else file.convert("RGB")), legend)
     return _of_indices(_indices(file, bits), legend)
 
 
