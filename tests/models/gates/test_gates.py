@@ -12,6 +12,7 @@ import pytest
 from pydantic import TypeAdapter
 
 from models.catalogue import GateChoice
+from models.gates import tally_draws
 from models.gates.base import Gate
 from models.gates.decision import decide
 from models.gates.outcomes import Outcomes, Tallies
@@ -69,6 +70,12 @@ def new(experience: str, missed: int = 0, images: int = IMAGES) -> Outcomes:
 
 
 MIXED = [past("a", lost=9, gained=4), past("b", taken=60), past("c", lost=30, taken=20), new("d", missed=40)]
+
+
+@pytest.fixture(autouse=True)
+def few_bundles(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tallies are drawn in bundles of five images, which is quicker, and wide enough of the promises here."""
+    monkeypatch.setattr(tally_draws, "UNITS", 100)
 
 
 @every_gate

@@ -19,7 +19,6 @@ BOUNDED = [name for name in LOSSES if name != "images answered with one class al
 @pytest.mark.parametrize(
     ("name", "images", "limit"),
     [
-        ("images wholly lost", 100, 0.05),
         ("the same, 98% right before", 100, 0.05),
         ("one class of three, in some images", 100, 0.05),
         ("one class of four, which 2 images show", 60, 0.05),
