@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from dataset.archive import Archive, Labels, Names
+from dataset.archive import Archive
+from dataset.labels import Labels, Names
 from dataset.split import content_id, split_of
 from dataset.streams.canvases import Canvases
 from dataset.streams.digits_on_canvas import LabelledNight

@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.streams import Stream
-from dataset.archive import Archive, Labels, Names
+from dataset.archive import Archive
+from dataset.labels import Labels, Names
 from records.experience import Experience
 from records.snapshot import InputSpec
 

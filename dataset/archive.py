@@ -8,29 +8,25 @@ used for longest goes when the cache grows too large.
 
 import contextlib
 import hashlib
-import json
 import os
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as parquet
 import torch
 from numpy.typing import NDArray
-from safetensors import safe_open
-from safetensors.numpy import save_file
 from torch import Tensor
 
 from dataset.annotations import Annotations, fit_mask, meaning
 from dataset.decoding.fit import fit
 from dataset.decoding.formats import BadImage
 from dataset.images import ImageLimits, decode
-from records.batch import BACKGROUND, IGNORED, Batch, Split, classes_in
+from dataset.labels import Labels, admitted_rows, members, targets_of
+from records.batch import BACKGROUND, IGNORED, Batch, Split
 from records.errors import DamagedState
 from records.experience import Experience
 from records.snapshot import InputSpec
@@ -41,74 +37,6 @@ PIXELS_AT_ONCE = 2**20
 """Pixels, over all channels, that a forward pass takes at a time when nothing is learned."""
 ADMITTED = ImageLimits(max_pixels=2**40)
 """How large an image may be was decided when it was ingested."""
-
-
-NAMED = ("label", "split", "labelled_for")
-
-
-@dataclass(frozen=True)
-class Names:
-    """A column of names, of which few differ: a code for each row, and what the codes mean."""
-
-    code: NDArray[np.int32]
-    """[rows] position in `names`."""
-    names: tuple[str, ...]
-
-    @classmethod
-    def of(cls, column: pa.ChunkedArray) -> "Names":
-        """From a column that is encoded as a dictionary."""
-        parts = column.unify_dictionaries().chunks
-        code = np.concatenate([part.indices.to_numpy() for part in parts])
-        return cls(code, tuple(parts[0].dictionary.to_pylist()))
-
-    def at(self, rows: NDArray[np.int64]) -> NDArray[np.str_]:
-        """The names in these rows."""
-        return np.array(self.names, dtype=object)[self.code[rows]]
-
-    def equal(self, name: str) -> NDArray[np.bool_]:
-        """[rows] whether it is this name."""
-        same: NDArray[np.bool_] = self.code == (self.names.index(name) if name in self.names else -1)
-        return same
-
-
-@dataclass(frozen=True)
-class Labels:
-    """Facts of a batch that learning needs, row by row. At rest they are one file, quick to read."""
-
-    image: NDArray[np.bytes_]
-    """[rows] content ids, as ASCII."""
-    label: Names
-    split: Names
-    labelled_for: Names | None = None
-    """Of a batch with masks: the classes that were looked for, with slashes between them; empty if all of the batch."""
-
-    @classmethod
-    def of(cls, shards: Sequence[Path], annotated: bool = False) -> "Labels":
-        """From the shards of a batch, which may have masks."""
-        names = ["label", "split", *(["labelled_for"] if annotated else [])]
-        parts = [parquet.read_table(shard, columns=["image", *names], read_dictionary=names) for shard in shards]
-        table = pa.concat_tables(parts)
-        return cls(np.array(table["image"].to_pylist(), dtype=np.bytes_), *(Names.of(table[name]) for name in names))
-
-    def write(self, path: Path) -> None:
-        """Write as safetensors, in one motion."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-        image = self.image.view(np.uint8).reshape(len(self.image), -1)
-        named = {"label": self.label, "split": self.split}
-        if self.labelled_for is not None:
-            named["labelled_for"] = self.labelled_for
-        columns: dict[str, NDArray[Any]] = {"image": image, **{name: one.code for name, one in named.items()}}
-        save_file(columns, unfinished, {name: json.dumps(one.names) for name, one in named.items()})
-        os.replace(unfinished, path)
-
-    @classmethod
-    def read(cls, path: Path) -> "Labels":
-        """Read what `write` wrote."""
-        with safe_open(path, "numpy") as file:
-            image, names = file.get_tensor("image"), file.metadata()
-            named = {c: Names(file.get_tensor(c), tuple(json.loads(names[c]))) for c in sorted({*names} & set(NAMED))}
-        return cls(image.view(f"S{image.shape[1]}")[:, 0], **named)
 
 
 @dataclass(frozen=True)
@@ -240,7 +168,7 @@ class Archive:
             row.append(rows)
             image.append(labels.image[rows].astype(str))
             if labels.labelled_for is None:
-                target.append(_targets(labels.label, rows, index))
+                target.append(targets_of(labels.label, rows, index))
             else:
                 annotations.append(self._annotations(experience.batch, labels, rows, index, spec))
                 target.append(annotations[-1].shows.argmax(axis=1))
@@ -258,7 +186,7 @@ class Archive:
         self, batch_id: str, labels: Labels, rows: NDArray[np.int64], index: Mapping[str, int], spec: InputSpec
     ) -> Annotations:
         assert labels.labelled_for is not None
-        shows, labelled_for = _members(labels.label, rows, index), _members(labels.labelled_for, rows, index)
+        shows, labelled_for = members(labels.label, rows, index), members(labels.labelled_for, rows, index)
         labelled_for[labels.labelled_for.equal("")[rows]] = np.isin(list(index), self.mask_classes(batch_id))
         labelled_for[:, index[BACKGROUND]] = True
         return Annotations(
@@ -435,26 +363,3 @@ def _fitted(encoded: bytes, spec: InputSpec, where: str) -> NDArray[np.uint8]:
         return fit(decode(encoded, ADMITTED).pixels, spec.channels, spec.height, spec.width)
     except BadImage as error:
         raise DamagedState(f"{where} was decodable once and is not now: {error}") from error
-
-
-def admitted_rows(labels: Labels, experience: Experience, split: Split) -> NDArray[np.int64]:
-    """Rows of `split` that validation left in, ascending."""
-    admitted = labels.split.equal(split)
-    admitted[list(experience.left_out)] = False
-    return np.flatnonzero(admitted)
-
-
-def _targets(label: Names, rows: NDArray[np.int64], index: Mapping[str, int]) -> NDArray[np.int64]:
-    """[rows] class index. Only labels that occur in `rows` need one: others may have been left out."""
-    targets = np.array([index.get(name, -1) for name in label.names], dtype=np.int64)[label.code[rows]]
-    if (targets < 0).any():
-        raise KeyError(str(label.at(rows[targets < 0])[0]))
-    return targets
-
-
-def _members(names: Names, rows: NDArray[np.int64], index: Mapping[str, int]) -> NDArray[np.bool_]:
-    """[rows, classes] which classes each row names, with slashes between them; names without an index are left out."""
-    table = np.zeros((len(names.names), len(index)), dtype=np.bool_)
-    for code, text in enumerate(names.names):
-        table[code, [index[name] for name in classes_in(text) if name in index]] = True
-    return table[names.code[rows]]

@@ -9,9 +9,10 @@ import pytest
 import torch
 from PIL import Image as Pillow
 
-from dataset.archive import Archive, admitted_rows
+from dataset.archive import Archive
 from dataset.decoding.fit import fit
 from dataset.images import ImageLimits, decode
+from dataset.labels import admitted_rows
 from records.batch import Shard
 from records.errors import DamagedState
 from records.experience import Experience
