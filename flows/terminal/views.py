@@ -52,8 +52,8 @@ def outcome(night: Night) -> str:
 COLUMNS = (("night", 5), ("delivery", 21), ("learned", 7), ("forgotten", 18), ("taken", 6), ("verdict", 12),
            ("version", 7), ("seconds", 7))  # fmt: skip
 LEGEND = (
-    "learned: score on the new images. forgotten: earlier test images misclassified even when only the classes known "
-    "then are considered [at least, at most]. taken: lost to new classes."
+    "learned: score on the new images. forgotten: lost on earlier test images even when only the classes known then "
+    "are considered [at least, at most]. taken: lost to new classes."
 )
 
 
