@@ -24,6 +24,11 @@ MOST_CLASSES = 200
 LONGEST = 160
 """Characters of a name or detail that are shown under a picture."""
 
+CLASSES_SHOWN = 8
+"""Of a mask, under its picture."""
+UNKNOWN_NAME = "ignored"
+"""What the pixels of a mask are called of which nobody knows what they show."""
+
 STATES = {
     "refuse batch": ("stop", "Stops the batch"),
     "refuse image": ("refused", "Refused"),
@@ -41,6 +46,8 @@ class Picture:
     path: str
     thumbnail: bytes = b""
     """PNG (shown pixel by pixel) or JPEG; empty if it cannot be decoded, or if there was no room left."""
+    colours: Mapping[str, str] = field(default_factory=dict)
+    """Of an image that is shown under its mask: what is seen in it to its colour, such as #e69f00."""
 
 
 @dataclass(frozen=True)
@@ -251,7 +258,20 @@ def _caption(path: str, picture: Picture | None) -> str:
 
 
 def _label(picture: Picture | None) -> str:
-    return f' <span class="label"><bdi>{escape(plain(picture.label, 60))}</bdi></span>' if picture else ""
+    if picture is None:
+        return ""
+    if not picture.colours:
+        return f' <span class="label"><bdi>{escape(plain(picture.label, 60))}</bdi></span>'
+    names = list(picture.colours)[:CLASSES_SHOWN]
+    more = len(picture.colours) - len(names)
+    rest = f' <span class="label">and {more} more</span>' if more else ""
+    return "".join(_key(name, picture.colours[name]) for name in names) + rest
+
+
+def _key(name: str, colour: str) -> str:
+    striped = ' class="striped"' if name == UNKNOWN_NAME else ""
+    dot = f'<i{striped} style="background-color:{colour}"></i>'
+    return f' <span class="label">{dot}<bdi>{escape(plain(name, 40))}</bdi></span>'
 
 
 def _image(picture: Picture | None) -> str:

@@ -64,6 +64,9 @@ figure img { object-fit: contain; } img.png { image-rendering: pixelated; }
 .path { font-weight: 600; font-size: .8rem; }
 .label { display: inline-block; max-width: 100%; padding: 0 .45em; border-radius: 4px; background: var(--tile);
   font-size: .78rem; }
+.label i { display: inline-block; width: .8em; height: .8em; margin-right: .4em; border-radius: 2px;
+  vertical-align: -.05em; print-color-adjust: exact; -webkit-print-color-adjust: exact; }
+.label .striped { background-image: repeating-linear-gradient(-45deg, transparent 0 2px, var(--tile) 2px 4px); }
 small { display: block; color: var(--soft); font-size: .8rem; }
 .list { display: grid; grid-template-columns: repeat(auto-fill, minmax(18rem, 1fr)); gap: 0 2rem; margin-top: .8rem; }
 .list .blank { display: none; }
@@ -83,6 +86,7 @@ th, td { padding: .55rem .9rem; text-align: left; vertical-align: top; border-bo
 th { color: var(--soft); font-weight: 600; } tr:last-child td { border-bottom: 0; }
 td code { white-space: nowrap; } td bdi { overflow-wrap: anywhere; }
 .numbers th + th, .numbers td + td { text-align: right; font-variant-numeric: tabular-nums; }
+.numbers td:first-child { min-width: 7.5rem; }
 td.refused { color: var(--refused); font-weight: 600; }
 @media (max-width: 40rem) { main { padding: 1rem .6rem 2rem; } header, section { padding: 1.1rem 1rem; }
   .commands { grid-template-columns: 1fr; } .commands span { margin-bottom: .4rem; } }

@@ -1,24 +1,30 @@
 """What a report shows besides words: thumbnails of the images it names, and how the classes fared.
 
 Only images that the page shows are decoded. Small ones go in as they are, enlarged by whoever looks; photographs are
-scaled down to JPEG. All pictures of a page together stay below `MOST_BYTES`.
+scaled down to JPEG. An image with a mask is shown under it; one whose mask is no good, alone. All pictures of a page
+together stay below `MOST_BYTES`.
 """
 
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from itertools import cycle
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from PIL import Image
 
 from dataset.archive import ADMITTED
 from dataset.batches import read_batch
 from dataset.images import decode
 from dataset.rows import Row, read_rows
+from records.batch import BACKGROUND, IGNORED, Batch, classes_in
 from records.errors import RetainError
 from records.experience import Report
 from records.formatting import plain
-from reports.quarantine.page import ClassCount, Picture, ReportData, shown_violations
+from reports.quarantine.overlay import PALETTE, UNKNOWN, overlaid
+from reports.quarantine.page import UNKNOWN_NAME, ClassCount, Picture, ReportData, shown_violations
 from tasks.workspace.local_data import facts_of
 from tasks.workspace.workspace import Workspace
 
@@ -27,6 +33,8 @@ SIDE = 256
 AS_IT_IS = 96
 """Up to this longer side an image is shown pixel by pixel."""
 QUALITY = 72
+NO_MASK = "no usable mask"
+"""What stands for the class of such an image."""
 MOST_BYTES = 1_500_000
 """Of all thumbnails of a page; in the page they take a third more."""
 
@@ -36,7 +44,7 @@ def data(workspace: Workspace, report: Report) -> ReportData:
     batch = read_batch(workspace.batches, report.batch)
     return ReportData(
         pictures=pictures(workspace, report),
-        classes=class_counts(facts_of(workspace, report.batch, ("label", "split")), report),
+        classes=class_counts(_by_class(facts_of(workspace, report.batch, ("label", "split")), batch), report),
         corrects=batch.corrects,
         accepted=batch.accepted,
         note=batch.note,
@@ -48,9 +56,11 @@ def pictures(workspace: Workspace, report: Report) -> dict[str, Picture]:
     wanted: dict[str, None] = {}
     for violation in shown_violations(report):
         wanted |= dict.fromkeys((f"{report.batch}#{violation.row}", violation.like))
+    found = {name: (batch, rows) for name, rows in _by_batch(wanted).items() if (batch := _read(workspace, name))}
+    colours = _colours(batch for batch, _ in found.values())
     made: dict[str, Picture] = {}
-    for batch, rows in _by_batch(wanted).items():
-        made |= _of_batch(workspace, batch, rows)
+    for batch, rows in found.values():
+        made |= _of_batch(workspace, batch, rows, colours)
     # The first of every reason come first; for what is too much, words must do.
     room = MOST_BYTES
     for name in filter(made.__contains__, wanted):
@@ -93,28 +103,77 @@ def _by_batch(names: Iterable[str]) -> dict[str, list[int]]:
     return rows
 
 
-def _of_batch(workspace: Workspace, batch_id: str, rows: list[int]) -> dict[str, Picture]:
+def _by_class(facts: pd.DataFrame, batch: Batch) -> pd.DataFrame:
+    """A row for each image and class that its mask shows."""
+    if not batch.annotation:
+        return facts
+    return facts.assign(label=facts["label"].replace("", NO_MASK).map(classes_in)).explode("label")
+
+
+def _read(workspace: Workspace, batch_id: str) -> Batch | None:
     try:
-        batch = read_batch(workspace.batches, batch_id)
+        return read_batch(workspace.batches, batch_id)
     except RetainError:
-        return {}  # An earlier batch may have left the archive since.
-    images = read_rows(workspace.batches, batch, rows, ("encoded", "problem", "label", "path"))
-    return {f"{batch_id}#{number}": _picture(row) for number, row in images}
+        return None  # An earlier batch may have left the archive since.
 
 
-def _picture(row: Row) -> Picture:
-    decodable = row["encoded"] is not None and (not row["problem"] or row["problem"].startswith("label"))
-    return Picture(row["label"], row["path"], thumbnail(row["encoded"]) if decodable else b"")
+def _colours(batches: Iterable[Batch]) -> dict[str, str]:
+    """Class to colour: the same in every picture of a page."""
+    names = sorted({name for batch in batches for name in batch.mask_classes} - {BACKGROUND})
+    return dict(zip(names, cycle(PALETTE), strict=False))
+
+
+def _of_batch(workspace: Workspace, batch: Batch, rows: list[int], colours: Mapping[str, str]) -> dict[str, Picture]:
+    columns = ("encoded", "problem", "label", "path", *(("annotation",) if batch.annotation else ()))
+    images = read_rows(workspace.batches, batch, rows, columns)
+    return {f"{batch.id}#{number}": _picture(row, batch.mask_classes, colours) for number, row in images}
+
+
+def _picture(row: Row, mask_classes: Sequence[str], colours: Mapping[str, str]) -> Picture:
+    intact = not row["problem"] or row["problem"].startswith(("label", "mask-"))
+    if row["encoded"] is None or not intact:
+        return Picture(row["label"], row["path"])
+    if row.get("annotation") is None:
+        return Picture(row["label"] or (NO_MASK if mask_classes else ""), row["path"], thumbnail(row["encoded"]))
+    values = np.asarray(Image.open(io.BytesIO(row["annotation"])))
+    seen = {name: colours[name] for name in classes_in(row["label"]) if name != BACKGROUND}
+    unknown = {UNKNOWN_NAME: UNKNOWN} if (values == IGNORED).any() else {}
+    by_value = tuple(colours.get(name, UNKNOWN) for name in mask_classes)
+    picture = masked_thumbnail(row["encoded"], values, by_value)
+    return Picture(row["label"], row["path"], picture, {**seen, **unknown})
 
 
 def thumbnail(encoded: bytes) -> bytes:
     """A small PNG or JPEG of an image's file, which must be decodable."""
-    pixels = decode(encoded, ADMITTED).pixels
-    picture = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
-    out = io.BytesIO()
+    picture = _decoded(encoded)
     if max(picture.size) <= AS_IT_IS:
-        picture.save(out, "PNG")
-        return out.getvalue()
+        return _written(picture, "PNG")
     picture.thumbnail((SIDE, SIDE), Image.Resampling.BILINEAR, reducing_gap=2)
-    picture.save(out, "JPEG", quality=QUALITY)
+    return _written(picture, "JPEG", quality=QUALITY)
+
+
+def masked_thumbnail(encoded: bytes, values: NDArray[np.uint8], colours: tuple[str, ...]) -> bytes:
+    """The same under its mask; `values` [height, width] of the image's size, and each one's colour. A small image is
+    enlarged, so that outlines are finer than its pixels."""
+    picture = _decoded(encoded)
+    small = max(picture.size) <= AS_IT_IS
+    if small:
+        times = max(1, SIDE // max(picture.size))
+        picture = picture.resize((times * picture.width, times * picture.height), Image.Resampling.NEAREST)
+    else:
+        picture.thumbnail((SIDE, SIDE), Image.Resampling.BILINEAR, reducing_gap=2)
+    mask = Image.fromarray(values).resize(picture.size, Image.Resampling.NEAREST)
+    drawn = overlaid(picture, np.asarray(mask), colours)
+    # Without halved colours, or outlines are smeared.
+    return _written(drawn, "PNG") if small else _written(drawn, "JPEG", quality=QUALITY, subsampling=0)
+
+
+def _decoded(encoded: bytes) -> Image.Image:
+    pixels = decode(encoded, ADMITTED).pixels
+    return Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
+
+
+def _written(picture: Image.Image, format: str, **options: int) -> bytes:
+    out = io.BytesIO()
+    picture.save(out, format, **options)
     return out.getvalue()
