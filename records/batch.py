@@ -4,9 +4,9 @@ import re
 from collections import Counter
 from collections.abc import Collection, Mapping
 from datetime import date
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from records.record import Record
 
@@ -19,6 +19,7 @@ BACKGROUND, IGNORED = "background", 255
 ID_DIGITS, FEWEST = 32, 8
 """Of the digest in an id, and in what a person is shown of it."""
 DAY = len("2026-01-05-")
+OF_MASKS = ("annotation", "mask_classes")
 LONG_ID = re.compile(rf"(?<![\w/.-])\d{{4}}-\d\d-\d\d-[0-9a-f]{{{ID_DIGITS}}}(?![\w/-])")
 
 
@@ -68,6 +69,12 @@ class Batch(Record):
     """Names of checks that a person has looked at and accepted for these images; they only warn."""
     note: str = ""
     """Who released the images from quarantine, and why."""
+
+    @model_serializer(mode="wrap")
+    def _without_masks_if_there_are_none(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """A batch without them is written as before there were masks: its bytes are in the digest of all data."""
+        written = dict(plain(self))
+        return written if self.annotation else {k: v for k, v in written.items() if k not in OF_MASKS}
 
 
 def classes_in(label: str) -> tuple[str, ...]:

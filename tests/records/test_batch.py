@@ -1,8 +1,9 @@
 """What a person is shown of batches: their ids, and what deliveries are called."""
 
+import json
 from datetime import date
 
-from records.batch import called, id_of, shortened, titles
+from records.batch import Batch, called, id_of, shortened, titles
 
 DAY = date(2026, 1, 5)
 ONE, TWO, THREE = (id_of(DAY, digits + "0" * 50) for digits in ("3f2a9c1b7", "3f2a9c1b75", "aa"))
@@ -44,3 +45,19 @@ def test_deliveries_of_one_name_are_told_apart_by_the_day_and_those_of_one_day_b
     assert titles({FIRST: "monday", SECOND: "monday"}) == {FIRST: "monday 03-02", SECOND: "monday 03-09"}
     same = FIRST.replace("0e8d", "ffff")
     assert titles({FIRST: "monday", same: "monday"}) == {FIRST: "monday 03-02-0e8d", same: "monday 03-02-ffff"}
+
+
+def test_a_batch_without_masks_is_written_as_before_there_were_masks() -> None:
+    batch = Batch(
+        id="2026-01-05-3f2a9c1b",
+        digest="0" * 64,
+        arrived=date(2026, 1, 5),
+        source="monday",
+        images=1,
+        classes=("cat",),
+        shards=(),
+    )
+    assert not {"annotation", "mask_classes"} & json.loads(batch.model_dump_json()).keys()
+    masked = batch.model_copy(update={"annotation": "mask", "mask_classes": ("background", "cat")})
+    assert Batch.model_validate_json(masked.model_dump_json()) == masked
+    assert Batch.model_validate_json(batch.model_dump_json()) == batch
