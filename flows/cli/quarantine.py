@@ -88,7 +88,8 @@ def show(
     delete the lines of images that are worthless, change labels that are wrong,
     and hand it to `retain quarantine release BATCH --manifest DIR/manifest.csv`.
     A cell that a spreadsheet program could take for a formula begins with an
-    apostrophe; leave it there, it is taken away again.
+    apostrophe; leave it there, it is taken away again. Images with masks are in
+    DIR/again, with classes.txt: mend their masks and deliver that folder again.
 
     Examples:
       retain quarantine show 2026-03-02-3f -w shop
@@ -122,7 +123,10 @@ def release(
     workspace: Where = Path(),
     relabel: Annotated[
         list[str] | None,
-        typer.Option(help="Images labelled OLD are labelled NEW. May be repeated.", metavar="OLD=NEW"),
+        typer.Option(
+            help="Images labelled OLD are labelled NEW; in masks the class is renamed. May be repeated.",
+            metavar="OLD=NEW",
+        ),
     ] = None,
     leave_out: Annotated[
         list[str] | None,

@@ -290,7 +290,10 @@ def say_written(report: Report, workspace: Path, folder: Path, written: "Written
         )
     if written.images:
         words = f"quarantine release {report.batch} --manifest {shlex.quote(screen.place(manifest))}"
-        screen.say("Delete lines, change labels, then: " + screen.command(words, workspace))
+        what = "Delete lines" if written.again else "Delete lines, change labels"
+        screen.say(f"{what}, then: {screen.command(words, workspace)}")
+    if written.again:
+        screen.say(f"To correct masks, mend those in {screen.place(folder / 'again')} and deliver that folder.")
 
 
 def show_release(released: "Released", workspace: Path) -> None:

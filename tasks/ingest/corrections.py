@@ -7,7 +7,7 @@ of what was delivered; labels are those that the person gave. It is built and pu
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 
@@ -15,10 +15,12 @@ import pyarrow as pa
 
 from dataset.batches import find_batch, number_of
 from dataset.deliveries.items import label_problem
+from dataset.masks import in_canonical_order
 from dataset.rows import read_parts, read_rows
 from dataset.shards import FILES, ShardWriter
 from records.batch import Batch, classes_of, id_of
 from records.errors import WrongInput
+from tasks.ingest.renamed_masks import with_names
 from tasks.ingest.staging import put_into_place, staged
 
 
@@ -33,6 +35,8 @@ class Correction:
     accepted: tuple[str, ...] = ()
     """Names of checks, sorted."""
     note: str = ""
+    renamed: Mapping[str, str] = field(default_factory=dict)
+    """Of images with masks: old to new name of a class in them."""
 
 
 def correct(
@@ -62,10 +66,14 @@ def _write(
     digest = hashlib.sha256()
     _add(digest, [original.digest, correction.replaces, *correction.accepted, *original.columns])
     writer = ShardWriter(folder, original.columns, shard_bytes, original.annotation)
+    names = [correction.renamed.get(name, name) for name in original.mask_classes]
     labels: set[str] = set()
     try:
         for numbers, table in read_parts(batches, original, correction.labels):
-            rows = table if original.annotation else _relabelled(table, [correction.labels[n] for n in numbers])
+            if not original.annotation:
+                rows = _relabelled(table, [correction.labels[n] for n in numbers])
+            else:
+                rows = with_names(table, original.mask_classes, names) if correction.renamed else table
             for row in rows.drop_columns([name for name in FILES if name in rows.column_names]).to_pylist():
                 content = row["sha256"] or row["problem"]
                 mask = [row["annotation_id"], row["labelled_for"]] if original.annotation else []
@@ -88,7 +96,7 @@ def _write(
         columns=original.columns,
         shards=shards,
         annotation=original.annotation,
-        mask_classes=original.mask_classes,
+        mask_classes=in_canonical_order(names) if original.annotation else (),
         corrects=original.id,
         replaces=correction.replaces,
         accepted=correction.accepted,
@@ -104,7 +112,7 @@ def _refuse_labels(batches: Path, original: Batch, correction: Correction) -> No
         if correction.labels[number] != row["label"]:
             raise WrongInput(
                 f"{row['path']} of {original.id} has a mask, and its label says what is in it. Correct the mask and "
-                "deliver the image again."
+                "deliver the image again, or rename a class in all masks: --relabel OLD=NEW."
             )
 
 

@@ -5,6 +5,9 @@ lines and changes labels. To a spreadsheet program a cell that begins with `=`, 
 or a line break is a formula (OWASP, "CSV Injection"), and where numbers have a comma, a semicolon ends a cell. So an
 apostrophe is put in front of each of these, at the beginning and behind whatever may separate cells, and another one in
 front of an apostrophe that stands there; one is taken away again when the manifest comes back.
+
+Where images have masks the files are `again/images/`, `again/masks/` and `again/classes.txt`: in the manifest a person
+deletes lines, and masks are mended there and delivered again.
 """
 
 import csv
@@ -22,10 +25,13 @@ from dataset.rows import read_rows
 from records.errors import WrongInput
 from records.experience import Report
 from records.formatting import plain
+from tasks.quarantine.mask_files import OF_MASKS, write_legend, write_mask
 from tasks.quarantine.store import corrected_rows
 from tasks.workspace.workspace import Workspace
 
 MANIFEST = "manifest.csv"
+AGAIN = "again/"
+"""Folder with the images that have masks: a delivery by itself, to be mended and delivered again."""
 COLUMNS = ("path", "label", "row", "reason", "original", "batch", "lists")
 REFUSED, ALL = "refused", "all"
 """What a manifest lists, in each of its lines: the refused images of a batch, or all that are not learned."""
@@ -45,6 +51,8 @@ class Written:
     without: int
     """Images that are not among them, as no bytes of them were ever taken: missing files, links. Rows that name an
     image once more are none."""
+    again: bool = False
+    """True if the images have masks, and lie with them in the folder `AGAIN`."""
 
 
 @dataclass(frozen=True)
@@ -75,27 +83,35 @@ def write_files(workspace: Workspace, report: Report, folder: Path, every: bool 
 
 
 def _write(workspace: Workspace, report: Report, folder: Path, every: bool) -> Written:
+    batch = read_batch(workspace.batches, report.batch)
+    below = AGAIN if batch.annotation else ""
     with _writing(folder):
-        (folder / "images").mkdir(parents=True)
+        (folder / below / "images").mkdir(parents=True)
     taken = corrected_rows(workspace, report.batch)
     rows, reasons = rows_of(report, every, taken), _reasons(report)
-    lines, without = [], 0
-    batch = read_batch(workspace.batches, report.batch)
-    for number, row in read_rows(workspace.batches, batch, rows, ("encoded", "label", "path", "format", "problem")):
+    lines, without, looked = [], 0, []
+    columns = ("encoded", "label", "path", "format", "problem", *(OF_MASKS if batch.annotation else ()))
+    for number, row in read_rows(workspace.batches, batch, rows, columns):
         if row["encoded"] is None:
             without += row["problem"] != REPEATED
             continue
-        name = f"images/{number:06d}.{ENDINGS.get(row['format'], 'bin')}"
+        name = f"{below}images/{number:06d}.{ENDINGS.get(row['format'], 'bin')}"
         with _writing(folder):
             (folder / name).write_bytes(row["encoded"])
+            if batch.annotation:
+                looked.append(row["labelled_for"])
+                write_mask(folder / AGAIN, f"{number:06d}", row["annotation"])
         line = (name, row["label"], number, reasons.get(number, ""), plain(row["path"]), batch.id)
         lines.append((*line, ALL if every else REFUSED))
+    if batch.annotation:
+        with _writing(folder):
+            write_legend(folder / AGAIN, batch.mask_classes, looked)
     # With a byte order mark, or spreadsheet programs take UTF-8 for something else.
     with _writing(folder), (folder / MANIFEST).open("w", encoding="utf-8-sig", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(COLUMNS)
         writer.writerows([_protected(str(value)) for value in line] for line in lines)
-    return Written(len(lines), without)
+    return Written(len(lines), without, again=bool(batch.annotation))
 
 
 @contextmanager
@@ -108,7 +124,8 @@ def _writing(folder: Path) -> Iterator[None]:
 
 def _remove(folder: Path, made: Sequence[Path]) -> None:
     """Remove what `_write` began, and the folders that it `made`, deepest first."""
-    shutil.rmtree(folder / "images", ignore_errors=True)
+    for name in ("images", AGAIN):
+        shutil.rmtree(folder / name, ignore_errors=True)
     with suppress(OSError):
         (folder / MANIFEST).unlink(missing_ok=True)
         for place in made:

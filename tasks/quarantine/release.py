@@ -5,7 +5,7 @@ and `finish` commits it. So the same command again, or the next night, goes on.
 """
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from adapters.datastore import DataStore
 from dataset.batches import list_batches, read_batch
 from dataset.deliveries.items import label_of, label_problem
 from dataset.rows import read_rows
-from records.batch import Batch
+from records.batch import BACKGROUND, Batch, classes_of
 from records.errors import WrongInput
 from records.experience import Check, Hold, Report
 from records.formatting import count_of, listed, plain
@@ -219,6 +219,7 @@ def _correct(workspace: Workspace, report: Report, wish: ReleaseRequest, day: da
         replaces=not report.admitted,
         accepted=tuple(sorted({*_inherited(original), *(_acceptable(report, name) for name in wish.accept)})),
         note=wish.words(),
+        renamed=_given(wish) if original.annotation else {},
     )
     params = read_params(workspace.params).ingest
     batch = correct(workspace.batches, workspace.state / "staging", original, correction, day, params.shard_bytes)
@@ -239,11 +240,25 @@ def _chosen(workspace: Workspace, report: Report, original: Batch, wish: Release
         covered = set(rows_of(report, listed.every))
         labels = {row: label for row, label in labels.items() if row not in covered} | dict(listed.labels)
         _refuse_unusable(changed)
-    given = {label_of(old): label_of(new) for old, new in wish.relabel}
+    given = _given(wish)
     _refuse_unusable({*given.values()})
+    if original.annotation:
+        _refuse_background(given)
+        _refuse_absent({*given}, {*classes_of(labels.values(), original.annotation)})
+        given = {}  # What a mask shows is renamed in it, and its label follows.
     _refuse_absent({*given}, set(labels.values()))
     away = {row for name in wish.leave_out for row in _rows_violating(report, name)}
     return {row: given.get(label, label) for row, label in sorted(labels.items()) if row not in away}
+
+
+def _given(wish: ReleaseRequest) -> dict[str, str]:
+    """Old label to new one."""
+    return {label_of(old): label_of(new) for old, new in wish.relabel}
+
+
+def _refuse_background(given: Mapping[str, str]) -> None:
+    if BACKGROUND in {*given, *given.values()}:
+        raise WrongInput("The background of masks is no class that can be renamed. Correct the masks and deliver them.")
 
 
 def _refuse_unusable(labels: set[str]) -> None:
