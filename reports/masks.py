@@ -94,7 +94,8 @@ def mask_picture(
     high = TOP + len(answered) * (SIDE + GAP) + lines * LINE + 0.45
     figure = Figure(figsize=(across, high), facecolor=PAPER)
     figure.text(0.2 / across, 1 - 0.16 / high, title, va="top", size=11.5, weight="bold", color=INK)
-    subtitle = f"In each row one image; its own {score} then and now, in percent"
+    when = " then and now" if before in columns else ""
+    subtitle = f"In each row one image; its own {score}{when}, in percent"
     figure.text(0.2 / across, 1 - 0.42 / high, subtitle, va="top", size=8.5, color=FAINT)
     for number, one in enumerate(answered):
         y = high - TOP - (number + 1) * (SIDE + GAP)

@@ -6,7 +6,7 @@ from models.problems.base import Problem
 from records.score_names import written
 from records.snapshot import Snapshot
 from reports.masks import mask_picture
-from tasks.evaluate.exhibits import answered, worst
+from tasks.evaluate.exhibits import answered, lost, worst
 from tasks.workspace.local_data import archive_of
 from tasks.workspace.versions import version_folder
 from tasks.workspace.workspace import Workspace
@@ -22,7 +22,7 @@ def write_worst_masks(workspace: Workspace, problem: Problem, deliveries: Mappin
     rows = worst(workspace.evaluation, folder)
     images = answered(workspace.candidate, folder, rows, archive_of(workspace), deliveries)
     classes = Snapshot.read(workspace.candidate / "snapshot.json").classes
-    lost = bool((rows["before"] > rows["now"]).any())
-    title = f"Test images that lost most since v{parent}" if lost else "Test images that were answered worst"
+    some = bool(lost(rows).any())
+    title = f"Test images that lost most since v{parent}" if some else "Test images that were answered worst"
     picture = mask_picture(images, classes, f"v{parent}", "candidate", title, written(problem.score_name))
     workspace.worst_masks.write_bytes(picture)

@@ -19,6 +19,8 @@ from tasks.evaluate.tables import OUTCOMES
 
 MOST = 6
 """Images of a picture."""
+SEEN = 0.005
+"""Of an image's score, 0..1: a smaller loss is none."""
 
 
 def worst(evaluation: Path, parent: Path | None, most: int = MOST) -> pd.DataFrame:
@@ -34,9 +36,14 @@ def worst(evaluation: Path, parent: Path | None, most: int = MOST) -> pd.DataFra
         before = parquet.read_table(parent / "evaluation" / OUTCOMES, columns=columns).to_pandas()
         known = rows.drop(columns="before").merge(before, on=["experience", "image"], how="left")
         rows["before"] = known["overall"].to_numpy()
-    lost = (rows["before"] - rows["now"]).fillna(0.0)
-    chosen: pd.DataFrame = rows.iloc[np.lexsort((rows["now"], -lost.clip(lower=0.0)))[:most]]
+    chosen: pd.DataFrame = rows.iloc[np.lexsort((rows["now"], -lost(rows)))[:most]]
     return chosen
+
+
+def lost(rows: pd.DataFrame) -> NDArray[np.float64]:
+    """[n] what each image of `worst` lost, 0..1; 0 if it is so little that nobody would see it."""
+    drop = (rows["before"] - rows["now"]).fillna(0.0).to_numpy(dtype=np.float64)
+    return np.where(drop > SEEN, drop, 0.0)
 
 
 def answered(

@@ -35,3 +35,8 @@ def test_of_a_first_version_the_worst_are_shown(scored):
     rows = worst(scored("v1", a=0.9, b=0.5, c=0.8), None)
     assert rows["image"].tolist() == ["b", "c", "a"]
     assert rows["before"].isna().all()
+
+
+def test_a_loss_that_nobody_would_see_is_none(scored):
+    parent = scored("v1", a=0.904, b=0.5)
+    assert worst(scored("v2", a=0.9, b=0.5), parent.parent)["image"].tolist() == ["b", "a"]
