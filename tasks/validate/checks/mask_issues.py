@@ -7,10 +7,10 @@ background in which the champion surely sees an object of usual size that somebo
 many regions its doubts are worth nothing, and none is reported. It has learned none of these images.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from records.batch import BACKGROUND
@@ -41,14 +41,14 @@ def mask_issues(filtered: FilteredBatch) -> MaskIssues | None:
         return None
     # By content, so that the same images are looked at wherever it is done.
     chosen = filtered.learned.sort_values("image").head(arriving.params.label_images).sort_index()
-    looked = looked_for(chosen["labelled_for"], batch.mask_classes, champion.classes)
+    looked = looked_for(chosen["labelled_for"].tolist(), batch.mask_classes, champion.classes)
     seen = champion.agreement(batch.id, chosen.index.tolist(), looked) if len(chosen) else None
     return None if seen is None else issues(seen, champion.classes, chosen.index.to_numpy())
 
 
-def looked_for(texts: "pd.Series[str]", mask_classes: tuple[str, ...], classes: tuple[str, ...]) -> NDArray[np.bool_]:
+def looked_for(texts: Sequence[str], mask_classes: tuple[str, ...], classes: tuple[str, ...]) -> NDArray[np.bool_]:
     """bool [n, classes]: what each text of the column `labelled_for` names."""
-    rows = {text: np.isin(classes, text.split("/") if text else mask_classes) for text in texts.unique()}
+    rows = {text: np.isin(classes, text.split("/") if text else mask_classes) for text in set(texts)}
     return np.stack([rows[text] for text in texts])
 
 

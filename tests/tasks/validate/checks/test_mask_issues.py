@@ -1,7 +1,6 @@
 """Masks that a champion doubts, by probabilities that are written down here."""
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 
@@ -56,5 +55,5 @@ def test_a_champion_that_is_wrong_about_most_is_not_believed():
 
 
 def test_what_was_looked_for_is_what_the_column_says_or_all_of_the_batch():
-    found = looked_for(pd.Series(["", "dog", "background"]), ("background", "cat"), CLASSES)
+    found = looked_for(["", "dog", "background"], ("background", "cat"), CLASSES)
     assert found.tolist() == [[True, True, False], [False, False, True], [True, False, False]]
