@@ -3,11 +3,14 @@
 import io
 import logging
 import os
+import shutil
+import sqlite3
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Generator
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -17,10 +20,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as parquet
 import pytest
+from filelock import FileLock
 from hypothesis import settings
 from PIL import Image
 
-from adapters.datastore import DataStore
+from adapters.datastore import DVC, DataStore
+from adapters.registry import Registry
 from flows.servers.processes import import_libraries, prefect_api, switch_off_telemetry
 from records.batch import Batch
 from records.registration import Night
@@ -28,6 +33,7 @@ from tasks.ingest.ingest import ingest
 from tasks.ingest.settings import IngestParams
 from tasks.workspace.creation import create
 from tasks.workspace.workspace import Workspace
+from tests.ready_dvc import ReadyDVC
 
 switch_off_telemetry()
 os.environ["PREFECT_LOGGING_LEVEL"] = "CRITICAL"
@@ -72,6 +78,7 @@ LONGEST = 8.0
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--fast", action="store_true", help="only tests of which none starts a program or takes long")
+    parser.addoption("--fresh-dvc", action="store_true", help="start DVC anew for each command, as retain does")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Function]) -> None:
@@ -143,13 +150,39 @@ def until():
     return wait
 
 
+@pytest.fixture(scope="session", autouse=True)
+def dvc(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory):
+    """`dvc()` is the command that tests start in place of `dvc`, see `ready_dvc`; retain's own calls start it, too."""
+    ready: list[ReadyDVC] = []
+
+    def command() -> tuple[str, ...]:
+        if request.config.getoption("--fresh-dvc") or sys.platform != "linux":
+            return DVC
+        if not ready:
+            ready.append(ReadyDVC(tmp_path_factory.mktemp("dvc")))
+        return ready[0].command
+
+    call = DataStore._call
+
+    def call_ready(store: DataStore, *words: str) -> subprocess.CompletedProcess[str]:
+        return call(store, *(*command(), *words[len(DVC) :]) if words[: len(DVC)] == DVC else words)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(DataStore, "_call", call_ready)
+        yield command
+    for process in ready:
+        process.stop()
+
+
 @pytest.fixture(scope="session")
-def shell():
+def shell(dvc):
     """`shell(folder, "dvc", "status")` gives what a command says that must succeed."""
     # As in a shell in which the environment is active: the stages of dvc.yaml call `python`.
     path = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
 
     def run(folder: Path, *command: str) -> str:
+        if command[0] == "dvc":
+            command = (*dvc(), *command[1:])
         env = {**os.environ, "PATH": path}
         done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=False)
         assert done.returncode == 0, f"{' '.join(command)}: {done.stdout}{done.stderr}"
@@ -159,10 +192,43 @@ def shell():
 
 
 @pytest.fixture(scope="session")
-def prefect(tmp_path_factory: pytest.TempPathFactory):
-    """The address of one Prefect server for all tests that run flows; to start one costs many seconds."""
-    with prefect_api(Workspace(tmp_path_factory.mktemp("prefect")), import_libraries) as api:
-        yield api
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of all processes of this run of pytest, for what is made once. Who makes something locks it."""
+    own = tmp_path_factory.getbasetemp()
+    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+
+@pytest.fixture(scope="session")
+def mlflow_database(shared: Path) -> Path:
+    """An empty MLflow database, to be copied: its fifty migrations take seconds."""
+    path = shared / "mlflow-template.db"
+    with FileLock(f"{path}.lock"):
+        if not path.exists():
+            Registry(f"sqlite:///{path}", None, "none").champion()
+    return path
+
+
+@pytest.fixture(scope="session")
+def prefect(tmp_path_factory: pytest.TempPathFactory, shared: Path):
+    """The address of one Prefect server for all tests that run flows; to start one costs many seconds, and a third of
+    that with a database that another one has made.
+    """
+    place, template = Workspace(tmp_path_factory.mktemp("prefect")), shared / "prefect-template.db"
+    database = place.prefect_home / "prefect.db"
+    with ExitStack() as server:
+
+        def start() -> str:
+            return server.enter_context(prefect_api(place, import_libraries))
+
+        with FileLock(f"{template}.lock"):
+            if first := not template.exists():
+                api = start()
+                with closing(sqlite3.connect(database)) as made, closing(sqlite3.connect(template)) as copy:
+                    made.backup(copy)
+            else:
+                database.parent.mkdir(parents=True)
+                shutil.copy(template, database)
+        yield api if first else start()
 
 
 @pytest.fixture(autouse=True)
@@ -188,11 +254,12 @@ def deliver():
 
 
 @pytest.fixture(scope="session")
-def new_workspace():
+def new_workspace(mlflow_database: Path):
     """`new_workspace(root)` makes a workspace in which a night over drawn shapes takes seconds."""
 
     def make(root: Path) -> Workspace:
         workspace = create(root)
+        shutil.copy(mlflow_database, workspace.state / "mlflow.db")
         workspace.params.write_text(PARAMS)
         DataStore(root).commit_files([workspace.params], "Small numbers")
         return workspace

@@ -209,6 +209,15 @@ def test_a_damaged_data_file_is_a_sentence(tmp_path):
         DataStore(tmp_path).data_revision()
 
 
+@pytest.mark.parametrize("words", [("status", "data.dvc"), ("push", "nothing"), ("nonsense",)])
+def test_dvc_and_the_copy_of_it_that_tests_call_say_the_same(store, dvc, words):
+    said = [
+        subprocess.run([*command, *words], cwd=store.root, capture_output=True, text=True, check=False)
+        for command in (DVC, dvc())
+    ]
+    assert len({(one.returncode, one.stdout, one.stderr) for one in said}) == 1, said
+
+
 def test_a_machine_without_git_is_a_sentence(store, monkeypatch):
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(Unavailable, match=r"git is not installed"):

@@ -37,18 +37,9 @@ set_model(Always())
 REASONS = {"accept": "Little was forgotten.", "refuse": "Much was forgotten.", "inconclusive": "Too few images."}
 
 
-@pytest.fixture(scope="session")
-def database(tmp_path_factory):
-    """An empty MLflow database: to make one takes seconds, to copy it none."""
-    path = tmp_path_factory.getbasetemp() / "mlflow-template.db"
-    if not path.exists():
-        Registry(f"sqlite:///{path}", None, "none").champion()
-    return path
-
-
 @pytest.fixture
-def registry(tmp_path, database):
-    shutil.copy(database, tmp_path / "mlflow.db")
+def registry(tmp_path, mlflow_database):
+    shutil.copy(mlflow_database, tmp_path / "mlflow.db")
     return Registry(f"sqlite:///{tmp_path / 'mlflow.db'}", tmp_path / "mlartifacts", "retain")
 
 
@@ -567,9 +558,9 @@ def test_files_that_mlflow_lost_are_missed(registry, packaging, night, tmp_path)
     assert not (tmp_path / "versions" / "1").exists()
 
 
-def test_two_registries_in_one_process_do_not_mix(registry, packaging, night, tmp_path, database, monkeypatch):
+def test_two_registries_in_one_process_do_not_mix(registry, packaging, night, tmp_path, mlflow_database, monkeypatch):
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    shutil.copy(database, tmp_path / "other.db")
+    shutil.copy(mlflow_database, tmp_path / "other.db")
     other = Registry(f"sqlite:///{tmp_path / 'other.db'}", tmp_path / "other", "retain")
     registry.promote(registry.log_night(night("aa"), packaging))
     assert (registry.champion(), other.champion()) == (1, 0)
@@ -669,8 +660,8 @@ def test_a_file_that_is_no_database_is_unavailable(tmp_path):
         Registry(f"sqlite:///{tmp_path / 'mlflow.db'}", None, "retain").champion()
 
 
-def test_a_place_that_cannot_be_written_is_unavailable(tmp_path, database, packaging, night):
-    shutil.copy(database, tmp_path / "mlflow.db")
+def test_a_place_that_cannot_be_written_is_unavailable(tmp_path, mlflow_database, packaging, night):
+    shutil.copy(mlflow_database, tmp_path / "mlflow.db")
     (tmp_path / "file").write_text("in the way")
     registry = Registry(f"sqlite:///{tmp_path / 'mlflow.db'}", tmp_path / "file", "retain")
     with pytest.raises(Unavailable, match=r"failed: .*file"):

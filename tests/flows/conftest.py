@@ -43,11 +43,12 @@ Retain = Callable[..., Result]
 
 
 @pytest.fixture(scope="session")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def template(tmp_path_factory: pytest.TempPathFactory, mlflow_database: Path) -> Path:
     """A workspace that was asked once, so that MLflow's database is there, too. Its nights wait for no delivery."""
     workspace = create(tmp_path_factory.mktemp("template") / "workspace")
     workspace.params.write_text(workspace.params.read_text().replace("ingest:", "ingest:\n  settle_seconds: 0"))
     DataStore(workspace.root).commit_files([workspace.params], "Wait for no delivery")
+    shutil.copy(mlflow_database, workspace.state / "mlflow.db")
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
         status_of(workspace)

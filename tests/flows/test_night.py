@@ -52,6 +52,13 @@ class Week:
     harmful: Seen
     """By plain fine-tuning."""
     repaired: Seen
+    idle: Seen
+
+
+@dataclass(frozen=True)
+class Later:
+    """How the week went on, in a copy of its workspace."""
+
     spoilt: Seen
     """With nothing but a bad batch."""
     repeated: Seen
@@ -62,37 +69,58 @@ class Week:
 
 
 @pytest.fixture(scope="module")
-def week(tmp_path_factory, deliver, new_workspace, run_night) -> Week:
-    workspace = new_workspace(tmp_path_factory.mktemp("week") / "workspace")
-    inbox = workspace.inbox
+def see(run_night):
+    """`see(workspace, 3, strategy="joint")` runs a night and looks at what it left."""
 
-    def night(day: int, **request: object) -> Seen:
+    def see(workspace: Workspace, day: int, **request: object) -> Seen:
         result = run_night(workspace, day, **request)
         kept = tuple(sorted(path.stem for path in workspace.experiences.iterdir()))
         return Seen(result, status_of(workspace), workspace.run.read_text(), kept)
 
-    def deliver_truncated(name: str, seed: int) -> None:
-        for file in sorted(deliver(inbox / name, {"bar": 40}, seed).rglob("*.png"))[::4]:
+    return see
+
+
+@pytest.fixture(scope="module")
+def deliver_truncated(deliver):
+    def write(folder: Path, seed: int) -> None:
+        for file in sorted(deliver(folder, {"bar": 40}, seed).rglob("*.png"))[::4]:
             file.write_bytes(file.read_bytes()[:60])
 
+    return write
+
+
+@pytest.fixture(scope="module")
+def week(tmp_path_factory, deliver, deliver_truncated, new_workspace, see) -> Week:
+    workspace = new_workspace(tmp_path_factory.mktemp("week") / "workspace")
+    inbox = workspace.inbox
     deliver(inbox / "shapes", SHAPES, 0)
-    first = night(2)
+    first = see(workspace, 2)
     deliver(inbox / "others", OTHERS, 1)
-    deliver_truncated("scanner", 2)
+    deliver_truncated(inbox / "scanner", 2)
     (inbox / "empty" / "bar").mkdir(parents=True)
-    second = night(3)
+    second = see(workspace, 3)
     shutil.rmtree(inbox / "empty")
     deliver(inbox / "again", SHAPES, 3)
-    harmful = night(4, strategy="finetune")
-    repaired = night(5)
-    deliver_truncated("scanner-again", 4)
-    spoilt = night(6)
+    harmful = see(workspace, 4, strategy="finetune")
+    repaired = see(workspace, 5)
+    return Week(workspace, first, second, harmful, repaired, see(workspace, 6))
+
+
+@pytest.fixture(scope="module")
+def later(week, tmp_path_factory, deliver, deliver_truncated, see) -> Later:
+    workspace = copy_of(week.workspace, tmp_path_factory.mktemp("later"))
+    deliver_truncated(workspace.inbox / "scanner-again", 4)
+    spoilt = see(workspace, 11)
     registry_of(workspace).rollback(2)
-    repeated = night(7)
-    deliver(inbox / "late", OTHERS, 5)
-    held = night(8, hold=True)
+    repeated = see(workspace, 12)
+    deliver(workspace.inbox / "late", OTHERS, 5)
+    held = see(workspace, 13, hold=True)
     approve_run(workspace, held.night.registration.run[:8], "a person", "looked at it", overrule=False)
-    return Week(workspace, first, second, harmful, repaired, spoilt, repeated, held, night(9))
+    return Later(spoilt, repeated, held, see(workspace, 14))
+
+
+def copy_of(workspace: Workspace, folder: Path) -> Workspace:
+    return Workspace(Path(shutil.copytree(workspace.root, folder / "workspace", symlinks=True)))
 
 
 @pytest.fixture
@@ -152,7 +180,7 @@ def test_a_bad_batch_goes_to_quarantine_and_the_good_one_goes_on(week):
     folder = week.workspace.quarantine / report.batch
     assert {path.name for path in folder.iterdir()} == {"report.json", "report.html"}
     assert "truncated" in (folder / "report.html").read_text()
-    assert report.batch in {kept.batch for kept in week.spoilt.status.quarantine}
+    assert report.batch in {kept.batch for kept in week.idle.status.quarantine}
 
 
 def test_what_cannot_become_a_batch_stays_in_the_inbox_with_its_sentence(week):
@@ -177,54 +205,65 @@ def test_the_following_night_learns_what_was_refused(week):
 
 
 def test_a_night_that_tries_the_same_data_on_the_same_version_again_must_be_surer(week):
-    """The same night again, after a rollback, is the attempt that it was."""
-    seen = (week.second, week.harmful, week.repaired, week.repeated, week.held)
-    assert [one.night.verdict.attempt for one in seen] == [1, 1, 2, 2, 3]
+    seen = (week.second, week.harmful, week.repaired)
+    assert [one.night.verdict.attempt for one in seen] == [1, 1, 2]
     assert week.repaired.night.verdict.reason.startswith("Accepted at attempt 2")
     assert '"attempt": 2' in week.repaired.run_file
 
 
-def test_a_version_that_was_rolled_back_is_not_promoted_again_by_the_same_night(week):
-    night, status = week.repeated.night, week.repeated.status
+@pytest.mark.slow
+def test_the_same_night_again_after_a_rollback_is_the_attempt_that_it_was(later):
+    assert [one.night.verdict.attempt for one in (later.repeated, later.held)] == [2, 3]
+
+
+@pytest.mark.slow
+def test_a_version_that_was_rolled_back_is_not_promoted_again_by_the_same_night(week, later):
+    night, status = later.repeated.night, later.repeated.status
     assert (night.outcome, night.parent, place_of(night)) == ("held", 2, (3, False))
     assert "it is v3, which was rolled back" in night.sentence()
     assert (status.champion.number, status.pending) == (2, night.learned)
     assert night.learned == week.repaired.night.learned
 
 
-def test_after_a_rollback_the_next_night_starts_from_the_older_version(week):
-    night = week.held.night
+@pytest.mark.slow
+def test_after_a_rollback_the_next_night_starts_from_the_older_version(week, later):
+    night = later.held.night
     assert night.parent == 2
     assert night.learned == (*week.repaired.night.learned, *(arrival.batch.id for arrival in night.arrivals))
 
 
-def test_a_night_that_is_held_waits_for_a_person(week):
-    night, status = week.held.night, week.held.status
+@pytest.mark.slow
+def test_a_night_that_is_held_waits_for_a_person(later):
+    night, status = later.held.night, later.held.status
     assert (night.outcome, place_of(night)) == ("held", (None, False))
     assert f"`retain approve {night.registration.run}`" in night.sentence()
     assert (status.champion.number, status.pending) == (2, night.learned)
 
 
-def test_a_person_lets_it_in_and_that_is_kept(week):
-    champion = week.idle.status.champion
+@pytest.mark.slow
+def test_a_person_lets_it_in_and_that_is_kept(later):
+    champion = later.idle.status.champion
     assert (champion.number, champion.run.parent) == (4, 2)
     assert (champion.run.approved_by, champion.run.approval_note) == ("a person", "looked at it")
-    assert week.idle.status.pending == ()
+    assert later.idle.status.pending == ()
+    assert later.idle.night.outcome == "nothing to learn"
+    assert later.idle.run_file == later.held.run_file
 
 
 def test_a_night_with_nothing_to_learn_says_so_in_seconds(week, assert_all_is_recorded):
     night = week.idle.night
     assert (night.outcome, night.sentence()) == ("nothing to learn", "Nothing to learn: no batch is pending.")
     assert night.seconds < 10
-    assert week.idle.run_file == week.held.run_file
+    assert week.idle.run_file == week.repaired.run_file
     assert_all_is_recorded(week.workspace)
 
 
-def test_a_night_with_nothing_but_a_bad_batch_leaves_the_last_run_as_it_was(week):
-    night = week.spoilt.night
-    assert (night.outcome, len(night.quarantined), week.spoilt.status.pending) == ("nothing to learn", 1, ())
+@pytest.mark.slow
+def test_a_night_with_nothing_but_a_bad_batch_leaves_the_last_run_as_it_was(week, later):
+    night = later.spoilt.night
+    assert (night.outcome, len(night.quarantined), later.spoilt.status.pending) == ("nothing to learn", 1, ())
     assert night.sentence() == "Nothing to learn: 1 batch(es) went to quarantine."
-    assert (week.spoilt.run_file, week.spoilt.experiences) == (week.repaired.run_file, week.repaired.experiences)
+    assert (later.spoilt.run_file, later.spoilt.experiences) == (week.repaired.run_file, week.repaired.experiences)
 
 
 def test_a_night_waits_for_what_is_at_work_and_says_for_what(week, run_night, end_when_waited_for):
@@ -258,9 +297,7 @@ def digests(folder: Path) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def copied(week, tmp_path_factory) -> Workspace:
     """A copy of the workspace of the week, whose last run was learned on top of version 2."""
-    root = tmp_path_factory.mktemp("copied") / "workspace"
-    shutil.copytree(week.workspace.root, root, symlinks=True)
-    return Workspace(root)
+    return copy_of(week.workspace, tmp_path_factory.mktemp("copied"))
 
 
 def test_after_a_night_dvc_has_nothing_to_do(copied, shell):

@@ -1,4 +1,5 @@
 import os
+import re
 import select
 import shutil
 import signal
@@ -59,13 +60,10 @@ def answers_of(seed):
 
 
 @pytest.fixture(scope="module")
-def logged(tmp_path_factory):
+def logged(tmp_path_factory, mlflow_database):
     """A real model logged in a real registry: (registry, uri, folder of the model's files)."""
     place = tmp_path_factory.mktemp("logged")
-    template = tmp_path_factory.getbasetemp() / "mlflow-template.db"
-    if not template.exists():
-        Registry(f"sqlite:///{template}", None, "none").champion()
-    shutil.copy(template, place / "mlflow.db")
+    shutil.copy(mlflow_database, place / "mlflow.db")
     registry = Registry(f"sqlite:///{place / 'mlflow.db'}", place / "mlartifacts", "retain")
     write_candidate(place / "candidate", seed=1)
     row = ScoreRow(version="candidate", scores={BATCH: Score(overall=0.9, among_known=0.95, images=5)})
@@ -165,10 +163,15 @@ def test_nothing_is_pickled(logged):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="pidfd_open is of Linux")
 @pytest.mark.parametrize("end", ["", "os.kill(os.getpid(), 9)"], ids=["ends", "is killed"])
-def test_no_process_is_left_when_its_owner(end):
+def test_no_process_is_left_when_its_owner(end, tmp_path):
+    # One that imports no libraries: the owner is gone before they were imported, or after, it is the same.
+    text, changed = re.subn(r"(?s)LIBRARIES = \(.*?\n\)", "LIBRARIES = ()", reload.FRESH.read_text())
+    assert changed == 1
+    (light := tmp_path / "fresh.py").write_text(text)
     code = "print(reload._waiting.process.pid, flush=True)"
     # It ends only once it is watched: else its process may be gone before anybody could look.
-    script = f"import os\nfrom serving import reload\nreload.warm()\n{code}\ninput()\n{end}"
+    begin = f"import os, pathlib\nfrom serving import reload\nreload.FRESH = pathlib.Path({str(light)!r})"
+    script = f"{begin}\nreload.warm()\n{code}\ninput()\n{end}"
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     owner = subprocess.Popen([sys.executable, "-c", script], **pipes)
     handle = os.pidfd_open(int(owner.stdout.readline()))

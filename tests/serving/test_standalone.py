@@ -113,11 +113,8 @@ def log(registry, place, seed, script):
 
 
 @pytest.fixture
-def registry(tmp_path, tmp_path_factory):
-    template = tmp_path_factory.getbasetemp() / "mlflow-template.db"
-    if not template.exists():
-        Registry(f"sqlite:///{template}", None, "none").champion()
-    shutil.copy(template, tmp_path / "mlflow.db")
+def registry(tmp_path, mlflow_database):
+    shutil.copy(mlflow_database, tmp_path / "mlflow.db")
     return Registry(f"sqlite:///{tmp_path / 'mlflow.db'}", tmp_path / "mlartifacts", "retain")
 
 

@@ -42,7 +42,7 @@ def spoil(folder: Path, names: list[str]) -> None:
 
 
 @pytest.fixture(scope="module")
-def original(tmp_path_factory, deliver) -> Path:
+def original(tmp_path_factory, deliver, mlflow_database) -> Path:
     """A workspace with a batch that was held back, one that was admitted without three images, and a good one."""
     workspace = create(tmp_path_factory.mktemp("original") / "shop")
     workspace.params.write_text("ingest: {test_share: 0.5}\nupdate: {network: {name: mlp}}\nevaluate: {}\n"
@@ -60,6 +60,7 @@ def original(tmp_path_factory, deliver) -> Path:
     _, reports = run_validate(workspace, RunFile(batches=tuple(batches)), keep=False)
     assert [(report.admitted, len(report.faulty_rows())) for report in reports] == [(False, 8), (True, 3), (True, 0)]
     store.file(workspace, reports)
+    shutil.copy(mlflow_database, workspace.state / "mlflow.db")
     status_of(workspace)
     return workspace.root
 
@@ -265,6 +266,7 @@ def test_what_a_person_accepts_is_kept_and_makes_another_batch(decide, shop, hel
     assert made.digest != read_batch(shop.batches, held).digest
 
 
+@pytest.mark.slow
 def test_that_new_classes_are_meant_is_said_of_each_batch_anew(decide, shop, held):
     asked = Check(name="class-unconfirmed", severity="refuse batch", meaning="", remedy="", passed=False, found=1)
 
@@ -322,7 +324,7 @@ def test_refused_images_that_were_not_corrected_go_on_waiting(decide, shop, part
     assert git("status", "--porcelain") == ""
 
 
-@pytest.mark.parametrize("versioned", [False, True])
+@pytest.mark.parametrize("versioned", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_a_killed_correction_of_some_refused_images_is_finished(decide, shop, partly, git, shell, versioned):
     labels = dict.fromkeys(store.find(shop, partly).faulty_rows()[1:], "bar")
     made = correct(shop.batches, shop.state / "staging", read_batch(shop.batches, partly),
@@ -336,6 +338,7 @@ def test_a_killed_correction_of_some_refused_images_is_finished(decide, shop, pa
     assert store.finish(shop) == ()
 
 
+@pytest.mark.slow
 def test_a_batch_that_is_refused_after_its_refused_images_were_corrected_is_held_back(decide, shop, partly):
     decide("release", partly, "--leave-out", "file-truncated", "--relabel", "cross=bar")
     first = correction_of(shop, partly)
@@ -447,7 +450,12 @@ def killed(shop: Workspace, held: str, at: str, shell) -> Batch:
     return made
 
 
-POINTS = ("made", "versioned", "entry removed")
+POINTS = (
+    "made",
+    pytest.param("versioned", marks=pytest.mark.slow),
+    pytest.param("entry removed", marks=pytest.mark.slow),
+)
+LAST_POINTS = (*(pytest.param(point, marks=pytest.mark.slow) for point in ("made", "versioned")), "entry removed")
 
 
 @pytest.mark.parametrize("at", POINTS)
@@ -464,7 +472,7 @@ def test_a_release_that_was_killed_is_finished_by_the_same_command(decide, shop,
     assert made.id in store.pending(shop, ())
 
 
-@pytest.mark.parametrize("at", POINTS)
+@pytest.mark.parametrize("at", LAST_POINTS)
 def test_or_by_the_next_night(shop, held, git, shell, at):
     made = killed(shop, held, at, shell)
     assert made.id in store.pending(shop, ())
@@ -542,7 +550,7 @@ def test_what_waits_or_is_unknown_cannot_be_held(decide, held):
     assert decide("hold", "2027").sentence.startswith("Nothing in quarantine or pending begins with '2027'; there are")
 
 
-@pytest.mark.parametrize("first", ["pending", "held"])
+@pytest.mark.parametrize("first", ["pending", pytest.param("held", marks=pytest.mark.slow)])
 def test_a_pending_batch_can_be_dropped(decide, shop, good, git, first):
     if first == "held":
         decide("hold", good)
@@ -597,6 +605,7 @@ def test_of_an_admitted_batch_only_the_entry_is_dropped(decide, shop, partly, gi
     assert git("status", "--porcelain") == ""
 
 
+@pytest.mark.slow
 def test_to_drop_a_correction_is_to_go_back(decide, shop, held, git):
     decide("release", held, "--accept", "refused-share")
     made = correction_of(shop, held)
@@ -608,7 +617,7 @@ def test_to_drop_a_correction_is_to_go_back(decide, shop, held, git):
     assert git("status", "--porcelain") == ""
 
 
-@pytest.mark.parametrize("at", ["removed", "versioned"])
+@pytest.mark.parametrize("at", ["removed", pytest.param("versioned", marks=pytest.mark.slow)])
 def test_a_drop_that_was_killed_goes_on(decide, shop, held, git, shell, at):
     shutil.rmtree(shop.batches / held)
     if at == "versioned":

@@ -557,6 +557,7 @@ def test_nobody_can_accept_that_there_is_nothing_to_learn():
         validate(table, accepted, NOTHING_EARLIER, (), LENIENT)
 
 
+@pytest.mark.slow
 def test_very_many_images_that_look_the_same_are_not_compared_one_by_one():
     """Each with a label of its own, in a few kilobytes: of their pairs there are a third of a million."""
     images = range(600)
