@@ -43,7 +43,7 @@ class Seen:
 
 @dataclass(frozen=True)
 class Week:
-    """Some nights of one workspace; nobody alters it."""
+    """Some nights of one workspace; only `later` alters it."""
 
     workspace: Workspace
     first: Seen
@@ -57,7 +57,7 @@ class Week:
 
 @dataclass(frozen=True)
 class Later:
-    """How the week went on, in a copy of its workspace."""
+    """How the week went on, in its workspace."""
 
     spoilt: Seen
     """With nothing but a bad batch."""
@@ -107,8 +107,8 @@ def week(tmp_path_factory, deliver, deliver_truncated, new_workspace, see) -> We
 
 
 @pytest.fixture(scope="module")
-def later(week, tmp_path_factory, deliver, deliver_truncated, see) -> Later:
-    workspace = copy_of(week.workspace, tmp_path_factory.mktemp("later"))
+def later(week, deliver, deliver_truncated, see) -> Later:
+    workspace = week.workspace
     deliver_truncated(workspace.inbox / "scanner-again", 4)
     spoilt = see(workspace, 11)
     registry_of(workspace).rollback(2)
@@ -117,10 +117,6 @@ def later(week, tmp_path_factory, deliver, deliver_truncated, see) -> Later:
     held = see(workspace, 13, hold=True)
     approve_run(workspace, held.night.registration.run[:8], "a person", "looked at it", overrule=False)
     return Later(spoilt, repeated, held, see(workspace, 14))
-
-
-def copy_of(workspace: Workspace, folder: Path) -> Workspace:
-    return Workspace(Path(shutil.copytree(workspace.root, folder / "workspace", symlinks=True)))
 
 
 @pytest.fixture
@@ -297,7 +293,9 @@ def digests(folder: Path) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def copied(week, tmp_path_factory) -> Workspace:
     """A copy of the workspace of the week, whose last run was learned on top of version 2."""
-    return copy_of(week.workspace, tmp_path_factory.mktemp("copied"))
+    root = tmp_path_factory.mktemp("copied") / "workspace"
+    shutil.copytree(week.workspace.root, root, symlinks=True)
+    return Workspace(root)
 
 
 def test_after_a_night_dvc_has_nothing_to_do(copied, shell):
