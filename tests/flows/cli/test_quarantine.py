@@ -45,6 +45,7 @@ def spoil(folder: Path, names: list[str]) -> None:
 def original(tmp_path_factory, deliver, mlflow_database) -> Path:
     """A workspace with a batch that was held back, one that was admitted without three images, and a good one."""
     workspace = create(tmp_path_factory.mktemp("original") / "shop")
+    shutil.copy(mlflow_database, workspace.state / "mlflow.db")
     workspace.params.write_text("ingest: {test_share: 0.5}\nupdate: {network: {name: mlp}}\nevaluate: {}\n"
                                 f"judge: {{name: paired_score}}\n{ALLOWED}\n")  # fmt: skip
     DataStore(workspace.root).commit_files([workspace.params], "Small numbers")
@@ -60,7 +61,6 @@ def original(tmp_path_factory, deliver, mlflow_database) -> Path:
     _, reports = run_validate(workspace, RunFile(batches=tuple(batches)), keep=False)
     assert [(report.admitted, len(report.faulty_rows())) for report in reports] == [(False, 8), (True, 3), (True, 0)]
     store.file(workspace, reports)
-    shutil.copy(mlflow_database, workspace.state / "mlflow.db")
     status_of(workspace)
     return workspace.root
 
