@@ -31,6 +31,8 @@ from tasks.update.settings import UpdateParams
 from tasks.update.update import update
 from tests.dataset.deliveries.masks import lay_out, png
 
+pytestmark = pytest.mark.slow
+
 SIDE, IMAGES = 16, 20
 PROBLEM, GATE = Segmentation(), PairedBootstrap()
 RED, GREEN = (220, 40, 40), (40, 200, 60)
