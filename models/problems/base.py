@@ -152,7 +152,7 @@ class Problem(Record):
         """What people of the field expect to read besides the score, by name, from a sum of tallies [k]; 0..1."""
         return {}
 
-    def chance(self, targets: Tensor, known: int, labelled_for: Tensor | None = None) -> float:
+    def chance(self, targets: Tensor, known: int) -> float:
         """The score on `targets` of n images that is expected of an untrained network with `known` classes, 0..1."""
         raise NotImplementedError
 

@@ -62,7 +62,7 @@ class Classification(Problem):
         """Accuracy: right answers by images."""
         return sums[:, 0] / sums[:, 1]
 
-    def chance(self, targets: Tensor, known: int, labelled_for: Tensor | None = None) -> float:
+    def chance(self, targets: Tensor, known: int) -> float:
         """The share of images whose class is known, divided by the number of known classes.
 
         Over all initialisations of the weights each of the known classes is equally likely to be the answer, and

@@ -174,7 +174,7 @@ class Segmentation(Problem):
         accuracy = float(intersection.sum() / max(truth.sum(), 1))
         return {"pixel_accuracy": accuracy, "mean_dice": float(dice.mean()) if len(dice) else 1.0}
 
-    def chance(self, targets: Tensor, known: int, labelled_for: Tensor | None = None) -> float:
+    def chance(self, targets: Tensor, known: int) -> float:
         """The mIoU of answers drawn evenly from the known classes, pixel by pixel, over many pixels.
 
         Of a class with the share t of the pixels, t / known are met and t + (1 - t) / known are of either.
