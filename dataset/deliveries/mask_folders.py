@@ -10,7 +10,7 @@ from dataset.deliveries.allowance import Tally
 from dataset.deliveries.folders import files_below, item_of
 from dataset.deliveries.handles import Tree
 from dataset.deliveries.items import Container, Delivery, Item, in_order, printable, seen
-from dataset.deliveries.legends import legend_in
+from dataset.deliveries.legends import Legend, legend_in
 from dataset.deliveries.mask_files import MaskFiles
 from records.errors import UnreadableBatch
 
@@ -28,12 +28,19 @@ def from_mask_folder(tree: Tree, tally: Tally) -> Delivery:
     items = [item_of(name, "", entry) for name, entry in found]
     if not items:
         raise UnreadableBatch(f"{printable(str(tree.path))} is empty: there are no images in its folder {IMAGES}.")
-    items = [with_mask(item, masks, MASKS)._replace(labelled_for=legend.labelled_for) for item in items]
+    return with_masks(tree, items, masks, MASKS, legend, containers)
+
+
+def with_masks(
+    tree: Tree, items: Sequence[Item], masks: Masks, folder: str, legend: Legend, containers: Sequence[Container]
+) -> Delivery:
+    """A delivery of these images, each with the mask of its name in `folder`."""
+    masked = [with_mask(item, masks, folder)._replace(labelled_for=legend.labelled_for) for item in items]
     return Delivery(
         printable(tree.path.name),
         tree.root(),
-        in_order(items),
-        containers=(*containers, *mask_containers(masks, items)),
+        in_order(masked),
+        containers=(*containers, *mask_containers(masks, masked)),
         masks=MaskFiles(legend),
     )
 

@@ -8,10 +8,9 @@ classes are VOC's own, unless `classes.txt` or `classes.json` gives others, see 
 from dataset.deliveries.allowance import Tally
 from dataset.deliveries.folders import files_below, item_of
 from dataset.deliveries.handles import Tree
-from dataset.deliveries.items import Delivery, Item, in_order, printable
+from dataset.deliveries.items import Delivery, Item, printable
 from dataset.deliveries.legends import legend_in
-from dataset.deliveries.mask_files import MaskFiles
-from dataset.deliveries.mask_folders import mask_containers, masks_below, stem, with_mask
+from dataset.deliveries.mask_folders import masks_below, stem, with_masks
 from dataset.deliveries.tars import stretch
 from records.errors import UnreadableBatch
 
@@ -36,14 +35,7 @@ def from_voc(tree: Tree, tally: Tally) -> Delivery:
     if not items:
         where = LISTS if listed is not None else IMAGES
         raise UnreadableBatch(f"{printable(str(tree.path))} is empty: there are no images in its folder {where}.")
-    items = [with_mask(item, masks, MASKS)._replace(labelled_for=legend.labelled_for) for item in items]
-    return Delivery(
-        printable(tree.path.name),
-        tree.root(),
-        in_order(items),
-        containers=(*containers, *mask_containers(masks, items)),
-        masks=MaskFiles(legend),
-    )
+    return with_masks(tree, items, masks, MASKS, legend, containers)
 
 
 def _listed(tree: Tree, tally: Tally) -> set[str]:
