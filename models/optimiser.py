@@ -7,6 +7,7 @@ from typing import Literal
 import torch
 from pydantic import Field
 
+from models import muon
 from models.networks.base import Network
 from records.record import Record
 
@@ -18,7 +19,7 @@ class Optimiser(Record):
 
     Muon (Jordan et al., 2024, kellerjordan.github.io/posts/muon) turns the momentum of a matrix into the nearest
     orthogonal one, so every direction is learned alike: more is learned of each image, at several times the cost of a
-    small network's step. It takes the matrices of the body; everything else goes with AdamW.
+    small network's step. It takes the matrices and convolutions' kernels of the body; everything else goes with AdamW.
     """
 
     name: Literal["adamw", "sgd", "muon"] = "adamw"
@@ -46,9 +47,9 @@ class Optimiser(Record):
             ]
         optimisers: list[torch.optim.Optimizer] = []
         if self.name == "muon":
-            matrices = [weight for weight in network.body.parameters() if weight.requires_grad and weight.dim() == 2]
+            matrices = [weight for weight in network.body.parameters() if weight.requires_grad and muon.takes(weight)]
             if matrices:
-                optimisers.append(torch.optim.Muon(matrices, lr=self.matrix_learning_rate, weight_decay=0.0))
+                optimisers.append(muon.Muon(matrices, lr=self.matrix_learning_rate))
             taken = set(map(id, matrices))
             weights = [weight for weight in weights if id(weight) not in taken]
         # One kernel for all weights: on a CPU a third of the time of a small network's step otherwise.
@@ -66,7 +67,7 @@ def set_rate(descent: torch.optim.Optimizer, factor: float, schedule: Schedule, 
     share = rate_share(schedule, done)
     for group in descent.param_groups:
         group["lr"] = group.setdefault("initial_lr", group["lr"]) * factor * share
-        if schedule == "one_cycle" and not isinstance(descent, torch.optim.Muon):  # Momentum goes the other way.
+        if schedule == "one_cycle" and not isinstance(descent, muon.Muon):  # Momentum goes the other way.
             momentum = 0.95 - 0.1 * share
             if "betas" in group:
                 group["betas"] = (momentum, group["betas"][1])

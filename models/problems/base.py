@@ -113,7 +113,10 @@ class Problem(Record):
         return losses.mean() if weight is None else (losses * weight).sum() / weight.sum()
 
     def distance(self, student: Tensor, teacher: Tensor) -> Tensor:
-        """How far a student's outputs are from its teacher's on the classes that the teacher knows, a scalar."""
+        """How far a student's outputs are from its teacher's on the classes that the teacher knows, a scalar.
+
+        A class that the teacher does not know costs nothing while the student does not answer with it.
+        """
         raise NotImplementedError
 
     def divergence(self, student: Tensor, teacher: Tensor, temperature: float) -> Tensor:

@@ -7,7 +7,7 @@ Learning in Semantic Segmentation", arXiv:2002.00718). So
 - where nobody looked, the champion's sure answers take the place of the background, and what it is unsure of is
   ignored (pseudo-labels, as in Douillard et al., 2021, "PLOP", arXiv:2011.11390, with a plain threshold);
 - a pixel that is still background may belong to any class that neither a person nor the champion looked for: the loss
-  is that of "one of these" (the unbiased cross-entropy of Cermelli et al.);
+  is that of "one of these" (the unbiased cross-entropy of Cermelli et al.), and so is the distance to the champion;
 - in a test nothing counts that nobody looked for.
 
 Targets are uint8 [n, H, W]: class indices, 0 for the background, 255 for what is ignored.
@@ -86,15 +86,23 @@ class Segmentation(Problem):
         return torch.cat([background, log_probability[:, 1:]], dim=1)
 
     def distance(self, student: Tensor, teacher: Tensor) -> Tensor:
-        """Mean squared difference of the logits of the classes that the teacher knows, over all pixels; each pixel's
-        logits are brought to mean 0 first, since only differences between classes mean anything."""
-        mine = student[:, : teacher.shape[1]]
-        return functional.mse_loss(mine - mine.mean(dim=1, keepdim=True), teacher - teacher.mean(dim=1, keepdim=True))
+        """Kullback-Leibler divergence from the teacher's answers, of the average pixel.
+
+        Not of logits, as for whole images: most pixels are background, far from any doubt, and holding their logits in
+        place leaves a network no room to learn new classes.
+        """
+        return self.divergence(student, teacher, temperature=1.0)
 
     def divergence(self, student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
-        """Kullback-Leibler divergence over the classes that the teacher knows, of the average pixel, times temperature
-        squared (Hinton et al., 2015)."""
-        mine = (student[:, : teacher.shape[1]] / temperature).log_softmax(dim=1)
+        """Kullback-Leibler divergence of the average pixel, times temperature squared (Hinton et al., 2015).
+
+        What the teacher takes for background may be background or any class that it does not know (the unbiased
+        distillation of Cermelli et al., 2020).
+        """
+        known = teacher.shape[1]
+        mine = (student / temperature).log_softmax(dim=1)
+        background = torch.cat([mine[:, :1], mine[:, known:]], dim=1).logsumexp(dim=1, keepdim=True)
+        mine = torch.cat([background, mine[:, 1:known]], dim=1)
         its = (teacher / temperature).log_softmax(dim=1)
         divergence = functional.kl_div(mine, its, reduction="none", log_target=True).sum(dim=1)
         return divergence.mean() * temperature**2

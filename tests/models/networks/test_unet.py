@@ -3,6 +3,7 @@ import torch
 
 from models.networks.base import Network
 from models.networks.unet import UNet
+from models.optimiser import Optimiser
 from records.snapshot import InputSpec
 
 
@@ -12,23 +13,27 @@ def spec(height: int, width: int, channels: int = 1) -> InputSpec:
 
 
 @pytest.mark.parametrize(
-    ("sides", "lowest"), [((8, 8), 4), ((28, 28), 7), ((64, 64), 4), ((64, 200), 4), ((256, 256), 8), ((512, 600), 16)]
+    ("sides", "lowest"), [((8, 8), 4), ((28, 28), 14), ((64, 64), 8), ((64, 200), 8), ((256, 256), 8), ((512, 600), 16)]
 )
-def test_stages_halve_the_image_until_it_would_be_smaller_than_four_pixels(sides: tuple[int, int], lowest: int) -> None:
+def test_stages_halve_the_image_until_it_would_be_smaller_than_eight_places(
+    sides: tuple[int, int], lowest: int
+) -> None:
     with torch.device("meta"):
         body, _ = UNet(width=8).body(spec(*sides))
-        seen = body.first(torch.zeros(1, 1, *sides))
-        for stage in body.down:
+        stages = body.stages
+        seen = stages.first(torch.zeros(1, 4, sides[0] // 2, sides[1] // 2))
+        for stage in stages.down:
             seen = stage(seen)
     assert min(seen.shape[2:]) == lowest
     assert seen.shape[1] <= 64
 
 
+@pytest.mark.parametrize("block", [1, 2, 3])
 @pytest.mark.parametrize("sides", [(1, 1), (1, 9), (7, 5), (33, 18), (31, 64)])
-def test_any_height_and_width_has_an_answer_at_each_pixel(sides: tuple[int, int]) -> None:
-    network = Network(UNet(width=8), spec(*sides, channels=3), 4)
+def test_any_height_and_width_has_an_answer_at_each_pixel(sides: tuple[int, int], block: int) -> None:
+    network = Network(UNet(width=8, block=block), spec(*sides, channels=3), 4)
     images = torch.randint(0, 256, (2, 3, *sides), dtype=torch.uint8)
-    assert network.features(images).shape == (2, 24, *sides)
+    assert network.features(images).shape == (2, 8, *sides)
     assert network(images).shape == (2, 4, *sides)
 
 
@@ -61,11 +66,12 @@ def test_it_learns_where_a_square_is() -> None:
         images[number, 0, top : top + 5, left : left + 5] = 255 if number % 2 else 0
         targets[number, top : top + 5, left : left + 5] = 2 - number % 2
     torch.manual_seed(0)
-    network = Network(UNet(width=8), spec(16, 16), 3)
-    descent = torch.optim.AdamW(network.parameters(), lr=1e-2)
+    network = Network(UNet(width=16), spec(16, 16), 3)
+    optimisers = Optimiser(name="muon", learning_rate=1e-2).start(network)
     for _ in range(40):
-        descent.zero_grad()
+        network.zero_grad()
         torch.nn.functional.cross_entropy(network(images), targets).backward()
-        descent.step()
+        for optimiser in optimisers:
+            optimiser.step()
     with torch.no_grad():
         assert (network(images).argmax(dim=1) == targets).double().mean() > 0.98

@@ -119,6 +119,14 @@ def test_logits_that_differ_by_a_constant_are_the_same_answer() -> None:
     assert PROBLEM.distance(outputs + 7, outputs).item() == pytest.approx(0, abs=1e-6)
 
 
+def test_a_new_class_may_take_the_place_of_what_the_champion_takes_for_background() -> None:
+    """Class 2 is new: answered instead of the background it costs nothing, instead of class 1 it does."""
+    teacher = probabilities([0.8, 0.2])
+    assert PROBLEM.distance(probabilities([0.1, 0.2, 0.7]), teacher).item() == pytest.approx(0, abs=1e-6)
+    instead = 0.8 * math.log(0.8 / 0.9) + 0.2 * math.log(0.2 / 0.1)
+    assert PROBLEM.distance(probabilities([0.8, 0.1, 0.1]), teacher).item() == pytest.approx(instead)
+
+
 def test_report_and_classes_are_those_of_the_sums() -> None:
     answers = PROBLEM.outcomes(answered([0, 0, 1, 2]), mask([0, 0, 1, 1]), known=4)
     sums, names = answers.tally.sum(axis=0), ["background", "cat", "dog", "cow"]
