@@ -65,7 +65,7 @@ def main() -> None:
         for line in pool.map(lambda one: _in_process(*one), wanted):
             lines.append(line)
             print(
-                f"{line['case']}, seed {line['seed']}: {line['miou']:.3f} {line['verdicts']}",
+                f"{line['case']}, seed {line['seed']}: {line['miou']:.3f} {line['verdict']}",
                 file=sys.stderr,
                 flush=True,
             )

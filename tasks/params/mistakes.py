@@ -11,11 +11,11 @@ if TYPE_CHECKING:
 
 
 def sentence(
-    error: ValidationError, content: dict[str, Any], model: type[BaseModel], networks: Callable[[], list[str]] = list
+    error: ValidationError, content: dict[str, Any], model: type[BaseModel], models: Callable[[], dict[str, str]] = dict
 ) -> str:
     """What is wrong first with `content`, which was read as `model`, and what would be right.
 
-    `networks`: further names that somebody may mean by `update.network.name`.
+    `models`: further names that somebody may mean by `update.network.name`, and the network whose `model` each is.
     """
     problem = error.errors()[0]
     where = _place(problem, content)
@@ -28,9 +28,9 @@ def sentence(
         context = problem["ctx"]
         known_names = str(context["expected_tags"]).replace("'", "")
         names = known_names.split(", ")
-        further = networks() if where == "update.network" else []
+        further = models() if where == "update.network" else {}
         close = difflib.get_close_matches(str(context["tag"]), [*names, *further], n=1)
-        meant = [f"`{name}`" if name in names else f"`torchvision` with `model: {name}`" for name in close]
+        meant = [f"`{name}`" if name in names else f"`{further[name]}` with `model: {name}`" for name in close]
         hint = f"did you mean {meant[0]}? Known" if meant else "known"
         return f"`{where}.name` is `{context['tag']}`, which is not known; {hint}: {known_names}."
     if problem["type"] == "union_tag_not_found":

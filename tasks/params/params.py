@@ -8,9 +8,12 @@ from pydantic import ConfigDict, Field, ValidationError, model_validator
 
 from adapters.datastore import DataStore
 from models.catalogue import GateChoice
+from models.gates.base import Gate
+from models.gates.paired_bootstrap import PairedBootstrap
 from models.gates.paired_score import PairedScore
 from models.learner import DESCRIPTION, Description
 from models.networks.torchvision import known_models
+from models.networks.torchvision_segmentation import segmentation_models
 from records.errors import RetainError, WrongParameters
 from records.record import Record
 from records.renamed import modernise
@@ -18,7 +21,7 @@ from tasks.evaluate.settings import EvaluateParams
 from tasks.ingest.settings import IngestParams
 from tasks.params.mistakes import sentence
 from tasks.params.sections import RegisterParams, load_sections
-from tasks.update.settings import UpdateParams
+from tasks.update.settings import UpdateParams, problem_in
 from tasks.validate import catalogue
 from tasks.validate.settings import ValidateParams
 from tasks.workspace.versions import start_of, version_folder
@@ -36,6 +39,20 @@ class Params(Record):
     evaluate: EvaluateParams = EvaluateParams()
     judge: GateChoice = PairedScore()
     register_: RegisterParams = Field(default=RegisterParams(), alias="register")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _a_gate_for_the_problem(cls, given: Any) -> Any:
+        """A section `judge` that names no gate has one that can judge the problem."""
+        if not isinstance(given, Mapping):
+            return given
+        update, judge = given.get("update", {}), given.get("judge", {})
+        if isinstance(judge, Gate) or not isinstance(judge, Mapping) or "name" in judge:
+            return given
+        section = update if isinstance(update, Mapping) else {}
+        problem = update.problem if isinstance(update, UpdateParams) else problem_in(section)
+        gate = PairedScore if problem.counted else PairedBootstrap
+        return {**given, "judge": {"name": gate.model_fields["name"].default, **judge}}
 
     @model_validator(mode="after")
     def _checks_are_known(self) -> "Params":
@@ -91,10 +108,18 @@ def read_params(path: Path, overrides: Mapping[str, object] | None = None) -> Pa
         params = Params.model_validate(content)
         params.update.network.check(params.update.image.size)
     except ValidationError as error:
-        raise WrongParameters(f"{path}: {sentence(error, content, Params, known_models)}") from None
+        raise WrongParameters(f"{path}: {sentence(error, content, Params, _torchvisions_models)}") from None
     except WrongParameters as error:
         raise WrongParameters(f"{path}: {error}") from None
     return params
+
+
+def _torchvisions_models() -> dict[str, str]:
+    """Each with the network whose `model` it is."""
+    return {
+        **dict.fromkeys(known_models(), "torchvision"),
+        **dict.fromkeys(segmentation_models(), "torchvision_segmentation"),
+    }
 
 
 def _replace(content: dict[str, Any], place: list[str], value: object) -> None:

@@ -77,12 +77,7 @@ class UpdateParams(Record):
     @classmethod
     def _as_the_problem_has_it(cls, given: Any) -> Any:
         """Some defaults are the problem's own; a problem that does not exist is complained of later."""
-        if not isinstance(given, Mapping):
-            return given
-        problem = given.get("problem")
-        name = problem.get("name") if isinstance(problem, Mapping) else getattr(problem, "name", None)
-        own = next((kind.defaults for kind in PROBLEMS if kind.model_fields["name"].default == name), {})
-        return {**own, **given}
+        return {**problem_in(given).defaults, **given} if isinstance(given, Mapping) else given
 
     @model_validator(mode="after")
     def _what_the_problem_goes_with(self) -> Self:
@@ -154,6 +149,13 @@ class UpdateParams(Record):
             imbalance=self.imbalance,
             prior_exponent=self.prior_exponent,
         )
+
+
+def problem_in(given: Mapping[str, Any]) -> type[Problem]:
+    """The kind of problem that a section `update` names before it is checked; classification if it names none."""
+    problem = given.get("problem")
+    name = problem.get("name") if isinstance(problem, Mapping) else getattr(problem, "name", None)
+    return next((kind for kind in PROBLEMS if kind.model_fields["name"].default == name), Classification)
 
 
 def _written(network: NetworkRecipe) -> str:

@@ -11,11 +11,15 @@ import pandas as pd
 import pyarrow.parquet as parquet
 import pytest
 
+from benchmarks.mask_archive import MaskArchive
+from benchmarks.segmentation import ious
 from dataset.archive import Archive
 from dataset.streams.delivery import FIRST_DAY
 from dataset.streams.digits import digits
+from dataset.streams.digits_on_canvas import NIGHTS, held_out_canvases
 from dataset.streams.fashion_mnist import fashion_mnist
 from dataset.streams.pictures import Pictures
+from models.bundle import ModelBundle
 from records.batch import Batch
 from records.experience import Experience
 from records.scores import ScoreMatrix
@@ -72,8 +76,8 @@ def night(stream: Stream, number: int, params: Params, parent: Path | None, out:
     matrix = evaluate(
         out / "snapshot", parent, stream.archive, params.update.problem, params.evaluate, out / "evaluation"
     )
-    earlier = parent / "evaluation" if parent else None
-    return matrix, judge(read_pairs(out / "evaluation", earlier), params.judge)
+    earlier, problem = parent / "evaluation" if parent else None, params.update.problem
+    return matrix, judge(read_pairs(out / "evaluation", earlier, problem), params.judge, problem=problem)
 
 
 @pytest.fixture(scope="module")
@@ -120,3 +124,25 @@ def test_the_default_strategy_learns_the_digits_and_is_accepted(digit_stream: St
         parent = out
     assert matrix.average() > 0.94
     assert matrix.experiences == tuple(e.batch for e in digit_stream.experiences)
+
+
+@pytest.mark.slow
+def test_masks_of_new_classes_are_learned_and_fine_tuning_is_refused(tmp_path: Path) -> None:
+    """Each night of canvases is labelled for its own classes alone; the others stand there unlabelled."""
+    stream_name = "digits-on-canvas"
+    default, finetune, retrain = (params_for(stream_name, s) for s in ("replay_distillation", "finetune", "joint"))
+    archive = MaskArchive(NIGHTS, default.ingest.test_share)
+    stream = Stream(archive, list(archive.experiences()), default)
+    parent = None
+    for number in range(len(NIGHTS)):
+        if parent is not None:
+            _, refused = night(stream, number, finetune, parent, tmp_path / f"finetune-{number}")
+            assert refused.decision == "refuse", refused.reason
+        if number in (1, 4):
+            _, accepted = night(stream, number, retrain, parent, tmp_path / f"joint-{number}")
+            assert accepted.decision == "accept", accepted.reason
+        _, accepted = night(stream, number, default, parent, tmp_path / str(number))
+        assert accepted.decision == "accept", accepted.reason
+        parent = tmp_path / str(number)
+    learner = ModelBundle.read(tmp_path / "4" / "snapshot").learner
+    assert sum(ious(learner, held_out_canvases(), default.update.problem).values()) / 11 > 0.72

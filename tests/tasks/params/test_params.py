@@ -93,6 +93,31 @@ def test_a_gate_that_counts_answers_is_refused_for_another_score(tmp_path: Path,
     assert read_params(path, {"judge.name": "paired_bootstrap"}).judge.name == "paired_bootstrap"
 
 
+@pytest.mark.parametrize(
+    ("update", "judge", "gate"),
+    [
+        ("{}", "{}", "paired_score"),
+        ("{problem: {name: segmentation}}", "{}", "paired_bootstrap"),
+        ("{problem: {name: segmentation}}", "{forgotten_mean: 0.1}", "paired_bootstrap"),
+        ("{}", "{name: paired_bootstrap}", "paired_bootstrap"),
+    ],
+)
+def test_without_a_name_the_gate_is_one_that_can_judge_the_problem(
+    tmp_path: Path, update: str, judge: str, gate: str
+) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text(f"validate: {{}}\nupdate: {update}\nevaluate: {{}}\njudge: {judge}\n")
+    assert read_params(path).judge.name == gate
+
+
+@pytest.mark.parametrize("update", ["fast", "[1]", "{problem: 3}", "{problem: {name: [a]}}"])
+def test_a_gate_is_no_reason_to_stumble_over_what_is_wrong_elsewhere(tmp_path: Path, update: str) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text(f"validate: {{}}\nupdate: {update}\nevaluate: {{}}\njudge: {{}}\n")
+    with pytest.raises(WrongParameters, match="update"):
+        read_params(path)
+
+
 def test_empty_sections_mean_the_defaults(tmp_path: Path) -> None:
     path = tmp_path / "params.yaml"
     path.write_text(SECTIONS)
@@ -152,6 +177,10 @@ def test_a_misspelt_key_of_a_choice_is_told_by_the_keys_of_that_choice(tmp_path)
         (
             "{network: {name: resnt50}}",
             "is `resnt50`, which is not known; did you mean `torchvision` with `model: resnet50`? Known: mlp, ",
+        ),
+        (
+            "{network: {name: fcn_resnt50}}",
+            "did you mean `torchvision_segmentation` with `model: fcn_resnet50`? Known: mlp, ",
         ),
         (
             "{network: {name: torchvision, model: resnt50}}",
