@@ -162,7 +162,8 @@ def verdict_page(verdict: Verdict, names: Mapping[str, str]) -> str:
     for c in verdict.classes:
         numbers = " | ".join(f"{value * PERCENT:.1f}%" for value in (c.estimate, c.lower, c.upper, c.limit))
         decision = "too few images to say" if c.decision == "too few" else c.decision
-        lines.append(f"| lost | class {_text(c.label)} | {numbers} | {c.images} | {decision} |")
+        where = " in tonight's images" if c.unlabelled else ""
+        lines.append(f"| lost | class {_text(c.label)}{where} | {numbers} | {c.images} | {decision} |")
     return shortened("\n".join(lines))
 
 

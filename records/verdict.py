@@ -52,6 +52,9 @@ class ClassFinding(Record):
     """What the share must stay below."""
     decision: Literal["accept", "refuse", "inconclusive", "too few"]
     """`too few`: it had too little right to say, but some of that is still there."""
+    unlabelled: bool = False
+    """Asked of tonight's images, in which nobody looked for the class and the champion is sure to see it; `right` is
+    what the champion sees."""
 
     @property
     def estimate(self) -> float:

@@ -19,7 +19,8 @@ from models.problems.classification import Classification
 from records.scores import ScoreMatrix
 from records.verdict import Verdict
 from tasks.evaluate.earlier import Reference, read_references
-from tasks.evaluate.tables import OUTCOMES, SCORES, classes_of, stacked
+from tasks.evaluate.tables import OUTCOMES, SCORES, UNLABELLED, classes_of, stacked
+from tasks.evaluate.unlabelled import read_kept
 
 CLASSIFICATION = Classification()
 
@@ -42,6 +43,7 @@ def read_pairs(evaluation: Path, earlier: Path | None, problem: Problem = CLASSI
     table = parquet.read_table(evaluation / OUTCOMES).to_pandas()
     references = read_references(earlier, 0)
     classes = classes_of(evaluation / OUTCOMES)
+    kept = read_kept(evaluation / UNLABELLED)
     pairs = []
     for experience in matrix.experiences:
         mine = table[table["experience"] == experience]
@@ -58,6 +60,7 @@ def read_pairs(evaluation: Path, earlier: Path | None, problem: Problem = CLASSI
                 labels=None if tallies else mine["label"].to_numpy(dtype=str),
                 tallies=tallies,
                 pairs=_of_classes(tallies, classes, problem) if tallies else None,
+                unlabelled=kept.get(experience) if experience in matrix.new else None,
             )
         )
     return tuple(pairs)

@@ -4,6 +4,9 @@ The other questions are asked of experiences. A class of which each of them hold
 within every limit; so its images of all past experiences answer once more, together. Asked is what is right now, with
 all classes competing, against what the best versions so far had right: forgotten or taken, it is gone.
 
+Where images show classes that nobody looked for, a class answers a second time, by itself: of tonight's images in which
+the champion is sure to see it, something must be left as well.
+
 An image may count for several classes, and how right it is for each may be any share: only sums are used here.
 """
 
@@ -32,9 +35,11 @@ class ClassTally:
     images: int
     right: float
     kept: float
+    unlabelled: bool = False
+    """Of tonight's images in which nobody looked for it, and the champion is sure to see it."""
 
 
-def tallies(parts: Iterable[tuple[NDArray[np.str_], Floats, Floats]]) -> list[ClassTally]:
+def tallies(parts: Iterable[tuple[NDArray[np.str_], Floats, Floats]], unlabelled: bool = False) -> list[ClassTally]:
     """The tally of each class that had anything right, by name. A part is the class of each of n images (or of each of
     n pairs of an image and a class), how right that was, and how right it is now, 0..1."""
     columns = list(zip(*parts, strict=True))
@@ -43,7 +48,8 @@ def tallies(parts: Iterable[tuple[NDArray[np.str_], Floats, Floats]]) -> list[Cl
     labels, right, kept = (np.concatenate(column) for column in columns)
     names, where = np.unique(labels.astype(str), return_inverse=True)
     sums = [np.bincount(where, weights) for weights in (np.ones(len(where)), right, kept)]
-    return [ClassTally(str(name), int(n), r, k) for name, n, r, k in zip(names, *sums, strict=True) if r > 0]
+    counted = zip(names, *sums, strict=True)
+    return [ClassTally(str(name), int(n), r, k, unlabelled) for name, n, r, k in counted if r > 0]
 
 
 def class_findings(
@@ -65,7 +71,7 @@ def class_findings(
     findings = [
         ClassFinding(
             label=c.label, images=c.images, right=c.right, kept=c.kept, lower=low, upper=high, limit=limit,
-            decision=_decide(c, low, high, limit, least),
+            decision=_decide(c, low, high, limit, least), unlabelled=c.unlabelled,
         )
         for c, low, high in zip(classes, lowers.tolist(), uppers.tolist(), strict=True)
     ]  # fmt: skip

@@ -53,17 +53,25 @@ def decide(gate: Gate, outcomes: Sequence[Outcomes], attempt: int = 1, words: Wo
     families = questions(gate, outcomes)
     if not families:
         raise ValueError("There is nothing to judge: no outcomes of any experience.")
-    by_class = _classes(outcomes)
+    guards = [
+        (found, limit)
+        for found, limit in ((_classes(outcomes), gate.class_lost), (_unlabelled(outcomes), gate.unlabelled_lost))
+        if found
+    ]
     level = 1 - gate.confidence
     error = Errors(
         accepting=level * share_of_error(attempt),
         next_time=level * share_of_error(attempt + 1),
-        refusing=level / (len(families) + bool(by_class)),
+        refusing=level / (len(families) + len(guards)),
     )
     findings = tuple(f for family in families for f in _answer(gate, family, error))
     # The same at each attempt: a class that is lost is so far beyond this limit that chance does not bring it back.
     first = level * share_of_error(1)
-    classes = class_findings(by_class, gate.class_lost, gate.class_images, first, error.refusing)
+    classes = [
+        finding
+        for found, limit in guards
+        for finding in class_findings(found, limit, gate.class_images, first, error.refusing)
+    ]
     decision = _overall(findings, classes)
     return Verdict(
         decision=decision,
@@ -169,6 +177,12 @@ def _overall(findings: Sequence[Finding], classes: Sequence[ClassFinding]) -> De
 def _classes(outcomes: Sequence[Outcomes]) -> list[ClassTally]:
     """What each class had right in the past, and has right now."""
     return tallies(part for part in map(_parts, outcomes) if part is not None)
+
+
+def _unlabelled(outcomes: Sequence[Outcomes]) -> list[ClassTally]:
+    """The same of tonight's images, where nobody looked for it."""
+    pairs = [one.unlabelled for one in outcomes if one.unlabelled is not None]
+    return tallies(((one.labels, one.reference, one.overall) for one in pairs), unlabelled=True)
 
 
 def _parts(one: Outcomes) -> tuple[NDArray[np.str_], Floats, Floats] | None:

@@ -78,6 +78,10 @@ class Outcomes:
     pairs: Pairs | None = None
     """In place of `labels` where an image has several classes; None where it has one, or the experience is new."""
 
+    unlabelled: Pairs | None = None
+    """Of a new experience: pairs of an image and a class that nobody looked for in it and the champion is sure to see,
+    for the guard of each class."""
+
     def __post_init__(self) -> None:
         """Raises ValueError if the arrays are not scores of the same images."""
         arrays = [self.overall, self.among_known] + ([] if self.reference is None else [self.reference])

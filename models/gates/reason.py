@@ -147,7 +147,8 @@ def _open_classes(open_: Sequence[ClassFinding], words: Wording) -> str:
 def _label(of: ClassFinding) -> str:
     """A class's name, as code: names come from outside, and mean nothing in what is shown."""
     name = of.label.replace("`", "'")
-    return f"`{name if len(name) <= NAME_LENGTH else name[:NAME_LENGTH] + '…'}`"
+    shown = f"`{name if len(name) <= NAME_LENGTH else name[:NAME_LENGTH] + '…'}`"
+    return f"{shown} in tonight's images" if of.unlabelled else shown
 
 
 def _images(count: int | None) -> str:

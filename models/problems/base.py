@@ -87,6 +87,8 @@ class Problem(Record):
     """What the score is called in the names of metrics; `records/score_names.py` says how people write it."""
     class_score_name: ClassVar[str] = ACCURACY
     """What the score of one class is called there."""
+    unlabelled: ClassVar[bool] = False
+    """Whether an image may show classes that nobody looked for in it, so that `kept` has something to say."""
     always: ClassVar[tuple[str, ...]] = ()
     """Classes that every version has, in the first places of its head."""
     defaults: ClassVar[Mapping[str, Any]] = {}
@@ -127,6 +129,14 @@ class Problem(Record):
     def completes(self) -> bool:
         """Whether the champion is asked for what nobody looked for in an image."""
         return False
+
+    def kept(self, outputs: Tensor, targets: Tensor, labelled_for: Tensor | None, teacher: Tensor) -> Tensor:
+        """[n, classes of the teacher] 0..1, how much of each class that nobody looked for in an image, and that the
+        champion is sure to see there, the candidate sees as well; NaN where there is no such thing.
+
+        `outputs` are the candidate's, `teacher` the champion's. Asked of problems that are `unlabelled`.
+        """
+        raise NotImplementedError
 
     def complete(self, targets: Tensor, labelled_for: Tensor | None, teacher: Tensor) -> tuple[Tensor, Tensor | None]:
         """Targets and `labelled_for`, filled with the sure answers of the champion, whose outputs are `teacher`."""

@@ -26,6 +26,10 @@ from models.problems.base import Answers, Problem
 from models.statistics import Floats
 from records.batch import BACKGROUND, IGNORED, Annotation
 
+SURE = 0.7
+"""Probability from which on a champion's answer is taken for one."""
+SPECK = 1 / 400
+"""Share of an image's pixels."""
 OF_EACH = 3
 """Numbers of a tally for each class: intersection, union, and pixels of the truth."""
 
@@ -40,6 +44,7 @@ class Segmentation(Problem):
     prior: ClassVar[bool] = False
     score_name: ClassVar[str] = "miou"
     class_score_name: ClassVar[str] = "iou"
+    unlabelled: ClassVar[bool] = True
     always: ClassVar[tuple[str, ...]] = (BACKGROUND,)
     defaults: ClassVar[Mapping[str, Any]] = {"network": {"name": "unet"}, "imbalance": "none"}
     cross_entropy_weight: float = Field(default=1.0, ge=0, le=100)
@@ -47,7 +52,7 @@ class Segmentation(Problem):
     dice_weight: float = Field(default=1.0, ge=0, le=100)
     """Weight of one minus the Dice coefficient (Milletari et al., 2016, "V-Net", arXiv:1606.04797), over the classes
     that an image shows: it counts a small object as much as a large one."""
-    pseudo_labels: float | None = Field(default=0.7, gt=0, lt=1)
+    pseudo_labels: float | None = Field(default=SURE, gt=0, lt=1)
     """How sure the champion must be, 0..1, that its answer takes the place of a background that nobody looked at for
     the class; what it is less sure of is ignored. Null: a background is taken at its word, and forgetting is taught."""
 
@@ -116,19 +121,26 @@ class Segmentation(Problem):
         """
         if self.pseudo_labels is None or labelled_for is None:
             return targets, labelled_for
-        known = teacher.shape[1]
-        probability = teacher.softmax(dim=1)
-        unlooked = ~labelled_for[:, :known, None, None]
-        unlooked[:, 0] = False
-        of_unlooked = probability * unlooked
-        confidence, answer = of_unlooked.max(dim=1)
-        rest = 1 - of_unlooked.sum(dim=1)  # Probability of the background, and of what a person has looked for.
-        found = torch.where(rest > self.pseudo_labels, 0, torch.full_like(answer, IGNORED))
-        found = torch.where(confidence > self.pseudo_labels, answer, found).to(targets.dtype)
-        completed = torch.where(targets == 0, found, targets)
         looked = labelled_for.clone()
-        looked[:, :known] = True
-        return completed, looked
+        looked[:, : teacher.shape[1]] = True
+        return _completed(targets, labelled_for, teacher, self.pseudo_labels), looked
+
+    def kept(self, outputs: Tensor, targets: Tensor, labelled_for: Tensor | None, teacher: Tensor) -> Tensor:
+        """IoU of the candidate's answers and the champion's sure ones, of each class and image, among pixels where a
+        person saw nothing. What is smaller than a speck is passed over: a champion errs there too often."""
+        classes = max(outputs.shape[1], teacher.shape[1])
+        if labelled_for is None:
+            return outputs.new_full((len(targets), teacher.shape[1]), torch.nan)
+        seen = _completed(targets, labelled_for, teacher, self.pseudo_labels or SURE).long()
+        asked = (targets == 0) & (seen != IGNORED)
+        answer = outputs.argmax(dim=1)
+        truth = _counts(seen, asked, classes)
+        both = _counts(seen, asked & (answer == seen), classes)
+        either = truth + _counts(answer, asked, classes) - both
+        unlooked = ~functional.pad(labelled_for, (0, classes - labelled_for.shape[1]))
+        unlooked[:, 0] = False
+        iou = torch.where(unlooked & (truth >= SPECK * targets[0].numel()), both / either.clamp_min(1), torch.nan)
+        return iou[:, : teacher.shape[1]]
 
     def outcomes(self, outputs: Tensor, targets: Tensor, known: int, labelled_for: Tensor | None = None) -> Answers:
         """Intersection, union and truth of each class and image; what nobody looked for counts nowhere.
@@ -193,6 +205,20 @@ class Segmentation(Problem):
         share = torch.bincount(counted).double() / len(counted)
         iou = share / known / (share + (1 - share) / known)
         return float(iou[:known].sum() / (share > 0).sum())
+
+
+def _completed(targets: Tensor, labelled_for: Tensor, teacher: Tensor, confidence: float) -> Tensor:
+    """Targets [n, H, W] in which the champion's answers of more than `confidence` replace the background, see
+    `Segmentation.complete`."""
+    probability = teacher.softmax(dim=1)
+    unlooked = ~labelled_for[:, : teacher.shape[1], None, None]
+    unlooked[:, 0] = False
+    of_unlooked = probability * unlooked
+    surest, answer = of_unlooked.max(dim=1)
+    rest = 1 - of_unlooked.sum(dim=1)  # Probability of the background, and of what a person has looked for.
+    found = torch.where(rest > confidence, 0, torch.full_like(answer, IGNORED))
+    found = torch.where(surest > confidence, answer, found).to(targets.dtype)
+    return torch.where(targets == 0, found, targets)
 
 
 def _dice_loss(probability: Tensor, targets: Tensor, counted: Tensor) -> Tensor:

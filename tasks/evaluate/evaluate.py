@@ -16,6 +16,7 @@ from pathlib import Path
 from statistics import fmean
 
 import numpy as np
+import pyarrow.parquet as parquet
 
 from dataset.archive import Archive, ImageDataset
 from models.bundle import ModelBundle, sha256
@@ -29,7 +30,8 @@ from tasks.evaluate.earlier import Earlier
 from tasks.evaluate.examine import ExaminedExperience, choose, examine, scores
 from tasks.evaluate.references import write_references
 from tasks.evaluate.settings import EvaluateParams
-from tasks.evaluate.tables import OUTCOMES, REFERENCES, SCORES, write_outcomes
+from tasks.evaluate.tables import OUTCOMES, REFERENCES, SCORES, UNLABELLED, write_outcomes
+from tasks.evaluate.unlabelled import kept_table
 
 
 def evaluate(
@@ -56,10 +58,16 @@ def evaluate(
     choose_images = partial(choose, most=params.max_images, before=earlier.right, key=key)
     examined = examine(learner, snapshot.experiences, known_at, archive, problem, choose_images)
     new = [e for e in snapshot.experiences if e.batch not in earlier.right]
+    written = [OUTCOMES, REFERENCES]
     seen = _first_sight(parent / "snapshot", new, archive, problem, choose_images) if parent and new else {}
     out.mkdir(parents=True, exist_ok=True)
     write_outcomes(examined, learner.classes, out / OUTCOMES)
     write_references(examined, earlier, problem, params, out / REFERENCES)
+    if problem.unlabelled and parent and new:
+        champion = ModelBundle.read(parent / "snapshot").learner
+        table = kept_table(learner, champion, new, archive, problem, choose_images)
+        parquet.write_table(table, out / UNLABELLED, compression="ZSTD")
+        written.append(UNLABELLED)
     matrix = ScoreMatrix(
         experiences=tuple(e.batch for e in snapshot.experiences),
         new=tuple(e.batch for e in new),
@@ -70,7 +78,7 @@ def evaluate(
         score_name=problem.score_name,
         class_score_name=problem.class_score_name,
         measures=_measures(examined, learner.classes, _known_before(snapshot, new), earlier, problem),
-        outcomes={name: sha256(out / name) for name in (OUTCOMES, REFERENCES)},
+        outcomes={name: sha256(out / name) for name in written},
     )
     matrix.write(out / SCORES)
     return matrix

@@ -13,6 +13,8 @@ from models.statistics import Floats
 from tasks.evaluate.examine import ExaminedExperience
 
 OUTCOMES, REFERENCES, SCORES = "outcomes.parquet", "references.parquet", "scores.json"
+UNLABELLED = "unlabelled.parquet"
+"""Of problems whose images may show what nobody looked for: see `tasks/evaluate/unlabelled.py`."""
 CLASSES = b"classes"
 """Key of the names that tallies are of, in the metadata of a table of outcomes."""
 

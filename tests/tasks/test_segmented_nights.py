@@ -23,7 +23,7 @@ from tasks.evaluate.examine import ExaminedExperience
 from tasks.evaluate.exhibits import answered, worst
 from tasks.evaluate.references import write_references
 from tasks.evaluate.settings import EvaluateParams
-from tasks.evaluate.tables import classes_of, stacked
+from tasks.evaluate.tables import UNLABELLED, classes_of, stacked
 from tasks.ingest.ingest import ingest
 from tasks.ingest.settings import IngestParams
 from tasks.judge import judge, read_pairs
@@ -137,6 +137,23 @@ def test_the_gate_compares_with_what_the_version_before_answered(nights):
         PROBLEM.score_of(past.tallies.reference) - PROBLEM.score_of(past.tallies.among_known)
     )
     assert "mIoU" in verdict.reason
+
+
+def test_old_things_in_new_images_are_judged_by_what_the_champion_is_sure_to_see(nights):
+    _, (first, second) = nights
+    (_, new) = matrix_of(second).experiences
+    assert not (first / "evaluation" / UNLABELLED).exists()
+    assert UNLABELLED in matrix_of(second).outcomes
+    table = parquet.read_table(second / "evaluation" / UNLABELLED).to_pandas()
+    # Each of the new batch's test images shows a red square that nobody labelled.
+    assert set(table["label"]) == {"red"}
+    assert set(table["experience"]) == {new}
+    assert set(table["image"]) <= set(outcomes_of(second, new)["image"])
+    assert len(table) > len(outcomes_of(second, new)) / 2
+    past, tonight = read_pairs(second / "evaluation", first / "evaluation", PROBLEM)
+    assert past.unlabelled is None
+    assert tonight.unlabelled.overall.tolist() == table["kept"].tolist()
+    assert (tonight.unlabelled.reference == 1).all()
 
 
 def test_what_lost_most_is_shown_with_both_answers(nights):

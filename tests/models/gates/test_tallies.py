@@ -1,6 +1,7 @@
 """Scores that are no mean over images: hand-worked sums in, losses, influences and draws out."""
 
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -192,6 +193,24 @@ def test_the_guard_of_each_class_takes_pairs_of_an_image_and_a_class():
         Pairs(labels, now[1:], now)
     with pytest.raises(ValueError, match="from 0 to 1"):
         Pairs(labels, now + 1, now)
+
+
+def test_what_nobody_looked_for_in_new_images_must_not_be_gone_from_them():
+    """Whatever the past experiences say: these may look otherwise."""
+    tally = night(np.random.default_rng(0), Scene(images=300), spread, 0).sample.before
+    labels = np.repeat(["cat", "fox"], 40)
+
+    def verdict(fox):
+        seen = Pairs(labels, np.repeat([0.9, fox], 40), np.ones(80))
+        past, new = outcomes(tally, tally), outcomes(None, tally, name="b")
+        return decide(GATE, [past, replace(new, unlabelled=seen)])
+
+    assert verdict(0.8).decision == "accept"
+    assert verdict(0.3).decision == "inconclusive"
+    assert "of class `fox` in tonight's images that were right as many as 12 are" in verdict(0.3).reason
+    refused = verdict(0.02)
+    assert (refused.decision, [(c.label, c.unlabelled) for c in refused.classes]) == ("refuse", [("fox", True)])
+    assert "of class `fox` in tonight's images (limit 70.0%)" in refused.reason
 
 
 def test_ten_thousand_images_take_seconds():

@@ -114,6 +114,26 @@ def test_nothing_is_filled_in_if_everything_was_looked_for_or_nobody_asks_for_it
     assert not Segmentation(pseudo_labels=None).completes
 
 
+def test_what_is_kept_is_measured_where_nobody_looked_and_the_champion_is_sure() -> None:
+    """It knows classes 1 and 2; class 3 is new, and alone was looked for."""
+    one, two, nothing = [0.1, 0.9, 0.0], [0.1, 0.0, 0.9], [0.9, 0.1, 0.0]
+    teacher = probabilities(one, one, one, two, nothing, [0.4, 0.3, 0.3], one)
+    answers, truth = answered([1, 1, 0, 0, 1, 1, 1], classes=4), mask([0, 0, 0, 0, 0, 0, 3])
+    kept = PROBLEM.kept(answers, truth, looked_for(3), teacher)
+    # Of class 1 two of three pixels are seen, and one where there is none; of class 2 nothing is left. What the
+    # champion is unsure of counts nowhere, and what a person saw neither.
+    assert kept.tolist() == [[pytest.approx(math.nan, nan_ok=True), pytest.approx(2 / 4), 0]]
+    assert PROBLEM.kept(answers, truth, looked_for(1, 2, 3), teacher).isnan().all()
+    assert PROBLEM.kept(answers, truth, None, teacher).isnan().all()
+    at_its_word = Segmentation(pseudo_labels=None)
+    torch.testing.assert_close(at_its_word.kept(answers, truth, looked_for(3), teacher), kept, equal_nan=True)
+
+
+def test_a_speck_that_the_champion_sees_is_passed_over() -> None:
+    teacher = probabilities(*[[0.1, 0.9]] * 2, *[[0.9, 0.1]] * 998)
+    assert PROBLEM.kept(teacher, mask([0] * 1000), looked_for(2), teacher).isnan().all()
+
+
 def test_logits_that_differ_by_a_constant_are_the_same_answer() -> None:
     outputs = probabilities([0.2, 0.3, 0.5], [0.1, 0.1, 0.8])
     assert PROBLEM.distance(outputs + 7, outputs).item() == pytest.approx(0, abs=1e-6)
