@@ -6,6 +6,8 @@ from records.formatting import in_percent
 from records.score_names import ACCURACY, written
 from records.verdict import ClassFinding, Finding
 
+CHAMPIONS = " of what the champion sees"
+
 
 @dataclass(frozen=True)
 class Wording:
@@ -53,7 +55,7 @@ class Wording:
         if self.counts:
             return f"{of.kept:g} of {of.right:g} right"
         now, before = (in_percent(total / of.images) for total in (of.kept, of.right))
-        return f"{written(self.class_score)} {now}, was {before}"
+        return f"{written(self.class_score)} {now}{CHAMPIONS if of.unlabelled else f', was {before}'}"
 
     @property
     def still(self) -> str:
@@ -72,4 +74,5 @@ class Wording:
             return f"of {of.right:g} test images of class {name} that were right {left}"
         now, before = (in_percent(total / of.images) for total in (of.kept, of.right))
         score = written(self.class_score)
-        return f"on {of.images} test images the {score} of class {name} is {now} and was {before} on average"
+        then = CHAMPIONS if of.unlabelled else f" and was {before}"
+        return f"on {of.images} test images the {score} of class {name} is {now}{then} on average"

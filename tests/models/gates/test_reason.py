@@ -201,3 +201,15 @@ def test_of_a_class_in_masks_it_is_said_what_its_iou_is():
         "Accepted: learned the new images to 90.0% mIoU (limit 60.0%); too few test images to say whether b "
         "(80.0% mIoU on 100) was learned and whether class `fox` (IoU 5.0%, was 60.0%) still will be found."
     )
+
+
+def test_a_class_that_nobody_looked_for_is_spoken_of_by_what_the_champion_sees():
+    few = of_class("fox", 20, 5, "too few").model_copy(update={"unlabelled": True})
+    left = of_class("fox", 20, 5, "inconclusive").model_copy(update={"unlabelled": True})
+    accepted = finding("learned", "a", 0.9, 0.8, 1.0, 0.6, "accept")
+    assert reason("accept", [accepted], [few], 1, MIOU).endswith(
+        "whether class `fox` in tonight's images (IoU 25.0% of what the champion sees) still will be found."
+    )
+    assert "the IoU of class `fox` in tonight's images is 25.0% of what the champion sees on average" in reason(
+        "inconclusive", [accepted], [left], 1, MIOU
+    )
