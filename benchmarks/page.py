@@ -117,7 +117,7 @@ Made by `make bench-segmentation` from `benchmarks/segmentation.jsonl`: five nig
 labelled for 0 to 3, each later one for two classes, and the older digits that its images show too are background in
 its masks. *mIoU* is that of the last version over all ten digits and the background, on 300 canvases of digits that no
 night shows, wholly labelled; *old* and *new* are the mean IoU of 0 to 7 and of 8 and 9; all in percent, mean ± standard
-deviation over seeds. *Verdicts* are those of nights two to five, over all seeds; a case goes on whatever they are.
+deviation over seeds. Verdicts are those of nights two to five, over all seeds; a case goes on whatever they are.
 """
 
 SEGMENTATION_HEAD = "| | mIoU | old | new | accepted | refused | inconclusive | CPU s a night |\n|" + " --- |" * 8
