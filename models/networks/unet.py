@@ -56,24 +56,27 @@ class UNet(Recipe):
         while side >= 2 * LEAST and len(widths) < STAGES:
             widths.append(min(2 * widths[-1], WIDEST * self.width))
             side = -(-side // 2)
-        return Blocks(spec.channels, self.block, Stages(self.block**2 * spec.channels, widths)), FINE
+        return Blocks(spec.channels, self.block, widths), FINE
 
 
 class Blocks(nn.Module):
     """Lets stages see blocks of pixels as places, and makes features of pixels from those of places."""
 
-    def __init__(self, channels: int, block: int, stages: "Stages") -> None:
+    def __init__(self, channels: int, block: int, widths: list[int]) -> None:
         super().__init__()
         self.block = block
-        self.stages = stages
-        self.fine = nn.Conv2d(stages.features, FINE * block**2, 1)
+        self.channels = block**2 * channels
+        self.stages = Stages(self.channels, widths)
+        self.fine = nn.Conv2d(self.stages.features, FINE * block**2, 1)
 
     def forward(self, images: Tensor) -> Tensor:
         """Features [N, 8, H, W] of normalised images [N, C, H, W]; blocks at the edge are filled with zeros."""
         height, width = images.shape[2:]
         whole = functional.pad(images, (0, -width % self.block, 0, -height % self.block))
-        places = self.stages(functional.pixel_unshuffle(whole, self.block))
-        return functional.pixel_shuffle(self.fine(places), self.block)[:, :, :height, :width]
+        blocks = functional.pixel_unshuffle(whole, self.block)
+        # Of no images, it forgets how many channels they had.
+        blocks = blocks.reshape(images.shape[0], self.channels, *(side // self.block for side in whole.shape[2:]))
+        return functional.pixel_shuffle(self.fine(self.stages(blocks)), self.block)[:, :, :height, :width]
 
 
 class Stages(nn.Module):
