@@ -43,7 +43,7 @@ ui: $(READY)  ## Prefect and MLflow over what the demo left behind, until Ctrl-C
 test-fast: $(READY)  ## what needs no server and no other program, in about a minute: for the work in between
 	$(BIN)/pytest -n 2 --dist worksteal --fast $(FAST)
 
-test: $(READY)  ## the tests, all but the slow ones, in some nine minutes
+test: $(READY)  ## the tests, all but the slow ones, in some ten minutes
 	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder --durations 10 -m "not slow"
 
 test-all: $(READY)  ## every test, the slow ones too
