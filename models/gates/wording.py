@@ -6,7 +6,7 @@ from records.formatting import in_percent
 from records.score_names import ACCURACY, written
 from records.verdict import ClassFinding, Finding
 
-CHAMPIONS = " of what the champion sees"
+OF_THE_CHAMPION = " of what the champion sees"
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Wording:
         if self.counts:
             return f"{of.kept:g} of {of.right:g} right"
         now, before = (in_percent(total / of.images) for total in (of.kept, of.right))
-        return f"{written(self.class_score)} {now}{CHAMPIONS if of.unlabelled else f', was {before}'}"
+        return f"{written(self.class_score)} {now}{OF_THE_CHAMPION if of.unlabelled else f', was {before}'}"
 
     @property
     def still(self) -> str:
@@ -74,5 +74,5 @@ class Wording:
             return f"of {of.right:g} test images of class {name} that were right {left}"
         now, before = (in_percent(total / of.images) for total in (of.kept, of.right))
         score = written(self.class_score)
-        then = CHAMPIONS if of.unlabelled else f" and was {before}"
+        then = OF_THE_CHAMPION if of.unlabelled else f" and was {before}"
         return f"on {of.images} test images the {score} of class {name} is {now}{then} on average"
