@@ -16,6 +16,8 @@ export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export MLFLOW_DISABLE_TELEMETRY := true
 export GX_ANALYTICS_ENABLED := false
 export DVC_NO_ANALYTICS := 1
+# Each program that a test starts is Python anew: where compiling is forbidden, it would compile retain each time.
+export PYTHONDONTWRITEBYTECODE :=
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
@@ -43,8 +45,8 @@ ui: $(READY)  ## Prefect and MLflow over what the demo left behind, until Ctrl-C
 test-fast: $(READY)  ## what needs no server and no other program, in about a minute: for the work in between
 	$(BIN)/pytest -n 2 --dist worksteal --fast $(FAST)
 
-test: $(READY)  ## the tests, all but the slow ones, in some ten minutes
-	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder --durations 10 -m "not slow"
+test: $(READY)  ## the tests, all but the slow ones, in some seven minutes
+	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder --durations 10 -m "not slow"
 
 test-all: $(READY)  ## every test, the slow ones too
 	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder --durations 25 --fresh-dvc

@@ -93,7 +93,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Func
 
 def _is_fast(item: pytest.Function) -> bool:
     """Told by what a test says of itself: its markers, its fixtures, and whether its file can start programs."""
-    marked = any(item.get_closest_marker(name) for name in ("slow", "servers", "programs", "expectations"))
+    marked = any(item.get_closest_marker(name) for name in ("slow", "servers", "programs", "expectations", "unhurried"))
     starts = STARTING & set(getattr(item, "fixturenames", ()))
     programs = any(value is subprocess for value in vars(item.module).values())
     return not (marked or starts or programs)
@@ -109,7 +109,7 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     result = yield
     spent = time.process_time() - before
     assert not started, f"{started[0]} was started: a test of `make test-fast` starts no program; mark it `programs`"
-    assert spent < LONGEST, f"took {spent:.1f} s of a processor: mark it `slow`, or let it do less"
+    assert spent < LONGEST, f"took {spent:.1f} s of a processor: mark it `unhurried`, or let it do less"
     return result
 
 

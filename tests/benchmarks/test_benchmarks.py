@@ -18,7 +18,9 @@ BRIEF = {"network": {"name": "mlp", "hidden": [16]}, "budget": {"min_steps": 1, 
 MACHINE = {"system": "machine", "day": "2026-01-01", "cores": 2, "processor": "any", "python": "3", "torch": "2"}
 
 
-@pytest.mark.parametrize("name", STREAMS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[] if name.startswith("digits") else [pytest.mark.slow]) for name in STREAMS]
+)
 def test_a_stream_is_made_from_its_seed_and_shows_no_image_twice(name: str) -> None:
     if name != "digits" and not FASHION_MNIST.exists():
         pytest.skip("Fashion-MNIST is not installed")

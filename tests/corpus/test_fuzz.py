@@ -67,6 +67,7 @@ def test_what_fuzzes_has_the_limits_of_the_product(tmp_path, monkeypatch):
     assert given == [Limits(shipped.image_memory, shipped.image_seconds)]
 
 
+@pytest.mark.slow
 def test_the_command_examines_as_many_inputs_as_it_is_told(tmp_path):
     command = [sys.executable, "-m", "tests.corpus.fuzz", "--inputs", "50", "--findings", str(tmp_path / "findings")]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)

@@ -59,6 +59,7 @@ def test_any_bytes_are_a_manifest_or_one_sentence(called, content):
     assert delivery or folder in sentence
 
 
+@pytest.mark.slow
 @given(columns=st.tuples(name, name), lines=st.lists(st.tuples(text, text, text, text), max_size=6))
 @settings(max_examples=100)
 def test_any_text_goes_into_a_batch_as_it_is_or_not_at_all(columns, lines):
@@ -95,6 +96,7 @@ def delivered(place, header, lines):
     return delivery, place / "home"
 
 
+@pytest.mark.slow
 @given(lines=st.lists(st.tuples(text | st.just("good.png"), text), min_size=20, max_size=20))
 @settings(max_examples=6)
 def test_any_text_is_harmless_in_a_report(lines):
@@ -136,6 +138,7 @@ def digest_of(lines):
         return ingest(home / "batches", home / "staging", delivery, DAY, SHARES).batch.digest
 
 
+@pytest.mark.slow
 @given(one=rows, other=rows, data=st.data())
 @settings(max_examples=60)
 def test_the_digest_is_that_of_the_content_in_any_order(one, other, data):

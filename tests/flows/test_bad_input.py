@@ -419,6 +419,7 @@ def _can_mount() -> bool:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not _can_mount(), reason="a file system of our own cannot be mounted here")
 @pytest.mark.parametrize(
     ("megabytes", "sentence"),
@@ -509,6 +510,7 @@ class TestNight:
         assert "`update.memory.size`" in result.sentence
         assert delivery.exists()
 
+    @pytest.mark.slow
     def test_what_a_night_would_come_to_nothing_by_is_told_before_it_takes_a_delivery(
         self, retain, workspace, deliver, monkeypatch
     ):

@@ -69,6 +69,7 @@ def test_several_deliveries_of_one_night_are_batches_of_their_own(retain, worksp
     assert not any(report.refused_rows() for report in reports), "too few, but good images"
 
 
+@pytest.mark.slow
 def test_the_same_image_in_two_deliveries_of_a_night_is_learned_once(workspace, deliver):
     for seed, name in enumerate(("monday", "tuesday")):
         deliver(workspace.inbox / name, {"bar": 30, "column": 30}, seed)
@@ -89,6 +90,7 @@ def test_the_same_image_in_two_deliveries_of_a_night_is_learned_once(workspace, 
     assert not [c for c in first.checks if c.name in ("duplicate-earlier", "test-leak") and c.found]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("prefect")
 def test_a_delivery_that_was_taken_before_adds_nothing_and_the_night_says_so(retain, workspace, deliver):
     for _ in range(2):

@@ -114,6 +114,7 @@ def test_alone_it_is_the_first_of_one(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (here.rank, here.processes, here.precision, here.device) == (0, 1, "float32", torch.device("cpu"))
 
 
+@pytest.mark.unhurried
 def test_a_compiled_body_learns_the_same_and_is_written_the_same(monkeypatch) -> None:
     plain, compiled = (linear([[1.0, 2.0], [0.0, 1.0]]) for _ in range(2))
     monkeypatch.setenv("RETAIN_COMPILE", "eager")

@@ -50,6 +50,7 @@ def share(pixels, colour):
     return float((pixels == rgb).all(axis=2).mean())
 
 
+@pytest.mark.unhurried
 def test_a_picture_shows_each_kind_of_mistake():
     pixels = pixels_of([row(ANSWER, 0.9)])
     assert all(share(pixels, colour) > 0.001 for colour, _ in MISTAKES.values())
@@ -75,6 +76,7 @@ def test_without_a_version_before_there_is_a_column_less():
     assert pixels_of([row(ANSWER, 0.9)]).shape[1] > pixels_of([row()]).shape[1]
 
 
+@pytest.mark.unhurried
 @pytest.mark.parametrize("channels", [1, 3])
 def test_equal_answers_give_equal_pictures_whatever_names_are_made_of(channels):
     rows = [row(ANSWER, 0.9, channels, title="$x^{ " + "a" * 300), row(None, None, channels)]

@@ -31,6 +31,7 @@ def triangle(size):
     return matrix_of(*([max(0.2, 0.9 - 0.01 * (row - column)) for column in range(row + 1)] for row in range(size)))
 
 
+@pytest.mark.unhurried
 @pytest.mark.parametrize("size", [1, 2, 5, 20])
 def test_a_picture_is_a_png_that_grows_with_the_matrix(size):
     picture = Image.open(io.BytesIO(score_picture(triangle(size))))
@@ -39,6 +40,7 @@ def test_a_picture_is_a_png_that_grows_with_the_matrix(size):
     assert 400 < picture.height < 2500
 
 
+@pytest.mark.unhurried
 def test_a_thousand_nights_are_drawn_as_quickly_as_twenty(monkeypatch):
     """Text is what a picture costs: a matrix of 100 nights had 5,050 numbers in it, and took ten seconds."""
     from matplotlib.axes import Axes

@@ -71,7 +71,8 @@ def play(deliver, tmp_path) -> Callable[[int, int], list[str]]:
     return play
 
 
-@pytest.mark.parametrize("nights", [3, pytest.param(5, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("nights", [3, 5])
 def test_a_beginning_of_300_images_ends_by_itself(play, nights):
     assert play(300, nights) == ["waits", *["accept"] * (nights - 1)]
 

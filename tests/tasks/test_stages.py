@@ -68,6 +68,7 @@ def test_a_batch_that_cannot_be_looked_at_is_held_and_the_others_are_learned(val
     assert told_by(run_validate(validated, RunFile(batches=(three[0], three[2])))) == ([three[0], three[2]], [True] * 2)
 
 
+@pytest.mark.slow
 def test_what_is_wrong_with_the_index_is_no_batchs_fault(validated, three):
     validated.index.write_bytes(b"no index" * 1000)
     assert told_by(run_validate(validated, RunFile(batches=three)))[1] == [True] * 3

@@ -77,6 +77,7 @@ def test_columns_of_parquet_files_are_counted_before_they_are_looked_at(tmp_path
         )
 
 
+@pytest.mark.slow
 def test_one_image_in_many_rows_of_a_parquet_file_is_refused(tmp_path):
     noise = np.random.default_rng(0).bytes(120_000)
     table = pa.table({"image": [noise] * 3000, "label": [f"class {number}" for number in range(3000)]})
@@ -101,6 +102,7 @@ def test_one_file_in_many_rows_of_a_manifest_or_under_many_names_is_refused(tmp_
     )
 
 
+@pytest.mark.unhurried
 def test_one_empty_file_in_very_many_rows_is_refused(tmp_path):
     source = manifest(tmp_path / "monday", *["1.png,cat,"] * 20_000)
     (source / "1.png").touch()
@@ -127,6 +129,7 @@ def test_rows_are_not_read_beyond_the_limit():
         list(Tally(FEW, "monday").rows(endless(), tuple))
 
 
+@pytest.mark.unhurried
 def test_a_file_that_is_a_hole_is_not_read(tmp_path, taken):
     folder = tmp_path / "monday" / "cat"
     folder.mkdir(parents=True)

@@ -98,6 +98,7 @@ def test_the_same_content_again_adds_nothing(tmp_path, taken, picture):
     assert (first.known, again.known, again.batch) == (False, True, first.batch)
 
 
+@pytest.mark.unhurried
 def test_processes_change_nothing(tmp_path, taken, picture):
     files = {f"{n:04d}.png": picture(n % 256, n // 256) for n in range(2100)}
     files |= {f"{n:04d}.cls": str(n % 3) for n in range(2100)}

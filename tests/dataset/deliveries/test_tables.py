@@ -254,6 +254,7 @@ def test_damaged_pages_are_one_sentence_before_anything_is_taken(tmp_path, taken
         taken(source)
 
 
+@pytest.mark.slow
 def test_a_row_group_that_no_memory_holds_is_refused(tmp_path, taken, picture):
     columns = {"image": images(picture(1), bytes(LARGEST_GROUP)), "label": ["a", "b"]}
     source = write_table(tmp_path / "m.parquet", columns, compression="zstd", row_group_size=2)
@@ -272,6 +273,7 @@ def arrow_memory():
     pa.set_memory_pool(usual)
 
 
+@pytest.mark.unhurried
 @pytest.mark.parametrize("place", ["label", "note", "image.path", "manifest", "manifest of text"])
 def test_a_long_value_that_many_rows_share_is_refused_before_it_is_unpacked(tmp_path, arrow_memory, place):
     rows, long = 400, "a" * 10_000_000
@@ -319,6 +321,7 @@ def test_bytes_that_many_rows_hold_are_read_and_kept_once_for_each_label(tmp_pat
     ]
 
 
+@pytest.mark.unhurried
 @pytest.mark.parametrize("struct", [True, False])
 @pytest.mark.parametrize("kind", [pa.binary(), pa.large_binary()])
 def test_one_image_in_very_many_rows_takes_its_bytes_once(tmp_path, taken, struct, kind):

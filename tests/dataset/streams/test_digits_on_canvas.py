@@ -14,6 +14,8 @@ from dataset.streams.digits import digits
 from dataset.streams.digits_on_canvas import NIGHTS, held_out_canvases, shown_digits, write_canvases
 from dataset.streams.pictures import Pictures
 
+pytestmark = pytest.mark.unhurried
+
 
 def opened(path: Path) -> np.ndarray:
     return np.asarray(Image.open(path))

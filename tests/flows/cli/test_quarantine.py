@@ -250,6 +250,7 @@ def test_a_manifest_decides_over_what_it_lists(decide, shop, held, tmp_path):
     assert not [path for path in paths_of(shop, made) if path.endswith("half.png")]
 
 
+@pytest.mark.slow
 def test_labels_that_are_given_are_composed(decide, shop, held):
     apart = unicodedata.normalize("NFD", "Käse")
     decide("release", held, "--relabel", f"colum?={apart}", "--arrived", "2026-03-09")
@@ -298,6 +299,7 @@ def test_of_an_admitted_batch_only_what_was_refused_is_released(decide, shop, pa
     assert [entry.batch for entry in store.entries(shop)][1:] == [made.id]
 
 
+@pytest.mark.slow
 def test_a_night_that_validates_again_makes_no_entry_of_what_was_corrected(decide, shop, partly):
     decide("release", partly, "--relabel", "cross=bar")
     _, reports = run_validate(shop, RunFile(batches=(partly,)), keep=False)
@@ -305,6 +307,7 @@ def test_a_night_that_validates_again_makes_no_entry_of_what_was_corrected(decid
     assert partly not in [entry.batch for entry in store.entries(shop)]
 
 
+@pytest.mark.slow
 def test_refused_images_that_were_not_corrected_go_on_waiting(decide, shop, partly, git, tmp_path):
     decide("show", partly, "--files", tmp_path / "look")
     result = decide("release", partly, "--leave-out", "file-truncated", "--relabel", "cross=bar")
@@ -352,6 +355,7 @@ def test_a_batch_that_is_refused_after_its_refused_images_were_corrected_is_held
     assert not set(paths_of(shop, first)) & set(paths_of(shop, second))
 
 
+@pytest.mark.slow
 def test_a_correction_can_be_corrected(decide, shop, held):
     decide("release", held, "--accept", "refused-share", "--arrived", "2026-03-09")
     first = correction_of(shop, held)

@@ -24,6 +24,8 @@ from models.gates.outcomes import Outcomes
 from models.statistics import certainly_better
 from tasks.judge import judge
 
+pytestmark = pytest.mark.unhurried
+
 NIGHTS = 1000
 
 

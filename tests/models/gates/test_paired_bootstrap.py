@@ -80,6 +80,7 @@ def test_pooling_neighbours_keeps_the_mean():
     assert GATE.uppers([many], 0.05)[0] == pytest.approx(values.mean() + margin, abs=0.15 * margin)
 
 
+@pytest.mark.unhurried
 @pytest.mark.parametrize(
     ("images", "drop", "churn"), [(50, 0.1, 0.01), (100, 0.1, 0.0), (500, 0.03, 0.0), (500, 0.1, 0.04)]
 )

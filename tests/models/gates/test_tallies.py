@@ -95,6 +95,7 @@ def test_a_class_that_two_images_show_is_at_stake_in_each_of_them():
     assert at_stake(rare.scaled(10)) * (1 - 0.05 ** (1 / 600)) == pytest.approx(1 - 0.05 ** (1 / 20))
 
 
+@pytest.mark.unhurried
 @pytest.mark.parametrize("images", [40, 3000])
 def test_redrawn_losses_vary_as_their_standard_error_says(images):
     losses = night(np.random.default_rng(0), Scene(images=images), spread, 0.1)

@@ -12,6 +12,8 @@ import pytest
 
 from benchmarks.verdict_tallies import LOSSES, SIZES, Scene, better, one_average_image, ours, rates, spread, unpadded
 
+pytestmark = pytest.mark.unhurried
+
 FEW, MANY = 40, 400
 BOUNDED = [name for name in LOSSES if name != "images answered with one class alone"]
 

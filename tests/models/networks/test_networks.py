@@ -30,7 +30,16 @@ def answered(recipe: Recipe, spec: InputSpec = SPECS[0]) -> tuple[int, ...]:
     return (spec.height, spec.width) if recipe.dense else ()
 
 
-@pytest.fixture(params=RECIPES, ids=lambda recipe: recipe.name)
+TORCHVISION = ("torchvision", "torchvision_segmentation")
+"""Networks whose library takes seconds to import."""
+
+
+@pytest.fixture(
+    params=[
+        pytest.param(recipe, id=recipe.name, marks=[pytest.mark.unhurried] if recipe.name in TORCHVISION else [])
+        for recipe in RECIPES
+    ]
+)
 def recipe(request: pytest.FixtureRequest) -> Recipe:
     return request.param
 

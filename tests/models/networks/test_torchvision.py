@@ -24,6 +24,8 @@ from records.errors import Unavailable, WrongParameters
 from records.snapshot import InputSpec
 from tests.models.datasets import coloured, shaded
 
+pytestmark = pytest.mark.unhurried
+
 # One of each family of torchvision, and what its classifier is fed.
 FAMILIES = {
     "alexnet": 4096,

@@ -14,6 +14,8 @@ from models.networks.torchvision_segmentation import TorchvisionSegmentation, se
 from records.errors import WrongParameters
 from records.snapshot import InputSpec
 
+pytestmark = pytest.mark.unhurried
+
 # What the last layer of each is fed: in LR-ASPP 40 fine and 128 coarse features.
 WIDTHS = {
     "deeplabv3_mobilenet_v3_large": 256,

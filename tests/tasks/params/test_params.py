@@ -250,7 +250,13 @@ def test_a_registry_that_does_not_answer_keeps_no_delivery_from_being_taken(tmp_
 
 @pytest.mark.parametrize(
     "network",
-    ["{name: cnn}", "{name: mlp}", "{name: resnet18}", "{name: torchvision}", "{name: patches, hidden: [8]}"],
+    [
+        "{name: cnn}",
+        "{name: mlp}",
+        pytest.param("{name: resnet18}", marks=pytest.mark.slow),
+        "{name: patches, hidden: [8]}",
+        pytest.param("{name: torchvision}", marks=pytest.mark.slow),
+    ],
 )
 def test_a_head_alone_is_not_learned_on_a_network_of_chance(tmp_path, monkeypatch, network):
     place = Workspace(tmp_path)

@@ -193,6 +193,7 @@ def test_hashes_of_few_waves_say_nothing():
     ]  # fmt: skip
 
 
+@pytest.mark.unhurried
 def test_a_crowd_of_one_scene_costs_no_more_than_its_bound():
     """Twenty thousand frames that share three of four bands: comparing all pairs would take gigabytes."""
     draw = np.random.default_rng(0)

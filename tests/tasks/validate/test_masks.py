@@ -6,6 +6,8 @@ from records.experience import RejectedBatch
 from tasks.validate.validate import validate
 from tests.tasks.validate.test_validate import LENIENT, NOTHING_EARLIER, batch_of, found_by, table_of
 
+pytestmark = pytest.mark.expectations
+
 
 def with_masks(labels):
     """Facts of 20 images that show these classes, one after the other and over again."""

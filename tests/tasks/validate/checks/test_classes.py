@@ -70,7 +70,8 @@ def test_thousands_of_classes_of_one_image_wait_in_quarantine():
 
 
 @pytest.mark.parametrize(
-    ("classes", "each", "admitted"), [(2000, 2, False), (201, 5, False), (200, 5, True), (201, 8, True)]
+    ("classes", "each", "admitted"),
+    [(201, 5, False), (200, 5, True), (201, 8, True), pytest.param(2000, 2, False, marks=pytest.mark.slow)],
 )
 def test_very_many_new_classes_with_hardly_any_images_wait_in_quarantine(classes, each, admitted):
     """Labels that are names of files, say. The verdict refused them, and with them every later delivery."""

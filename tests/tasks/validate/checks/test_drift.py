@@ -67,6 +67,7 @@ def ask(name, left):
 PAST = images(2000, 1, first=10_000)
 
 
+@pytest.mark.slow
 def test_equal_distributions_pass_in_at_least_99_of_100_cases():
     warned = 0
     for seed in range(60):
