@@ -5,8 +5,9 @@ As `models.statistics.certainly_better`, for scores of sums of tallies: see `mod
 
 from scipy.special import ndtri
 
+from models.columns import widened
 from models.gates.tally_draws import padded_error
-from models.gates.tally_losses import Score, TallyLosses, widened
+from models.gates.tally_losses import Score, TallyLosses
 from models.statistics import Floats
 
 

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from dataset.annotations import Annotations
 from dataset.archive import Archive, ImageDataset
 from dataset.split import keyed_hash
+from models.columns import stacked, widened
 from records.snapshot import InputSpec
 
 Share = Literal["balanced", "proportional"]
@@ -222,18 +223,12 @@ def _lists(table: pa.Table, name: str) -> NDArray[Any] | None:
     return values.reshape(len(table), lists.type.list_size)
 
 
-def widened(members: Members, classes: int) -> Members:
-    """[n, classes]: classes that came later are none of an image's."""
-    return np.pad(members, ((0, 0), (0, classes - members.shape[1])))
-
-
 def _both(one: Members | None, other: Members | None, first: int, second: int) -> Members | None:
     """Of two memories of so many images, one of which may be empty."""
     if one is None and other is None:
         return None
     one, other = (np.zeros((n, 0), np.bool_) if m is None else m for m, n in ((one, first), (other, second)))
-    classes = max(one.shape[1], other.shape[1])
-    return np.concatenate([widened(one, classes), widened(other, classes)])
+    return stacked([one, other])
 
 
 def _joined(one: Memory, other: Memory) -> Outputs | None:

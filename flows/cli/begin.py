@@ -15,7 +15,10 @@ def demo(
         Stream, typer.Option(help="Which images arrive.", metavar="digits|digits-on-canvas|fashion-mnist")
     ] = (Stream.digits),
     directory: Annotated[
-        Path, typer.Option("--dir", help="Workspace to make; an earlier demo there is replaced.", metavar="DIR")
+        Path,
+        typer.Option(
+            "--workspace", "-w", "--dir", help="Workspace to make; an earlier demo there is replaced.", metavar="DIR"
+        ),
     ] = Path("demo"),
     root: Root = None,
 ) -> None:

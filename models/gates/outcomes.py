@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from models.gates.tally_losses import Score, score_of, widened
+from models.columns import widened
+from models.gates.tally_losses import Score, score_of
 from models.statistics import Floats
 
 

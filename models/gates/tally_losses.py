@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from models.columns import stacked
 from models.gates.losses import name_of, worst_of
 from models.statistics import Floats
 
@@ -120,7 +121,7 @@ class TallyLosses:
         first = parts[0]
         before = [one.sample.before for one in parts if one.sample.before is not None]
         after = [one.sample.after for one in parts]
-        sample = Sample(first.sample.score, _stacked(before) if before else None, _stacked(after))
+        sample = Sample(first.sample.score, stacked(before) if before else None, stacked(after))
         return cls(name_of(parts), first.low, sample, worst=worst_of(parts))
 
     @property
@@ -136,14 +137,3 @@ class TallyLosses:
     def scaled(self, times: float) -> Self:
         """The same loss if there were so many times the images."""
         return replace(self, times=self.times * times)
-
-
-def widened(tally: Floats, width: int) -> Floats:
-    """The tally [n, k] as [n, width], filled up with zeros."""
-    return np.pad(tally, ((0, 0), (0, width - tally.shape[1])))
-
-
-def _stacked(tallies: Sequence[Floats]) -> Floats:
-    """The tallies [n, k] of several experiences one after the other, all as wide as the widest."""
-    width = max(one.shape[1] for one in tallies)
-    return np.concatenate([widened(one, width) for one in tallies])

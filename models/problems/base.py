@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from models.columns import stacked
 from models.statistics import Floats
 from records.batch import BACKGROUND, Annotation
 from records.record import Record
@@ -54,10 +55,7 @@ TALLIES = ("tally", "tally_known")
 def padded(tallies: Sequence[Floats | None]) -> Floats | None:
     """[n, k] tallies of several parts, one below the other, with zeros for classes that a part does not know."""
     found = [tally for tally in tallies if tally is not None]
-    if not found:
-        return None
-    width = max(tally.shape[1] for tally in found)
-    return np.concatenate([np.pad(tally, ((0, 0), (0, width - tally.shape[1]))) for tally in found])
+    return stacked(found) if found else None
 
 
 def names_of(found: NDArray[np.int64] | NDArray[np.bool_], classes: Sequence[str]) -> list[str]:

@@ -61,7 +61,7 @@ def evaluate(
     written = [OUTCOMES, REFERENCES]
     seen = _first_sight(parent / "snapshot", new, archive, problem, choose_images) if parent and new else {}
     out.mkdir(parents=True, exist_ok=True)
-    write_outcomes(examined, learner.classes, out / OUTCOMES)
+    write_outcomes(examined, learner.classes, problem, out / OUTCOMES)
     write_references(examined, earlier, problem, params, out / REFERENCES)
     if problem.unlabelled and parent and new:
         champion = ModelBundle.read(parent / "snapshot").learner

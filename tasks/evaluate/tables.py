@@ -7,19 +7,23 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as parquet
+from pydantic import TypeAdapter
 
-from models.problems.base import TALLIES, Answers, names_of
+from models.catalogue import ProblemChoice
+from models.problems.base import TALLIES, Answers, Problem, names_of
 from models.statistics import Floats
 from tasks.evaluate.examine import ExaminedExperience
 
 OUTCOMES, REFERENCES, SCORES = "outcomes.parquet", "references.parquet", "scores.json"
 UNLABELLED = "unlabelled.parquet"
 """Of problems whose images may show what nobody looked for: see `tasks/evaluate/unlabelled.py`."""
-CLASSES = b"classes"
-"""Key of the names that tallies are of, in the metadata of a table of outcomes."""
+CLASSES, PROBLEM = b"classes", b"problem"
+"""Keys of what tallies are of, in the metadata of a table of outcomes: the names of the classes, and the problem."""
 
 
-def write_outcomes(examined: Sequence[ExaminedExperience], classes: Sequence[str], path: Path) -> None:
+def write_outcomes(
+    examined: Sequence[ExaminedExperience], classes: Sequence[str], problem: Problem, path: Path
+) -> None:
     """What was answered to every image, and how right it is."""
     parts = [
         pa.table(
@@ -38,14 +42,23 @@ def write_outcomes(examined: Sequence[ExaminedExperience], classes: Sequence[str
     ]
     table = pa.concat_tables(parts)
     if "tally" in table.column_names:
-        table = table.replace_schema_metadata({CLASSES: json.dumps(list(classes))})
+        table = table.replace_schema_metadata({CLASSES: json.dumps(list(classes)), PROBLEM: problem.model_dump_json()})
     parquet.write_table(table, path, compression="ZSTD")
 
 
 def classes_of(outcomes: Path) -> tuple[str, ...]:
     """The classes that the tallies of a table of outcomes are of, in their order; none if it has no tallies."""
-    said = parquet.read_schema(outcomes).metadata or {}
-    return tuple(json.loads(said.get(CLASSES, b"[]")))
+    return tuple(json.loads(_said(outcomes).get(CLASSES, b"[]")))
+
+
+def problem_of(outcomes: Path) -> Problem | None:
+    """What the answers of a table of outcomes were judged as; None if it has no tallies, or was written earlier."""
+    said = _said(outcomes).get(PROBLEM)
+    return None if said is None else TypeAdapter[Problem](ProblemChoice).validate_json(said)
+
+
+def _said(outcomes: Path) -> dict[bytes, bytes]:
+    return parquet.read_schema(outcomes).metadata or {}
 
 
 def _tallies_of(answers: Answers) -> dict[str, pa.Array]:

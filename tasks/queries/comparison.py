@@ -9,7 +9,7 @@ import pyarrow.parquet as parquet
 
 from records.record import Record
 from records.score_names import ACCURACY
-from tasks.evaluate.tables import OUTCOMES, classes_of
+from tasks.evaluate.tables import OUTCOMES, classes_of, problem_of
 from tasks.params.params import params_of
 from tasks.queries.scoring import RIGHT_OR_WRONG, Scoring, longer
 from tasks.workspace.versions import version_folder
@@ -114,8 +114,13 @@ def outcomes_of(workspace: Workspace, version: int) -> pd.DataFrame:
 
 def scoring_of(workspace: Workspace, first: int, second: int) -> Scoring:
     """How answers of two registered versions are scored."""
-    classes = [classes_of(_outcomes(workspace, version)) for version in (first, second)]
-    return Scoring(params_of(workspace).update.problem, longer(*classes)) if all(classes) else RIGHT_OR_WRONG
+    tables = [_outcomes(workspace, version) for version in (first, second)]
+    classes = [classes_of(table) for table in tables]
+    if not all(classes):
+        return RIGHT_OR_WRONG
+    # The second is the later one as a rule, and params.yaml may ask for another problem by now.
+    problem = problem_of(tables[1]) or params_of(workspace).update.problem
+    return Scoring(problem, longer(*classes))
 
 
 def _outcomes(workspace: Workspace, version: int) -> Path:

@@ -444,6 +444,7 @@ def test_a_full_disk(template, tmp_path, megabytes, sentence):
     assert len(list(delivery.iterdir())) == 3
 
 
+@pytest.mark.slow
 def test_a_disk_that_takes_no_more(workspace, tmp_path):
     delivery = tmp_path / "monday"
     (delivery / "noise").mkdir(parents=True)
@@ -467,6 +468,7 @@ def test_a_disk_that_takes_no_more(workspace, tmp_path):
 # Inside a night: what a step raises reaches the person as its sentence
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("prefect")
 class TestNight:
     def test_an_empty_inbox_is_nothing_to_learn(self, retain, workspace):
@@ -483,7 +485,6 @@ class TestNight:
         assert "not taken    monday stays in the inbox: Class folder 'bar' of " in result.out
         assert (workspace.inbox / "monday" / "bar").exists()
 
-    @pytest.mark.slow
     def test_a_delivery_may_have_any_name(self, retain, workspace, deliver):
         for seed, name in enumerate([os.fsdecode(b"caf\xe9"), "{name}\n[red]", "名前" * 20]):
             deliver(workspace.inbox / name, {"bar": 1}, seed)
@@ -510,7 +511,6 @@ class TestNight:
         assert "`update.memory.size`" in result.sentence
         assert delivery.exists()
 
-    @pytest.mark.slow
     def test_what_a_night_would_come_to_nothing_by_is_told_before_it_takes_a_delivery(
         self, retain, workspace, deliver, monkeypatch
     ):
@@ -530,7 +530,6 @@ class TestNight:
         assert delivery.exists()
         assert not list(workspace.batches.iterdir())
 
-    @pytest.mark.slow
     def test_mlflow_that_nobody_answers_costs_no_batch(self, retain, workspace, deliver, monkeypatch, nobody):
         deliver(workspace.inbox / "monday", {"bar": 1})
         monkeypatch.setenv("MLFLOW_TRACKING_URI", nobody)

@@ -38,6 +38,7 @@ def nights(small, deliver, run_night):
     return play
 
 
+@pytest.mark.slow
 def test_a_workspace_that_waits_says_for_what(small, nights, capsys):
     (night,) = nights(60, 1)
     assert night.sentence().startswith("Nothing to learn yet: 1 pending batch holds ")

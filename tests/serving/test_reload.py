@@ -91,6 +91,7 @@ def damaged(logged, tmp_path):
     shutil.copytree(tmp_path / "whole", folder)
 
 
+@pytest.mark.slow
 def test_the_logged_model_answers_as_the_candidate(logged):
     registry, uri, _ = logged
     labels, confidences = answers_of(seed=1)
@@ -98,6 +99,7 @@ def test_the_logged_model_answers_as_the_candidate(logged):
     reload.reload_and_compare(uri, registry.address, IMAGES, labels, confidences)
 
 
+@pytest.mark.slow
 def test_a_weight_that_was_tampered_with_is_found(logged, damaged):
     registry, uri, _ = logged
     weights = damaged / "artifacts" / "candidate" / "weights.safetensors"
@@ -108,6 +110,7 @@ def test_a_weight_that_was_tampered_with_is_found(logged, damaged):
         reload.reload_and_compare(uri, registry.address, IMAGES, *answers_of(seed=1))
 
 
+@pytest.mark.slow
 def test_other_weights_with_the_right_digests_answer_differently(logged, damaged):
     registry, uri, _ = logged
     write_candidate(damaged / "artifacts" / "candidate", seed=2)
@@ -115,6 +118,7 @@ def test_other_weights_with_the_right_digests_answer_differently(logged, damaged
         reload.reload_and_compare(uri, registry.address, IMAGES, *answers_of(seed=1))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("package", ["records", "dataset"])
 def test_a_model_that_imports_retain_is_not_registered(logged, damaged, package):
     """It would answer here alone, and differently once the code changes."""
@@ -154,6 +158,7 @@ def test_a_label_of_pixels_may_differ_where_two_classes_are_equal_but_for_roundi
     assert reload.different(labels, sure, labels, sure + 0.02, dense=True).all()
 
 
+@pytest.mark.slow
 def test_nothing_is_pickled(logged):
     files = {path.suffix for path in logged[2].rglob("*") if path.is_file()}
     assert not files & {".pkl", ".pickle", ".pt", ".pth", ".joblib", ".bin"}

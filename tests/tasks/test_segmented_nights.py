@@ -23,7 +23,7 @@ from tasks.evaluate.examine import ExaminedExperience
 from tasks.evaluate.exhibits import answered, worst
 from tasks.evaluate.references import write_references
 from tasks.evaluate.settings import EvaluateParams
-from tasks.evaluate.tables import UNLABELLED, classes_of, stacked
+from tasks.evaluate.tables import UNLABELLED, classes_of, problem_of, stacked
 from tasks.ingest.ingest import ingest
 from tasks.ingest.settings import IngestParams
 from tasks.judge import judge, read_pairs
@@ -104,6 +104,7 @@ def test_tallies_are_of_the_classes_in_their_order_and_of_every_pixel_that_count
     _, (first, second) = nights
     path = first / "evaluation" / "outcomes.parquet"
     assert classes_of(path) == (BACKGROUND, "red")
+    assert problem_of(path) == PROBLEM
     assert classes_of(second / "evaluation" / "outcomes.parquet") == (BACKGROUND, "red", "green")
     rows = outcomes_of(first, matrix_of(first).experiences[0])
     assert set(rows["label"]) == {"red"}

@@ -105,7 +105,7 @@ WRONG = {
     "unknown run": (["approve", "c0ffee"], "No finished run is called `c0ffee` in the registry of `retain`;"),
     "no nights": (["history", "--limit", "0"], "Invalid value for '--limit': "),
     "init where something is": (["init", "shop"], "/shop is not empty. Name a folder that is empty or does not exist"),
-    "demo where something is": (["demo", "--dir", "shop"], "/shop is not empty."),
+    "demo where something is": (["demo", "-w", "shop"], "/shop is not empty."),
     "demo without its images": (["demo", "--root", "gone"], "gone is not a folder. --root names the folder that holds"),
     "unknown stream": (["stream", "cifar"], "Invalid value for '"),
     "port": (["ui", "--mlflow-port", "70000"], "Invalid value for '--mlflow-port': "),

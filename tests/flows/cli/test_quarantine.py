@@ -259,6 +259,7 @@ def test_labels_that_are_given_are_composed(decide, shop, held):
     assert decide("release", made.id, "--relabel", f"{apart}=bar", "--leave-out", "refused").code == 0
 
 
+@pytest.mark.slow
 def test_what_a_person_accepts_is_kept_and_makes_another_batch(decide, shop, held):
     assert decide("release", held, "--accept", "label-not-allowed", "--accept", "refused-share").code == 0
     made = correction_of(shop, held)
@@ -462,6 +463,7 @@ POINTS = (
 LAST_POINTS = (*(pytest.param(point, marks=pytest.mark.slow) for point in ("made", "versioned")), "entry removed")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("at", POINTS)
 def test_a_release_that_was_killed_is_finished_by_the_same_command(decide, shop, held, git, shell, at):
     made = killed(shop, held, at, shell)
@@ -505,6 +507,7 @@ def good(shop) -> str:
     return list_batches(shop.batches)[2]
 
 
+@pytest.mark.slow
 def test_a_pending_batch_waits_until_it_is_released(decide, retain, shop, partly, good, git):
     result = decide("hold", good, "--by", "ada", "--note", "labels of\ncamera 4")
     assert (result.code, result.out.splitlines()[0]) == (

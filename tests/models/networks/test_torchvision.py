@@ -149,6 +149,7 @@ def test_positions_of_a_vit_are_interpolated_to_the_images_size() -> None:
     torch.testing.assert_close(state["encoder.pos_embedding"], torch.ones(1, 1 + 2 * 2, 768))
 
 
+@pytest.mark.slow
 def test_densenets_published_names_are_understood(checkpoints: Path) -> None:
     recipe = Torchvision(model="densenet121")
     body, _ = recipe.body(spec(32))
@@ -184,6 +185,7 @@ def test_images_that_are_too_small_are_told_with_the_parameter(model: str, side:
     assert "Set `update.image.size`, to 224 for instance" in message
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", ["vit_b_16", "inception_v3", "maxvit_t", "regnet_x_400mf"])
 def test_whether_a_size_will_do_is_known_before_there_is_an_image(model: str) -> None:
     Torchvision(model=model).check(224)

@@ -44,6 +44,7 @@ def test_every_segmentation_network_of_torchvision_loses_its_last_layer() -> Non
         assert not [name for name, value in body.state_dict().items() if value.dim() and len(value) == 21]
 
 
+@pytest.mark.slow
 def test_with_torchvisions_own_last_layers_it_answers_as_torchvision(tmp_path: Path) -> None:
     """LR-ASPP has two, of fine and of coarse features, whose sum is the answer: one head is equal to it."""
     torch.manual_seed(0)
