@@ -18,7 +18,16 @@ from records.experience import Check, Experience, RejectedBatch, Report, Severit
 from records.formatting import plain, summary
 from records.rows import packed
 from tasks.validate import catalogue
-from tasks.validate.checks.base import BatchCheck, FilteredBatch, ImageCheck, Measurement, ValidationInput, severity_of
+from tasks.validate.checks.base import (
+    BatchCheck,
+    FilteredBatch,
+    ImageCheck,
+    MasksIn,
+    Measurement,
+    ValidationInput,
+    no_masks,
+    severity_of,
+)
 from tasks.validate.earlier import EarlierImages
 from tasks.validate.embeddings import Champion, NullModel
 from tasks.validate.mask_shares import MaskShares
@@ -45,20 +54,22 @@ def validate(
     tonight: tuple[str, ...] = (),
     annotation: Annotation = "",
     masks_before: Callable[[], MaskShares] = MaskShares,
+    masks_in: MasksIn = no_masks,
 ) -> tuple[Experience, Report]:
     """Ask every question of the batch; give what may be learned, and the report.
 
     `facts` are the batch's shards without the columns of files: one row an image, index 0..n-1. `known_classes` are
     those of the current model, `champion` is how it sees images, and `tonight` are the classes of batches that were
-    admitted before this one in the same night; `annotation` is what images must come with, and `masks_before` reads the
-    masks that were learned last, if a check asks. Raises `RejectedBatch`, with the report, if the batch is quarantined;
-    `DamagedState` if the facts are not those of the batch. Same arguments, same answer.
+    admitted before this one in the same night; `annotation` is what images must come with, `masks_before` reads the
+    masks that were learned last, if a check asks, and `masks_in` those of one earlier batch. Raises `RejectedBatch`,
+    with the report, if the batch is quarantined; `DamagedState` if the facts are not those of the batch. Same
+    arguments, same answer.
     """
     _refuse_foreign_facts(facts, batch)
     named = tuple(sorted({*known_classes, *tonight}))
     # A model that knows no class yet learns all that come, in whatever number of batches.
     arriving = ValidationInput(
-        batch, params, named if known_classes else (), earlier, champion, named, annotation, masks_before
+        batch, params, named if known_classes else (), earlier, champion, named, annotation, masks_before, masks_in
     )
     table, found = _ask_the_images(arriving, facts.loc[:, list(_needed(batch))])
     reasons = _main_reasons(found)

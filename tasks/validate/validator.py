@@ -8,11 +8,14 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import TypeVar
 
+import pandas as pd
+
 from dataset.batches import read_batch
 from records.errors import Unavailable
 from records.experience import Experience, RejectedBatch
 from records.registration import RunFile
 from records.snapshot import Snapshot
+from tasks.validate.checks.base import no_masks
 from tasks.validate.earlier import LOOKED_UP, EarlierImages, earlier_images, is_damaged, remove_index
 from tasks.validate.embeddings import Champion, Model, Thumbnails
 from tasks.validate.mask_shares import COLUMNS, MaskShares
@@ -77,7 +80,7 @@ class Validator:
             facts = facts_of(self.workspace, batch.id)
             experience, report = validate(
                 facts, batch, self.earlier, self.parent.classes, self.params, self.champion, named,
-                question.annotation, lambda: self.masks_before,
+                question.annotation, lambda: self.masks_before, partial(masks_in, self.workspace),
             )  # fmt: skip
             self.earlier.add(experience, facts)
         except RejectedBatch as rejected:
@@ -106,6 +109,14 @@ def champion_of(workspace: Workspace, version: int) -> Champion:
     """How a version sees images; version 0 sees small pictures."""
     folder, archive = version_folder(workspace, version), archive_of(workspace)
     return Thumbnails(archive) if folder is None else Model(archive, folder)
+
+
+def masks_in(workspace: Workspace, batch_id: str) -> "pd.Series[str]":
+    """The `annotation_id` of each row of a batch, from one column of its shards; of one without masks, nothing."""
+    if not read_batch(workspace.batches, batch_id).annotation:
+        return no_masks(batch_id)
+    found: pd.Series[str] = facts_of(workspace, batch_id, ("annotation_id",))["annotation_id"]
+    return found
 
 
 def masks_learned(workspace: Workspace, experiences: Sequence[Experience]) -> MaskShares:

@@ -23,8 +23,16 @@ from tasks.validate.settings import ValidateParams
 FINE = ("",)
 """The one value that is expected of a column that says in words what is wrong."""
 
+MasksIn = Callable[[str], "pd.Series[str]"]
+"""Reads the `annotation_id` of each row of an earlier batch, by its id; of a batch without masks, nothing."""
+
 Made = TypeVar("Made")
 Topic = Literal["file", "identity", "labels", "masks", "quality", "batch", "drift"]
+
+
+def no_masks(batch: str) -> "pd.Series[str]":
+    """Of a batch without masks."""
+    return pd.Series(dtype=str)
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,6 +52,8 @@ class ValidationInput:
     """What images must come with, for the problem that they are learned for."""
     masks_before: Callable[[], MaskShares] = MaskShares
     """Reads the masks of the batches that were learned last."""
+    masks_in: MasksIn = no_masks
+    """Reads the masks of one earlier batch."""
 
     def by_class(self, images: pd.DataFrame) -> pd.DataFrame:
         """A row for each image and class: those of an image with a mask are several, or none."""

@@ -11,8 +11,7 @@ import pandas as pd
 
 from adapters.expectations import OneOf
 from records.experience import Severity
-from tasks.validate.checks.base import FINE, CheckGroup, Columns, ImageCheck, ValidationInput, always
-from tasks.validate.earlier import EarlierImages
+from tasks.validate.checks.base import FINE, CheckGroup, Columns, ImageCheck, MasksIn, ValidationInput, always
 from tasks.validate.near_duplicates import are_informative, looks_within
 
 
@@ -23,7 +22,7 @@ def columns(arriving: ValidationInput, table: pd.DataFrame) -> Columns:
     # A copy that is refused anyway must not stand in the way of one that is not.
     identified = table[table["standing"]]
     _compare_within(found, identified, arriving.batch.id)
-    _compare_with_earlier(found, identified, arriving.earlier)
+    _compare_with_earlier(found, identified, arriving)
     informative = identified[are_informative(identified["phash"])]
     _compare_looks(found, informative[informative["shorter"] >= arriving.params.near_side], arriving)
     return found
@@ -51,19 +50,31 @@ def _compare_within(found: dict[str, Any], identified: pd.DataFrame, batch: str)
     found["conflict_like"].update(batch + "#" + other[differ].astype(str))
 
 
-def _compare_with_earlier(found: dict[str, Any], identified: pd.DataFrame, earlier: EarlierImages) -> None:
-    met = earlier.met(identified["image"])
+def _compare_with_earlier(found: dict[str, Any], identified: pd.DataFrame, arriving: ValidationInput) -> None:
+    met = arriving.earlier.met(identified["image"])
     if met.empty:
         return
     label = identified["label"].loc[met.index]
     before, same = "in " + met["batch"] + " as " + met["label"], label == met["label"]
+    redrawn = pd.Series(False, index=met.index)
+    if "annotation_id" in identified:
+        redrawn = same & _masks_differ(identified["annotation_id"], met, arriving.masks_in)
     for column, concerned, text in (
         ("leak", met["test"], "a test image " + before),
         ("correction", ~same, "labelled " + label + ", but " + before),
-        ("known", same & ~met["test"], "delivered before " + before),
+        ("correction", redrawn, "with another mask than " + before),
+        ("known", same & ~redrawn & ~met["test"], "delivered before " + before),
     ):
         found[column].update(text[concerned])
         found[f"{column}_like"].update((met["batch"] + "#" + met["row"].astype(str))[concerned])
+
+
+def _masks_differ(masks: "pd.Series[str]", met: pd.DataFrame, masks_in: MasksIn) -> "pd.Series[bool]":
+    """Which of the images that were met before had another mask there, also if none."""
+    before = pd.Series("", index=met.index)
+    for batch, rows in met["row"].groupby(met["batch"]):
+        before[rows.index] = masks_in(str(batch)).reindex(rows, fill_value="").to_numpy()
+    return masks.loc[met.index] != before
 
 
 def _compare_looks(found: dict[str, Any], informative_images: pd.DataFrame, arriving: ValidationInput) -> None:
@@ -165,9 +176,9 @@ IDENTITY = CheckGroup(
             "correction",
             "refuse image",
             "labelled otherwise than before",
-            "The same pixels came before under another label: a correction perhaps, but never one to make in silence. "
-            "Of masks, the classes in them are compared; another mask of the same classes counts as known.",
-            "Have a person look at both labels: correct the earlier batch, or take the image out of this one.",
+            "The same pixels came before under another label, or with another mask: a correction perhaps, but never "
+            "one to make in silence.",
+            "Have a person look at both labels or masks: correct the earlier batch, or take the image out of this one.",
         ),
         _check(
             "test-leak",
@@ -209,7 +220,7 @@ IDENTITY = CheckGroup(
             "known",
             "drop",
             "already known",
-            "An image that was delivered before, with the same label, teaches nothing new.",
+            "An image that was delivered before, with the same label or mask, teaches nothing new.",
             "Nothing needs to be done: the earlier image stays, this copy is left out.",
         ),
         _check(

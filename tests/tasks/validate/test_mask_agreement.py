@@ -13,7 +13,7 @@ from records.experience import Experience
 from records.snapshot import InputSpec
 from tasks.validate.checks.mask_issues import looked_for
 from tasks.validate.embeddings import Model
-from tasks.validate.validator import masks_learned
+from tasks.validate.validator import masks_in, masks_learned
 from tasks.workspace.workspace import Workspace
 from tests.dataset.deliveries.masks import lay_out, picture, png, taken
 
@@ -71,3 +71,14 @@ def test_masks_that_were_learned_are_those_that_were_not_left_out(place):
     assert list(found.ignored) == [0.0]
     assert {name: list(shares) for name, shares in found.of_class.items()} == {"cat": [0.5]}
     assert masks_learned(workspace, []).of_class == {}
+
+
+def test_masks_of_an_earlier_batch_are_read_from_its_shards(place):
+    workspace, batch, rows = place
+    found = list(masks_in(workspace, batch.id))
+    assert found == [row["annotation_id"] for row in rows]
+    assert [len(one) for one in found] == [32, 32, 0]
+    unmasked = batch.model_copy(update={"id": "2026-01-07-aaaaaaaa", "annotation": "", "mask_classes": ()})
+    (workspace.batches / unmasked.id).mkdir()
+    unmasked.write(workspace.batches / unmasked.id / "batch.json")
+    assert masks_in(workspace, unmasked.id).empty

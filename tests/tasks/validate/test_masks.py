@@ -1,8 +1,10 @@
 """Images with masks in validation: a label names several classes, and each class is asked about by itself."""
 
+import pandas as pd
 import pytest
 
-from records.experience import RejectedBatch
+from records.experience import Experience, RejectedBatch
+from tasks.validate.earlier import EarlierImages
 from tasks.validate.validate import validate
 from tests.tasks.validate.test_validate import LENIENT, NOTHING_EARLIER, batch_of, found_by, table_of
 
@@ -81,3 +83,49 @@ def test_the_same_pixels_with_two_masks_are_a_conflict_and_with_one_a_copy():
     assert conflict.all_rows() == (0, 2)
     assert {c.detail for c in conflict.violations} == {"the same pixels come with another mask, of cat"}
     assert found_by(report, "duplicate").all_rows() == (6,)
+
+
+def before(table, masks):
+    """An earlier batch with these facts, and what reads its masks."""
+    experience = Experience(batch="before", digest="d", classes=("cat", "dog"), train=1, validation=0, test=1)
+    return EarlierImages.of([(experience, table)]), {"before": pd.Series(masks, table.index)}
+
+
+def test_the_same_pixels_with_another_mask_than_before_are_a_correction_and_with_the_same_a_copy():
+    came = with_masks(["cat", "dog"])
+    earlier, masks = before(came, ["a"] * 20)
+    table = with_masks(["cat", "dog"]).assign(annotation_id="a")
+    table.loc[[1, 17, 18], "annotation_id"] = "b"
+    table.loc[[2, 16], "label"] = "dog"
+    batch = batch_of(table).model_copy(update={"annotation": "mask"})
+    with pytest.raises(RejectedBatch) as rejected:
+        validate(table, batch, earlier, (), LENIENT, annotation="mask", masks_in=masks.__getitem__)
+    report = rejected.value.report
+    found = found_by(report, "label-correction")
+    assert found.all_rows() == (1, 2, 16, 17, 18)
+    assert {c.row: c.detail for c in found.violations} == {
+        1: "with another mask than in before as dog",
+        2: "labelled dog, but in before as cat",
+        16: "labelled dog, but in before as cat",
+        17: "with another mask than in before as dog",
+        18: "with another mask than in before as cat",
+    }
+    assert found.violations[0].like == "before#1"
+    assert found_by(report, "test-leak").all_rows() == (15, 19)
+    assert found_by(report, "duplicate-earlier").all_rows() == (0, *range(3, 15))
+
+
+def test_masks_of_earlier_batches_are_read_only_of_those_with_the_same_pixels():
+    earlier, _ = before(with_masks(["cat", "dog"]), ["a"] * 20)
+    table = with_masks(["cat", "dog"]).assign(image=[f"{100 + row:032x}" for row in range(20)])
+    batch = batch_of(table).model_copy(update={"annotation": "mask"})
+    assert validate(table, batch, earlier, (), LENIENT, annotation="mask", masks_in={}.__getitem__)[1].admitted
+
+
+def test_a_mask_is_another_one_than_none():
+    earlier, _ = before(with_masks(["cat", "dog"]), ["a"] * 20)
+    table = with_masks(["cat", "dog"]).assign(annotation_id="a")
+    batch = batch_of(table).model_copy(update={"annotation": "mask"})
+    with pytest.raises(RejectedBatch) as rejected:
+        validate(table, batch, earlier, (), LENIENT, annotation="mask")
+    assert found_by(rejected.value.report, "label-correction").found == 20
