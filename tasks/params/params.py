@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import ConfigDict, Field, ValidationError, model_validator
 
 from adapters.datastore import DataStore
+from adapters.drivers import require_remote
 from models.catalogue import GateChoice
 from models.gates.base import Gate
 from models.gates.paired_bootstrap import PairedBootstrap
@@ -151,8 +152,9 @@ def params_of(workspace: Workspace) -> Params:
 
 def check_start(workspace: Workspace, overrides: Mapping[str, object] | None = None) -> Params:
     """params.yaml as the next night will use it. Raises `WrongParameters` for what that night would come to nothing by,
-    before anything is taken or trained."""
+    and `WrongInput` for a remote that cannot be used here, before anything is taken or trained."""
     params = read_params(workspace.params, overrides)
+    require_remote(DataStore(workspace.root).remote())
     strategy, network = params.update.strategy, params.update.network
     trains_chance = not strategy.descends and network.begins_as_chance
     # The registry is asked only if it matters: no night may have learned here yet, and `joint` takes any network.

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from adapters.connection import Connection
 from adapters.datastore import DataStore
+from adapters.drivers import require_database, require_remote
 from records.addresses import WorkspaceFile, shown, tells_secret
 from records.errors import WrongInput
 from records.registration import RunFile
@@ -28,8 +29,8 @@ def create(
 
     `remote`: address of a DVC remote (a folder, s3://...) that batches are pushed to. `params`: the file of the
     template that becomes params.yaml. `workspace_file`: workspace.json; None for a workspace without. Raises
-    `WrongInput` if there is something at `root` already, or if an address cannot be used or holds a secret, which would
-    be committed. What fails leaves nothing behind; what others put there meanwhile stays.
+    `WrongInput` if there is something at `root` already, or if an address cannot be used, here at least, or holds a
+    secret, which would be committed. What fails leaves nothing behind; what others put there meanwhile stays.
     """
     root = root.absolute()
     if root.exists() and (not root.is_dir() or any(root.iterdir())):
@@ -41,8 +42,11 @@ def create(
             "in .dvc/config.local, which is never committed (for s3://, the environment has it: AWS_ACCESS_KEY_ID, "
             "AWS_SECRET_ACCESS_KEY)."
         )
+    if remote is not None:
+        require_remote(remote)
     if workspace_file is not None and workspace_file.mlflow is not None:
         Connection(workspace_file.mlflow)  # Says what is wrong with an address that MLflow cannot use.
+        require_database(workspace_file.mlflow)
     made: list[Path] = []
     try:
         return _fill(Workspace(root), remote, params, workspace_file, made)

@@ -15,7 +15,7 @@ from models.learner import DESCRIPTION, Description
 from models.networks.cnn import CNN
 from models.problems.classification import Classification
 from models.strategies.base import TrainingData
-from records.errors import WrongParameters
+from records.errors import WrongInput, WrongParameters
 from records.registration import RunFile
 from records.snapshot import InputSpec
 from tasks.ingest.settings import IngestParams
@@ -235,6 +235,16 @@ def test_another_network_than_the_champions_is_refused_before_anything_is_taken(
     )
     assert check_start(place, {"update.strategy.name": "joint"}).update.network.name == "mlp"
     assert check_start(place, {"update.network.name": "cnn"}).update.network == CNN()
+
+
+def test_a_remote_that_cannot_be_used_here_is_told_before_anything_is_taken(tmp_path):
+    """A workspace that was made elsewhere, where the driver is."""
+    place = Workspace(tmp_path)
+    place.params.write_text(SECTIONS)
+    (tmp_path / ".dvc").mkdir()
+    (tmp_path / ".dvc" / "config").write_text("[core]\nremote = storage\n['remote \"storage\"']\nurl = s4://shop\n")
+    with pytest.raises(WrongInput, match="DVC knows no remote at s4://"):
+        check_start(place)
 
 
 @pytest.mark.parametrize("strategy", ["replay_distillation", "analytic"])

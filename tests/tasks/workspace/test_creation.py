@@ -21,7 +21,7 @@ def git(root, *words) -> str:
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory) -> Workspace:
-    return create(tmp_path_factory.mktemp("made") / "not there" / "shop", remote="s3://bucket/shop")
+    return create(tmp_path_factory.mktemp("made") / "not there" / "shop", remote="https://store.example/shop")
 
 
 def test_a_new_workspace_can_be_opened_and_is_committed(made):
@@ -47,7 +47,7 @@ def test_its_parameters_are_the_defaults(made):
 
 
 def test_the_remote_is_set(made):
-    assert "url = s3://bucket/shop" in (made.root / ".dvc" / "config").read_text()
+    assert "url = https://store.example/shop" in (made.root / ".dvc" / "config").read_text()
 
 
 def test_other_parameters_may_be_chosen(tmp_path):
