@@ -27,6 +27,11 @@ def pixels_are_damaged(encoded: bytes) -> bool:
     return any(zlib.crc32(content, zlib.crc32(b"IDAT")) != checksum for content, checksum in pixels)
 
 
+def has_one_header(encoded: bytes) -> bool:
+    """True if the first chunk is the header, and no other one is (5.6)."""
+    return [place for place, (name, _, _) in enumerate(_chunks(encoded)) if name == b"IHDR"] == [0]
+
+
 def count_chunks(encoded: bytes, most: int) -> tuple[int, int]:
     """How many chunks hold neither pixels nor frames, and how many there are, counted no further than `most`."""
     others = total = 0

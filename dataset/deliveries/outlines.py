@@ -29,6 +29,8 @@ MOST_CROSSINGS = 5_000_000
 """Of the rows of pixels with the edges of one polygon."""
 FARTHEST = 1e6
 """Pixels from the corner of the picture at which a point of a polygon may lie."""
+MOST_TOLD = 10**18
+"""Pixels; more are told as more."""
 FEWEST = 6
 """Numbers of a polygon: it has three points at the least."""
 
@@ -90,8 +92,14 @@ def _size(image: dict[str, Any], max_pixels: int) -> tuple[int, int]:
     if type(height) is not int or type(width) is not int or height < 1 or width < 1:
         raise BadImage("mask-size", "its height and width are not given as whole numbers")
     if height * width > max_pixels:
-        raise BadImage("mask-size", f"it has {width} x {height} pixels, more than the {max_pixels} that are allowed")
+        size = f"{_told(width)} x {_told(height)} pixels"
+        raise BadImage("mask-size", f"it has {size}, more than the {max_pixels} that are allowed")
     return height, width
+
+
+def _told(number: int) -> str:
+    """The number, if it can be told: Python writes none of more than 4,300 digits, and nobody reads one."""
+    return str(number) if number <= MOST_TOLD else f"more than {MOST_TOLD}"
 
 
 def patches(annotation: dict[str, Any], height: int, width: int) -> Iterator[Patch]:
@@ -165,10 +173,9 @@ def run_lengths(outline: dict[str, Any], height: int, width: int) -> NDArray[np.
         counts = unpacked(counts)
     if not isinstance(counts, list) or not all(type(count) is int and count >= 0 for count in counts):
         raise BadImage("unreadable", "run lengths of an object are neither a text nor a list of numbers from 0 on")
-    if sum(counts) != height * width:
-        raise BadImage(
-            "unreadable", f"run lengths of an object are of {sum(counts)} pixels instead of {height * width}"
-        )
+    if (total := sum(counts)) != height * width:
+        size = f"{_told(total)} pixels instead of {height * width}"
+        raise BadImage("unreadable", f"run lengths of an object are of {size}")
     turns = np.arange(len(counts)) % 2 == 1
     runs: NDArray[np.bool_] = np.repeat(turns, np.array(counts, np.int64)).reshape(width, height).T
     return runs

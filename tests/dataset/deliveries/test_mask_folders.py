@@ -13,7 +13,7 @@ from PIL import Image as Pillow
 from dataset.shards import KNOWN, KNOWN_OF_MASKS, SHARD_SCHEMA, shard_schema
 from records.errors import UnreadableBatch
 from tasks.ingest.settings import IngestParams
-from tests.corpus.files import png_header, png_of, whole
+from tests.corpus.files import chunks, png_header, png_of, whole
 from tests.dataset.deliveries.masks import lay_out, picture, png, taken, values_of
 
 MASK = [[0, 1, 1, 255], [0, 2, 2, 2], [0, 0, 0, 255]]
@@ -141,6 +141,16 @@ def test_what_is_wrong_with_a_mask_is_told_of_its_image(tmp_path, mask, problem,
     assert (row["class_pixels"], len(row["sha256"]), row["width"]) == ([], 64, 4)
     assert row["detail"].startswith("masks/1.png: ")
     assert re.search(detail, row["detail"])
+
+
+@pytest.mark.parametrize("further", [(b"tEXt", b"a text in which Pillow would read bits"), png_header(4, 3, 2, 0)])
+def test_a_mask_whose_header_is_not_its_first_chunk_is_not_taken_for_background(tmp_path, further):
+    header, *others = chunks(png(MASK))
+    for parts in ([further, header, *others], [header, further, *others]):
+        _, (row,) = taken(folder(tmp_path / str(len(list(tmp_path.iterdir()))), png_of(parts)), tmp_path)
+        good = parts[0] == header and further[0] == b"tEXt"
+        assert row["problem"] == ("" if good else "mask-unreadable")
+        assert good or row["detail"].endswith("damaged (it does not begin with its one header)")
 
 
 def test_a_colour_without_a_name_is_told(tmp_path):

@@ -134,6 +134,7 @@ def test_an_object_may_have_several_polygons():
         "runs that are too few": (runs(7, [3, 4]), "unreadable"),
         "runs that are too many": (runs(7, [3, 4, 14]), "unreadable"),
         "runs that overflow": (runs(7, [2**63, 2**63, 20]), "unreadable"),
+        "runs of more digits than Python writes": (runs(7, [10**4299] * 20), "unreadable"),
         "runs below zero": (runs(7, [24, -4]), "unreadable"),
         "runs of fractions": (runs(7, [3.0, 17.0]), "unreadable"),
         "no runs": (runs(7, None), "unreadable"),
@@ -152,9 +153,10 @@ def test_what_is_no_outline_is_told(annotation, problem):
 
 
 def test_what_takes_too_much_is_told(monkeypatch):
-    for height, width in ((40, 30), (0, 5), (True, 5), (-4, -5)):
-        with pytest.raises(BadImage, match="mask-size"):
+    for height, width in ((40, 30), (0, 5), (True, 5), (-4, -5), (10**4000, 10**4000)):
+        with pytest.raises(BadImage, match="mask-size") as refused:
             drawn(height=height, width=width)
+        assert len(refused.value.detail) < 200
     zigzag = [number for place in range(100) for number in (place % 5, 4 * (place % 2))]
     assert drawn(of(7, zigzag)).shape == (4, 5)
     for name, most in (("MOST_POINTS", 99), ("MOST_CROSSINGS", 399), ("LARGEST", 300)):
