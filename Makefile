@@ -51,7 +51,7 @@ test: $(READY)  ## the tests, all but the slow ones, in some seven minutes
 test-all: $(READY)  ## every test, the slow ones too
 	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder --durations 25 --fresh-dvc
 
-fuzz: $(READY)  ## damaged image files through the decoder, a minute; SEED=7 for others
+fuzz: $(READY)  ## damaged images and masks through ingest, a minute; SEED=7 for others
 	$(BIN)/python -m tests.corpus.fuzz --seconds $(FUZZ_SECONDS) --seed $(SEED)
 
 lint: $(READY)  ## style, and which part may import which

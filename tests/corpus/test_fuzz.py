@@ -9,7 +9,8 @@ from dataset.processes import Limits
 from tasks.ingest.settings import IngestParams
 from tests.corpus import fuzz
 from tests.corpus.files import whole
-from tests.corpus.fuzz import LIMITS, fault, fault_in, good_files, input_of, keep, unless_limited
+from tests.corpus.fuzz import LIMITS, fault, fault_in, input_of, keep, unless_limited
+from tests.corpus.mutations import good_files
 
 ROOT = Path(__file__).parents[2]
 
@@ -49,9 +50,11 @@ def test_a_problem_that_is_none_is_a_fault():
 
 
 def test_a_finding_is_kept_with_seed_and_number(tmp_path, capsys):
-    keep(tmp_path / "findings", 3, 14, b"bad", "took too long")
-    assert (tmp_path / "findings" / "seed-3-input-14").read_bytes() == b"bad"
-    assert "Input 14 of seed 3 (3 bytes): took too long." in capsys.readouterr().out
+    keep(tmp_path / "findings", 3, 13, "took too long")
+    assert (tmp_path / "findings" / "seed-3-input-13").read_bytes() == input_of(3, 13)
+    assert "Input 13 of seed 3: took too long." in capsys.readouterr().out
+    keep(tmp_path / "findings", 3, 14, "took too long")
+    assert (tmp_path / "findings" / "seed-3-input-14").is_dir()
 
 
 def test_what_a_limit_of_the_product_ends_is_no_finding():
