@@ -1,6 +1,7 @@
 """What became of a candidate in the registry, and what became of a night."""
 
 from datetime import date
+from enum import StrEnum
 from typing import Literal
 
 from records.batch import Arrival, called
@@ -70,6 +71,25 @@ class Beginning(Record):
         )
 
 
+class Concern(StrEnum):
+    """What may come of a night that somebody wants to hear of."""
+
+    refused = "refused"
+    inconclusive = "inconclusive"
+    held = "held"
+    nothing = "nothing"
+    quarantine = "quarantine"
+    unreadable = "unreadable"
+
+
+OUTCOMES = {
+    "refuse": Concern.refused,
+    "inconclusive": Concern.inconclusive,
+    "held": Concern.held,
+    "nothing to learn": Concern.nothing,
+}
+
+
 class Night(Record):
     """What a night did, for people and programs."""
 
@@ -96,6 +116,14 @@ class Night(Record):
     verdict: Verdict | None = None
     registration: Registration | None = None
     seconds: float = 0
+
+    def concerns(self) -> tuple[Concern, ...]:
+        """What came of it besides a new champion."""
+        return (
+            *((OUTCOMES[self.outcome],) if self.outcome in OUTCOMES else ()),
+            *((Concern.quarantine,) if self.quarantined or self.refusals else ()),
+            *((Concern.unreadable,) if self.unreadable else ()),
+        )
 
     def sentence(self) -> str:
         """What happened, in one sentence."""

@@ -50,7 +50,8 @@ def retain(
                          retain status -w shop
 
     Exit codes: 0 done, 2 something to mend (one sentence says what),
-    1 a defect of retain, 130 stopped by Ctrl-C.
+    3 a night came to what its --fail-on names, 1 a defect of retain,
+    130 stopped by Ctrl-C.
     """
     if version:
         print(installed("retain"))

@@ -13,11 +13,15 @@ from flows.cli.options import Arrived, AsJson, Where, open_workspace
 from flows.terminal import screen, views
 from models.strategies.names import Strategy
 from records.errors import Unavailable, WrongInput
+from records.registration import Concern
 
 if TYPE_CHECKING:
     from flows.night import Request
     from records.registration import Night
     from tasks.workspace.workspace import Workspace
+
+CONCERN = 3
+"""Exit code of a night that came to what `--fail-on` names."""
 
 
 def ingest(
@@ -84,18 +88,27 @@ def night(
         bool, typer.Option("--hold", help="Even if accepted, wait for `retain approve`.", metavar=" ")
     ] = False,
     arrived: Arrived = None,
+    fail_on: Annotated[
+        list[Concern] | None,
+        typer.Option(
+            help=f"End with exit code {CONCERN} if the night came to this: {', '.join(Concern)}. May be repeated.",
+            metavar="NAME",
+        ),
+    ] = None,
     as_json: AsJson = False,
-) -> None:
+) -> int:
     """Run one night: take the inbox, validate, learn what is pending, evaluate, judge, register.
 
     Exit code 0 if the night did its work, whatever the verdict: a refused
-    candidate is a result, not a failure. Its data stay pending. What is not
-    given here is as params.yaml has it.
+    candidate is a result, not a failure. Its data stay pending. Where a script
+    wants to hear of it, --fail-on says of what. What is not given here is as
+    params.yaml has it.
 
     Examples:
       retain night -w shop
       retain night -w shop --strategy joint --epochs 3 --hold
       retain night -w shop --json | jq -r .verdict.decision
+      retain night -w shop --fail-on refused --fail-on quarantine || mail ...
     """
     place, day = open_workspace(workspace), options.day(arrived)
     with screen.at_work("starting Prefect"):
@@ -104,6 +117,10 @@ def night(
         screen.print_json(result)
     else:
         views.show_night(result, place.root)
+    told = [concern for concern in result.concerns() if concern in (fail_on or ())]
+    if told:
+        screen.fail(f"Exit code {CONCERN}, as --fail-on wishes: {', '.join(told)}.")
+    return CONCERN if told else 0
 
 
 def ui(

@@ -472,8 +472,9 @@ def test_a_disk_that_takes_no_more(workspace, tmp_path):
 @pytest.mark.usefixtures("prefect")
 class TestNight:
     def test_an_empty_inbox_is_nothing_to_learn(self, retain, workspace):
-        result = retain("night", "-w", workspace.root)
-        assert result.code == 0
+        result = retain("night", "-w", workspace.root, "--fail-on", "nothing", "--fail-on", "refused")
+        assert result.code == 3
+        assert result.sentence == "Exit code 3, as --fail-on wishes: nothing."
         assert result.out.splitlines()[0] == "Nothing to learn: no batch is pending."
         document = retain("night", "-w", workspace.root, "--json")
         assert (document.code, json.loads(document.out)["outcome"]) == (0, "nothing to learn")
