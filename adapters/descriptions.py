@@ -73,7 +73,7 @@ def of_night(facts: NightFacts, matrix: ScoreMatrix, verdict: Verdict, pictures:
         "",
     ]
     if WORST in pictures:
-        summary += [f"The test images that lost most are in `{WORST}`, under Artifacts.", ""]
+        summary += [f"Test images that lost most, or else were answered worst, are in `{WORST}`, under Artifacts.", ""]
     return _cut([*summary, *_scores(matrix, facts.parent, shown), "", *_answers(verdict, shown, facts.deliveries)])
 
 

@@ -137,7 +137,7 @@ def show_masks(picture: Path) -> None:
     """The test images that lost most, small: Prefect keeps it for every night. MLflow has it in full size."""
     if picture.exists():
         shown = base64.b64encode(small(picture.read_bytes())).decode()
-        what = "Test images whose masks lost most; in full size it lies in the night's run in MLflow"
+        what = "Test images that lost most, or else were answered worst; in full size in the night's run in MLflow"
         create_image_artifact(f"data:image/jpeg;base64,{shown}", key="masks", description=what)
 
 

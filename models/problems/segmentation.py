@@ -127,20 +127,26 @@ class Segmentation(Problem):
 
     def kept(self, outputs: Tensor, targets: Tensor, labelled_for: Tensor | None, teacher: Tensor) -> Tensor:
         """IoU of the candidate's answers and the champion's sure ones, of each class and image, among pixels where a
-        person saw nothing. What is smaller than a speck is passed over: a champion errs there too often."""
+        person saw nothing.
+
+        A champion errs, so two things are passed over: what is smaller than a speck; and what lies for the greater part
+        on objects that a person has labelled, since it is the rim of one that the champion takes for its own.
+        """
         classes = max(outputs.shape[1], teacher.shape[1])
         if labelled_for is None:
             return outputs.new_full((len(targets), teacher.shape[1]), torch.nan)
-        seen = _completed(targets, labelled_for, teacher, self.pseudo_labels or SURE).long()
+        nothing = torch.zeros_like(targets)
+        seen = _completed(nothing, labelled_for, teacher, self.pseudo_labels or SURE).long()
         asked = (targets == 0) & (seen != IGNORED)
         answer = outputs.argmax(dim=1)
         truth = _counts(seen, asked, classes)
+        on_others = _counts(seen, (targets != 0) & (targets != IGNORED) & (seen != IGNORED), classes)
         both = _counts(seen, asked & (answer == seen), classes)
         either = truth + _counts(answer, asked, classes) - both
         unlooked = ~functional.pad(labelled_for, (0, classes - labelled_for.shape[1]))
         unlooked[:, 0] = False
-        iou = torch.where(unlooked & (truth >= SPECK * targets[0].numel()), both / either.clamp_min(1), torch.nan)
-        return iou[:, : teacher.shape[1]]
+        sighted = unlooked & (truth >= SPECK * targets[0].numel()) & (truth > on_others)
+        return torch.where(sighted, both / either.clamp_min(1), torch.nan)[:, : teacher.shape[1]]
 
     def outcomes(self, outputs: Tensor, targets: Tensor, known: int, labelled_for: Tensor | None = None) -> Answers:
         """Intersection, union and truth of each class and image; what nobody looked for counts nowhere.

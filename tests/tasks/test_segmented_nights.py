@@ -29,32 +29,12 @@ from tasks.ingest.settings import IngestParams
 from tasks.judge import judge, read_pairs
 from tasks.update.settings import UpdateParams
 from tasks.update.update import update
-from tests.dataset.deliveries.masks import lay_out, png
+from tests.dataset.deliveries.squares import GREEN, RED, SIDE, SQUARE, delivered
 
 pytestmark = pytest.mark.slow
 
-SIDE, IMAGES = 16, 20
+IMAGES = 20
 PROBLEM, GATE = Segmentation(), PairedBootstrap()
-RED, GREEN = (220, 40, 40), (40, 200, 60)
-
-
-def scene(generator, colours):
-    """An image with a square of each colour, some of them hidden by the next, and who is where."""
-    pixels = generator.integers(90, 130, (SIDE, SIDE, 3), dtype=np.uint8)
-    shown = np.zeros((SIDE, SIDE), dtype=np.uint8)
-    for number, colour in enumerate(colours, start=1):
-        top, left = generator.integers(0, SIDE - 6, 2)
-        pixels[top : top + 6, left : left + 6], shown[top : top + 6, left : left + 6] = colour, number
-    return pixels, shown
-
-
-def delivered(folder, colours, labelled, name, seed):
-    """Images with squares of all `colours`, of which only the `labelled`-th one has a mask, as class `name`."""
-    generator, files = np.random.default_rng(seed), {"classes.txt": f"{BACKGROUND}\n{name}\n"}
-    for number in range(IMAGES):
-        pixels, shown = scene(generator, colours)
-        files |= {f"images/{number}.png": png(pixels), f"masks/{number}.png": png((shown == labelled).astype(np.uint8))}
-    return lay_out(folder, files)
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +47,7 @@ def nights(tmp_path_factory):
         | {"budget": Budget(min_steps=30, max_steps=30, batch_size=8, replay_batch_size=8)}
     )
     for number, (colours, name) in enumerate((((RED,), "red"), ((RED, GREEN), "green"))):
-        source = delivered(place / name, colours, number + 1, name, seed=number)
+        source = delivered(place / name, colours, number + 1, name, number, IMAGES)
         batch = ingest(place / "batches", place / "staging", source, date(2026, 3, 2 + number), IngestParams()).batch
         learned = Experience(batch=batch.id, digest=batch.digest, classes=batch.classes, train=1, validation=0, test=1)
         folder, parent = place / f"v{number + 1}", folders[-1] if folders else None
@@ -109,7 +89,7 @@ def test_tallies_are_of_the_classes_in_their_order_and_of_every_pixel_that_count
     rows = outcomes_of(first, matrix_of(first).experiences[0])
     assert set(rows["label"]) == {"red"}
     # 36 of the 256 pixels are a square; none is ignored.
-    assert (stacked(rows["tally"])[:, [2, 5]] == [SIDE * SIDE - 36, 36]).all()
+    assert (stacked(rows["tally"])[:, [2, 5]] == [SIDE * SIDE - SQUARE**2, SQUARE**2]).all()
 
 
 def test_old_and_new_classes_have_a_mean_of_their_own(nights):

@@ -134,6 +134,15 @@ def test_a_speck_that_the_champion_sees_is_passed_over() -> None:
     assert PROBLEM.kept(teacher, mask([0] * 1000), looked_for(2), teacher).isnan().all()
 
 
+def test_the_rim_of_an_object_that_a_person_labelled_is_passed_over() -> None:
+    """Class 2 is looked for; the champion takes it for class 1, and its rim as well. An object beside it counts."""
+    outputs, one = answered([0, 0, 0, 2, 2, 2], classes=3), [0.1, 0.9]
+    rim = PROBLEM.kept(outputs, mask([0, 0, 0, 2, 2, 2]), looked_for(2), probabilities(*[one] * 6))
+    assert rim.isnan().all()
+    beside = PROBLEM.kept(outputs, mask([0, 0, 0, 0, 2, 2]), looked_for(2), probabilities(*[one] * 6))
+    assert beside[0, 1] == 0
+
+
 def test_logits_that_differ_by_a_constant_are_the_same_answer() -> None:
     outputs = probabilities([0.2, 0.3, 0.5], [0.1, 0.1, 0.8])
     assert PROBLEM.distance(outputs + 7, outputs).item() == pytest.approx(0, abs=1e-6)
