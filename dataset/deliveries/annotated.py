@@ -7,6 +7,7 @@
 Any other folder is one of class folders, even if one of its classes is called `images`.
 """
 
+import re
 from collections.abc import Callable, Collection
 from functools import partial
 
@@ -16,7 +17,7 @@ from dataset.deliveries.coco import ANNOTATIONS, from_coco
 from dataset.deliveries.folders import visible
 from dataset.deliveries.handles import Tree
 from dataset.deliveries.items import Delivery, printable
-from dataset.deliveries.legends import CLASSES_JSON
+from dataset.deliveries.legends import CLASSES_JSON, LABELLED_FOR
 from dataset.deliveries.mask_folders import IMAGES, MASKS, from_mask_folder
 from dataset.deliveries.samples import CLASSES
 from records.errors import UnreadableBatch
@@ -30,6 +31,8 @@ def annotated_kind(tree: Tree) -> Kind | None:
     folders = {entry.name for entry in entries if entry.is_folder}
     others = {entry.name for entry in entries if not entry.is_folder}
     shown = printable(str(tree.path))
+    if IMAGES in folders or voc.IMAGES in folders:
+        _refuse_near_misses(others, shown)
     found: dict[str, Kind] = {}
     if {voc.IMAGES, voc.MASKS} <= folders:
         found[f"{voc.MASKS}/"] = voc.from_voc
@@ -40,6 +43,16 @@ def annotated_kind(tree: Tree) -> Kind | None:
     if len(found) > 1:
         raise UnreadableBatch(f"{shown} holds masks in several forms: {' and '.join(found)}. Keep one of them.")
     return next(iter(found.values()), None)
+
+
+def _refuse_near_misses(names: Collection[str], shown: str) -> None:
+    """What is nearly called `labelled_for.txt` is not read, and then every class would count as looked for."""
+    for name in sorted(names):
+        spelled = re.sub(r"[^a-z]", "", name.lower().rpartition(".")[0] or name.lower())
+        if name != LABELLED_FOR and spelled in ("labelledfor", "labeledfor"):
+            raise UnreadableBatch(
+                f"{printable(name)} in {shown} is meant as {LABELLED_FOR}: rename it, a class a line."
+            )
 
 
 def _one_json(names: Collection[str], shown: str) -> list[str]:

@@ -6,7 +6,8 @@ outline covers is in `outlines.py`. An image without annotations is background a
 
 As in LVIS (arXiv 1908.03195), an image may say what was looked for: `neg_category_ids` were, and are not there, and of
 `not_exhaustive_category_ids` only some objects are outlined. Then what was looked for is what is annotated and not
-among those, and the former. Without these keys all categories were.
+among those, and the former. Without these keys `labelled_for.txt` says it for every image, see `legends.py`; without
+that all categories were.
 
 The file is gone through once, an element at a time, to learn where in it the annotations of each image stand; they are
 read where the image is. It is never removed: it tells single objects apart, and a mask only their classes.
@@ -21,7 +22,7 @@ from typing import IO, Any
 from dataset.deliveries.allowance import Tally, is_sparse
 from dataset.deliveries.handles import Tree
 from dataset.deliveries.items import Container, Delivery, Item, Stretches, in_order, printable
-from dataset.deliveries.legends import Entry, class_name, legend_of
+from dataset.deliveries.legends import LABELLED_FOR, Entry, Legend, class_name, legend_of, looked_for_in
 from dataset.deliveries.looking import look
 from dataset.deliveries.mask_folders import IMAGES
 from dataset.deliveries.outlines import Outlines
@@ -107,13 +108,26 @@ def from_coco(name: str, tree: Tree, tally: Tally) -> Delivery:
         )
     _go_through(file)
     legend = legend_of([Entry(called) for called in file.categories.values()], shown)
+    legend, more = _looked_for(tree, file, legend)
     values = {number: legend.classes.index(class_name(printable(c))) for number, c in file.categories.items()}
     masks = Outlines(legend.classes, values)
     places: dict[tuple[str, str], str] = {}
     listed = tally.rows(file.images, lambda number: (file.images[number][0]["file_name"], *legend.classes))
-    items = in_order([_item(tree, tally, name, file, number, masks) for number in listed])
+    found = [_item(tree, tally, name, file, number, masks) for number in listed]
+    items = in_order([item._replace(labelled_for=item.labelled_for or legend.labelled_for) for item in found])
     items = tuple(once(item, (item.name, ""), places) for item in items)
-    return Delivery(printable(tree.path.name), tree.root(), items, containers=(container,), masks=masks)
+    return Delivery(printable(tree.path.name), tree.root(), items, containers=(container, *more), masks=masks)
+
+
+def _looked_for(tree: Tree, file: _File, legend: Legend) -> tuple[Legend, list[Container]]:
+    legend, containers = looked_for_in(tree, legend)
+    by_image = next((number for number, (one, _) in file.images.items() if NEGATIVE in one or PARTIAL in one), None)
+    if containers and by_image is not None:
+        raise UnreadableBatch(
+            f"{LABELLED_FOR} and image {by_image} in {file.shown} both say what was looked for. Keep one of them."
+        )
+    # It goes where the JSON file goes: that one says something else without it.
+    return legend, [one._replace(strange=f"it says what was looked for in {file.shown}") for one in containers]
 
 
 def _item(tree: Tree, tally: Tally, name: str, file: _File, number: int, masks: Outlines) -> Item:

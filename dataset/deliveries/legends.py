@@ -75,18 +75,25 @@ def legend_in(tree: Tree, usual: Sequence[str] = ()) -> tuple[Legend, list[Conta
         shown, containers = f"{where}/{holds[0]}", [container]
         entries, names = _of_lines(content, shown) if holds[0] == CLASSES else _of_json(content, shown)
     legend = legend_of(entries, shown)
-    if tree.holds(LABELLED_FOR):
-        if names is not None:
-            raise UnreadableBatch(f"{shown} and {LABELLED_FOR} both say what was looked for. Keep one of them.")
-        content, container = _content(tree, LABELLED_FOR)
-        names, shown = (
-            [entry.name for entry in _of_lines(content, f"{where}/{LABELLED_FOR}")[0]],
-            f"{where}/{LABELLED_FOR}",
-        )
-        containers.append(container)
-    if names is None:
-        return legend, containers
-    return _labelled_for(legend, names, shown), containers
+    if tree.holds(LABELLED_FOR) and names is not None:
+        raise UnreadableBatch(f"{shown} and {LABELLED_FOR} both say what was looked for. Keep one of them.")
+    legend, more = looked_for_in(tree, legend)
+    if names is not None:
+        legend = _labelled_for(legend, names, shown)
+    return legend, [*containers, *more]
+
+
+def looked_for_in(tree: Tree, legend: Legend) -> tuple[Legend, list[Container]]:
+    """The legend with what `labelled_for.txt` says, and that file; as it is if there is none.
+
+    Raises `UnreadableBatch`, or `OSError`.
+    """
+    if not tree.holds(LABELLED_FOR):
+        return legend, []
+    shown = f"{printable(str(tree.path))}/{LABELLED_FOR}"
+    content, container = _content(tree, LABELLED_FOR)
+    names = [entry.name for entry in _of_lines(content, shown)[0]]
+    return _labelled_for(legend, names, shown), [container]
 
 
 def legend_of(entries: Sequence[Entry], shown: str) -> Legend:

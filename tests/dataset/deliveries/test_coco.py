@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from dataset.deliveries.delivery import read_delivery
 from records.errors import UnreadableBatch
 from tasks.ingest.settings import IngestParams
 from tests.dataset.deliveries.masks import lay_out, picture, png, taken, values_of
@@ -134,6 +135,32 @@ def test_what_was_looked_for_as_in_lvis(tmp_path):
     _, rows = taken(lay_out(tmp_path / "in", {**files, "annotations.json": content}), tmp_path)
     # Cat and dog: all of them. Cats not all outlined: none.
     assert [row["labelled_for"] for row in rows] == ["", "background", "dog", "background", ""]
+
+
+def test_what_was_looked_for_as_in_mask_folders(tmp_path):
+    source = folder(tmp_path / "in", coco(), **{"labelled_for.txt": "cat\n"})
+    _, (row,) = taken(source, tmp_path)
+    assert row["labelled_for"] == "cat"
+    # Neither file is removed: the one says something else without the other.
+    assert all(one.strange for one in read_delivery(source).containers)
+
+
+@pytest.mark.parametrize(
+    ("files", "sentence"),
+    [
+        ({"labelled_for.txt": "cow"}, "says that 'cow' was looked for, and .*annotations.json has no such class"),
+        (
+            {"labelled_for.txt": "cat", "annotations.json": coco(image(neg_category_ids=[4]))},
+            "labelled_for.txt and image 5 in .* both say what was looked for",
+        ),
+        ({"labeled_for.txt": "cat"}, "labeled_for.txt in .* is meant as labelled_for.txt: rename it"),
+        ({"labelled_for.json": '["cat"]'}, "labelled_for.json in .* is meant as labelled_for.txt"),
+        ({"Labelled-for.txt": "cat"}, "Labelled-for.txt in .* is meant as labelled_for.txt"),
+    ],
+)
+def test_what_was_looked_for_is_not_passed_over(tmp_path, files, sentence):
+    with pytest.raises(UnreadableBatch, match=sentence):
+        taken(lay_out(folder(tmp_path / "in", coco()), files), tmp_path)
 
 
 def test_names_are_in_utf8(tmp_path):
