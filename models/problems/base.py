@@ -1,8 +1,8 @@
 """What a problem is to the rest: targets, a loss, a distance between two models' outputs, tallies, a score.
 
-Strategies and gates never ask which problem they serve. A strategy calls `loss` and `distance`; a gate compares the
-`score` of sums of tallies, one vector a test image: nearly every score of the field is a function of such a sum
-(accuracy, mIoU, average precision), so images can be drawn again without asking any model again.
+Strategies and gates never ask which problem they serve. A strategy calls `distance`, and its context `losses`; a gate
+compares the `score` of sums of tallies, one vector a test image: nearly every score of the field is a function of such
+a sum (accuracy, mIoU, average precision), so images can be drawn again without asking any model again.
 
 To add a problem, write its file beside this one and list it in `models/catalogue.py`; see docs/extending.md.
 """

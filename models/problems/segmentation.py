@@ -8,7 +8,8 @@ Learning in Semantic Segmentation", arXiv:2002.00718). So
   ignored (pseudo-labels, as in Douillard et al., 2021, "PLOP", arXiv:2011.11390, with a plain threshold);
 - a pixel that is still background may belong to any class that neither a person nor the champion looked for: the loss
   is that of "one of these" (the unbiased cross-entropy of Cermelli et al.), and so is the distance to the champion;
-- in a test nothing counts that nobody looked for.
+- in a test a class that is seen where nobody looked for it counts in no score. Background there is right, so `kept`
+  asks what became of old things in new images.
 
 Targets are uint8 [n, H, W]: class indices, 0 for the background, 255 for what is ignored.
 """

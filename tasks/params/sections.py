@@ -47,9 +47,24 @@ def renamed_in(path: Path) -> list[tuple[str, str]]:
     return _load(path)[1]
 
 
+class _Loader(yaml.SafeLoader):
+    """YAML of which no mapping has a key twice; else the last one would count, and the others be forgotten."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Raises `yaml.YAMLError` for a key that stands twice."""
+        lines: dict[object, int] = {}
+        for key, _ in node.value:
+            name, line = key.value, key.start_mark.line + 1
+            if lines.setdefault(str(name), line) != line:
+                raise yaml.YAMLError(
+                    f"`{name}` stands in line {lines[str(name)]} and again in line {line}; put it together"
+                )
+        return super().construct_mapping(node, deep)
+
+
 def _load(path: Path) -> tuple[dict[str, Any], list[tuple[str, str]]]:
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.load(path.read_text(encoding="utf-8"), _Loader)
     except FileNotFoundError:
         raise WrongParameters(f"{path} is missing.") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:

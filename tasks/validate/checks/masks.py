@@ -50,6 +50,18 @@ def _none(kind: str, arriving: ValidationInput) -> Expectation | None:
     return NoneOf(column="of_mask", values=(kind,)) if arriving.batch.annotation else None
 
 
+def _nothing(filtered: FilteredBatch) -> Measurement | None:
+    """1 if no mask shows any class but the background."""
+    if not filtered.arriving.batch.annotation:
+        return None
+    table = filtered.table[filtered.table["readable"]]
+    shows = int((table["of_mask"] == "").sum())
+    note = f"{shows} of {len(table)} masks show a class"
+    if not shows and (unknown := float(table["ignored"].mean())) > 0:
+        note += f"; {unknown:.1%} of an average image is ignored"
+    return Measurement(float(len(table) > 0 and not shows), note, 0 if shows else len(table))
+
+
 def _ignored(filtered: FilteredBatch) -> Measurement | None:
     """By how much more of an image nobody knows what it is than before, on average: a one-sided bound of 99%."""
     if not filtered.arriving.batch.annotation:
@@ -145,6 +157,17 @@ MASKS = CheckGroup(
             words="all background",
             expectation=lambda arriving: _none("empty", arriving),
             detail="{absent}",
+        ),
+        BatchCheck(
+            "mask-nothing",
+            "masks",
+            "refuse batch",
+            "Some mask must show a class beside the background: if none does, the objects have been given a value that "
+            "means something else, or nobody has drawn them yet.",
+            "Give the objects the index that classes.txt names; 255 means unknown, so masks of 0 and 255 show nothing. "
+            "If there is nothing to be seen in these images, release the batch with `--accept mask-nothing`.",
+            measure=_nothing,
+            most=lambda params: 0,
         ),
         BatchCheck(
             "mask-issues",

@@ -63,6 +63,7 @@ def test_deployments_are_the_two_that_are_documented() -> None:
         ("learn: {}", "`learn` is not a parameter; known here: evaluate, ingest, judge, register, update, validate."),
         ("- a\n- b", "must hold sections (ingest, validate, ...), not a list"),
         ("update: [", "is not readable as YAML"),
+        ("update: {}\njudge: {}\nupdate: {}", "`update` stands in line 1 and again in line 3; put it together"),
         ("update: 3", "`update`: input should be a valid dictionary"),
     ],
 )
@@ -70,6 +71,8 @@ def test_a_wrong_params_file_is_told_in_a_sentence(tmp_path: Path, content: str,
     path = tmp_path / "params.yaml"
     sections = yaml.safe_load(SECTIONS)
     try:
+        if content.count("update:") > 1:
+            raise TypeError("what stands twice is written as it is")
         path.write_text(yaml.safe_dump(sections | yaml.safe_load(content)))
     except (yaml.YAMLError, TypeError):
         path.write_text(content)

@@ -63,10 +63,25 @@ def test_masks_that_say_nothing_are_told_apart():
     assert set(MASKS.columns(left_of(table).arriving, unreadable)["of_mask"]) == {""}
 
 
+@pytest.mark.parametrize(
+    ("kinds", "found", "note"),
+    [
+        (["empty", "void", "empty"], 1, "0 of 3 masks show a class; 30.0% of an average image is ignored"),
+        (["empty", "", "void"], 0, "1 of 3 masks show a class"),
+    ],
+)
+def test_masks_of_which_none_shows_a_class_are_told_with_what_is_ignored(kinds, found, note):
+    """Most of all masks of 0 and 255, which a tool has written for black and white."""
+    left = left_of(masked(*[(4, 0, 0)] * 3).assign(readable=True, of_mask=kinds, ignored=0.3))
+    answer = ask("mask-nothing", left)
+    assert (answer.value, answer.note) == (found, note)
+
+
 def test_batches_without_masks_are_not_asked():
     left = left_of(masked((3, 1, 0)), annotation="")
     assert MASKS.columns(left.arriving, left.table) == {}
     assert CHECKS["mask-void"].expectation(left.arriving) is None
+    assert ask("mask-nothing", left) is None
     assert ask("mask-ignored-share", left) is None
     assert ask("drift-pixels", left) is None
 
