@@ -157,8 +157,8 @@ def check_start(workspace: Workspace, overrides: Mapping[str, object] | None = N
     require_remote(DataStore(workspace.root).remote())
     strategy, network = params.update.strategy, params.update.network
     trains_chance = not strategy.descends and network.begins_as_chance
-    # The registry is asked only if it matters: no night may have learned here yet, and `joint` takes any network.
-    if not trains_chance and (strategy.starts_over or not workspace.run_file().batches):
+    # The registry is asked only if it matters: no night may have learned here yet.
+    if not trains_chance and not workspace.run_file().batches:
         return params
     try:
         parent = start_of(workspace)
@@ -168,7 +168,7 @@ def check_start(workspace: Workspace, overrides: Mapping[str, object] | None = N
         # One that does not answer must not keep a delivery from being taken. The night asks again before it learns.
         return params
     if taught is not None:
-        params.update.check_network(taught)
+        params.update.check_parent(taught)
     elif trains_chance:
         raise WrongParameters(
             f"`update.strategy.name` is `{strategy.name}`, which trains no layer but the last, and there is no version "

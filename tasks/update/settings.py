@@ -130,8 +130,16 @@ class UpdateParams(Record):
             raise ValueError("`prior_exponent` is part of `imbalance: prior`")
         return self
 
-    def check_network(self, taught: NetworkRecipe) -> None:
-        """Raise `WrongParameters` if a night on top of a version with the network `taught` cannot take this one."""
+    def check_parent(self, taught: NetworkRecipe) -> None:
+        """Raise `WrongParameters` if a night on top of a version with the network `taught` cannot ask this problem, or
+        take this network."""
+        if self.problem.dense != taught.dense:
+            learned, needed = ("with", "none") if taught.dense else ("without", "them")
+            raise WrongParameters(
+                f"The experiences of this workspace were learned {learned} masks, and `update.problem` is "
+                f"`{self.problem.name}`, which needs {needed}: restore `update.problem`, or make another workspace "
+                "(`retain init`)."
+            )
         if self.network != taught and not self.strategy.starts_over:
             raise WrongParameters(
                 f"`update.network` is {_written(self.network)}, but the champion's is {_written(taught)}, and a "

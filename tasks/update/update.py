@@ -128,7 +128,7 @@ def _nothing(experiences: Sequence[Experience], archive: Archive, params: Update
 
 def _student(parent: Learner, experiences: Sequence[Experience], params: UpdateParams, seed: int) -> Learner:
     if parent.classes:
-        params.check_network(parent.recipe)
+        params.check_parent(parent.recipe)
     if params.strategy.starts_over:
         student = Learner.fresh(params.network, parent.spec, parent.classes, seed)
     else:

@@ -13,6 +13,7 @@ from dataset.archive import ImageDataset
 from models.catalogue import NetworkRecipe, StrategyChoice
 from models.learner import DESCRIPTION, Description
 from models.networks.cnn import CNN
+from models.networks.unet import UNet
 from models.problems.classification import Classification
 from models.strategies.base import TrainingData
 from records.errors import WrongInput, WrongParameters
@@ -238,6 +239,39 @@ def test_another_network_than_the_champions_is_refused_before_anything_is_taken(
     )
     assert check_start(place, {"update.strategy.name": "joint"}).update.network.name == "mlp"
     assert check_start(place, {"update.network.name": "cnn"}).update.network == CNN()
+
+
+@pytest.mark.parametrize(
+    ("update", "champion", "sentence"),
+    [
+        (
+            "{network: {name: cnn}}",
+            UNet(),
+            "The experiences of this workspace were learned with masks, and `update.problem` is `classification`, "
+            "which needs none: restore `update.problem`, or make another workspace (`retain init`).",
+        ),
+        (
+            "{problem: {name: segmentation}, network: {name: unet}}",
+            CNN(),
+            "The experiences of this workspace were learned without masks, and `update.problem` is `segmentation`, "
+            "which needs them: restore `update.problem`, or make another workspace (`retain init`).",
+        ),
+    ],
+)
+def test_another_problem_than_the_champions_is_refused_whatever_the_strategy(
+    tmp_path, monkeypatch, update, champion, sentence
+):
+    place = Workspace(tmp_path)
+    place.params.write_text(SECTIONS.replace("update: {}", f"update: {update}").replace("name: paired_score", ""))
+    RunFile(parent=3, batches=("2026-03-02-aaaaaaaa",)).write(place.run)
+    registered(monkeypatch, tmp_path, champion)
+    for overrides in ({}, {"update.strategy.name": "joint"}):
+        with pytest.raises(WrongParameters) as error:
+            check_start(place, overrides)
+        assert str(error.value) == sentence
+    # Where the registry did not answer at first, the night asks again.
+    with pytest.raises(WrongParameters, match="restore `update.problem`"):
+        read_params(place.params, {"update.strategy.name": "joint"}).update.check_parent(champion)
 
 
 def test_a_remote_that_cannot_be_used_here_is_told_before_anything_is_taken(tmp_path):

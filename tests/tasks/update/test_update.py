@@ -173,6 +173,15 @@ def test_another_network_than_the_parents_is_refused_unless_the_night_starts_ove
     assert ModelBundle.read(started_over).learner.recipe == MLP(hidden=(16,))
 
 
+def test_another_problem_than_the_parents_is_refused_even_if_the_night_starts_over(learn, nights):
+    parent = learn("one", None, nights[:1])
+    masks = UpdateParams.model_validate(
+        {"problem": {"name": "segmentation"}, "network": {"name": "unet"}, "strategy": {"name": "joint"}}
+    )
+    with pytest.raises(WrongParameters, match="learned without masks, and `update.problem` is `segmentation`, which"):
+        learn("two", parent, nights[1:], masks)
+
+
 def test_learning_leaves_the_parent_as_it_was(learn, nights):
     parent = learn("one", None, nights[:1])
     before = digests(parent)
