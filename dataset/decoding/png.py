@@ -27,9 +27,17 @@ def pixels_are_damaged(encoded: bytes) -> bool:
     return any(zlib.crc32(content, zlib.crc32(b"IDAT")) != checksum for content, checksum in pixels)
 
 
-def has_one_header(encoded: bytes) -> bool:
-    """True if the first chunk is the header, and no other one is (5.6)."""
-    return [place for place, (name, _, _) in enumerate(_chunks(encoded)) if name == b"IHDR"] == [0]
+def is_framed(encoded: bytes) -> bool:
+    """True if the chunks go from the header, which is the first and stands there once, to the end (5.6).
+
+    If bytes are missing in the midst of a chunk, they do not, and no checksum of that chunk can be compared.
+    """
+    names: list[bytes] = []
+    for name, _, _ in _chunks(encoded):
+        names.append(name)
+        if name == b"IEND":
+            return names[0] == b"IHDR" and names.count(b"IHDR") == 1
+    return False
 
 
 def count_chunks(encoded: bytes, most: int) -> tuple[int, int]:

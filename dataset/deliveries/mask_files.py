@@ -16,7 +16,7 @@ from dataset.decoding.costly import refuse_bombs, refuse_too_many
 from dataset.decoding.damage import BROKEN, damage, refuse_incomplete
 from dataset.decoding.formats import BadImage, Header, recognise
 from dataset.decoding.levels import SIXTEEN_BIT, turned
-from dataset.decoding.png import has_one_header
+from dataset.decoding.png import is_framed
 from dataset.deliveries.legends import Legend
 from dataset.masks import Values
 from records.batch import IGNORED
@@ -48,10 +48,11 @@ class MaskFiles:
         try:
             with Pillow.open(BytesIO(encoded), formats=[kind]) as file:
                 refuse_too_many(file, header, max_pixels)
-                if not has_one_header(encoded):  # Pillow takes it wherever it stands, and `DEPTH` is a place.
-                    raise BadImage("unreadable", "the PNG file is damaged (it does not begin with its one header)")
                 file.load()
                 refuse_incomplete(encoded, file, np.asarray(file), header)
+                # Pillow takes a header wherever it stands, and does without an end.
+                if not is_framed(encoded):
+                    raise BadImage("unreadable", "the PNG file is damaged (its chunks do not go from header to end)")
                 values = _meant(file, encoded[DEPTH], self.legend)
                 return np.ascontiguousarray(turned(values[:, :, None], orientation_of(file))[:, :, 0])
         except BadImage:

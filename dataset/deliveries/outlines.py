@@ -63,7 +63,11 @@ class Outlines:
             )
         try:
             image, *annotations = json.loads(encoded)
-        except (ValueError, RecursionError):
+        except UnicodeDecodeError:
+            raise BadImage("unreadable", "what is said of its objects is not in UTF-8") from None
+        except RecursionError:
+            raise BadImage("unreadable", "what is said of its objects is nested too deeply") from None
+        except ValueError:
             raise BadImage("unreadable", "the JSON file changed while it was read") from None
         height, width = _size(image, max_pixels)
         values = np.zeros((height, width), np.uint8)

@@ -172,6 +172,13 @@ def test_names_are_in_utf8(tmp_path):
     assert (row["path"], row["label"]) == ("images/\u00e4.png", "K\u00e4se/\u65e5\u672c")
 
 
+def test_an_object_that_is_not_in_utf8_is_told_of_its_image(tmp_path):
+    content = coco().encode().replace(b'"iscrowd"', b'"caption": "K\xe4se", "iscrowd"', 1)
+    _, (row,) = taken(folder(tmp_path / "in", content), tmp_path)
+    assert row["problem"] == "mask-unreadable"
+    assert row["detail"].endswith("what is said of its objects is not in UTF-8")
+
+
 def test_many_categories_are_counted(tmp_path):
     categories = [{"id": number, "name": f"class {number}"} for number in range(300)]
     with pytest.raises(UnreadableBatch, match="names 300 classes beside the background; a mask can tell 254 apart"):
