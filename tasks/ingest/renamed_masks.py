@@ -1,7 +1,7 @@
 """Masks whose classes get other names: what is kept and known of each is made anew, as if it had been delivered so."""
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -31,10 +31,15 @@ def with_names(table: pa.Table, old: Sequence[str], new: Sequence[str]) -> pa.Ta
 def _renamed(
     row: Mapping[str, Any], means: Values, called: Mapping[str, str], classes: Sequence[str]
 ) -> Mapping[str, Any]:
-    names = [called[name] for name in classes_in(row["labelled_for"])] if row["labelled_for"] else ()
-    labelled_for = looked_for(names, classes) if names else ""
+    labelled_for = _looked_for(classes_in(row["labelled_for"]), called, classes) if row["labelled_for"] else ""
     if row["annotation"] is None:
         return {**row, "labelled_for": labelled_for}
     values = means[np.asarray(Pillow.open(io.BytesIO(row["annotation"])))]
     facts = mask_facts(values, classes, labelled_for)
     return {"label": label_of_mask(facts.class_pixels, classes), **facts._asdict()}
+
+
+def _looked_for(wanted: Collection[str], called: Mapping[str, str], classes: Sequence[str]) -> str:
+    """A class was looked for only if every class that becomes it was."""
+    missed = {new for old, new in called.items() if old not in wanted}
+    return looked_for([name for name in classes if name not in missed], classes)
