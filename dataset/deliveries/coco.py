@@ -15,8 +15,9 @@ read where the image is. It is never removed: it tells single objects apart, and
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import PurePosixPath
 from typing import IO, Any
 
 from dataset.deliveries.allowance import Tally, is_sparse
@@ -26,7 +27,6 @@ from dataset.deliveries.legends import LABELLED_FOR, Entry, Legend, class_name, 
 from dataset.deliveries.looking import look
 from dataset.deliveries.mask_folders import IMAGES
 from dataset.deliveries.outlines import Outlines
-from dataset.deliveries.packed import once
 from dataset.masks import looked_for
 from records.errors import UnreadableBatch
 
@@ -107,16 +107,38 @@ def from_coco(name: str, tree: Tree, tally: Tally) -> Delivery:
             strange="it tells single objects apart, and the batch holds only their classes"
         )
     _go_through(file)
+    _refuse_strays(file)
     legend = legend_of([Entry(called) for called in file.categories.values()], shown)
     legend, more = _looked_for(tree, file, legend)
     values = {number: legend.classes.index(class_name(printable(c))) for number, c in file.categories.items()}
     masks = Outlines(legend.classes, values)
-    places: dict[tuple[str, str], str] = {}
     listed = tally.rows(file.images, lambda number: (file.images[number][0]["file_name"], *legend.classes))
     found = [_item(tree, tally, name, file, number, masks) for number in listed]
+    _refuse_twice(dict(zip(file.images, found, strict=True)), shown)
     items = in_order([item._replace(labelled_for=item.labelled_for or legend.labelled_for) for item in found])
-    items = tuple(once(item, (item.name, ""), places) for item in items)
     return Delivery(printable(tree.path.name), tree.root(), items, containers=(container, *more), masks=masks)
+
+
+def _refuse_strays(file: _File) -> None:
+    strays = [number for number in file.outlines if number not in file.images]
+    if strays:
+        lost, of = (sum(len(file.outlines[number]) for number in numbers) for numbers in (strays, file.outlines))
+        raise UnreadableBatch(
+            f"{lost} of {of} annotations in {file.shown} name images that are not in `images`, the first: image_id "
+            f"{str(strays[0])[:40]}. Add those images, or take these annotations away."
+        )
+
+
+def _refuse_twice(items: Mapping[int, Item], shown: str) -> None:
+    """Only one of two ids could have its annotations in the mask."""
+    ids: dict[str, int] = {}
+    for number, item in items.items():
+        other = ids.setdefault(PurePosixPath(item.name).as_posix(), number)
+        if other != number:
+            raise UnreadableBatch(
+                f"In {shown} file_name {item.path[:200]} stands under two ids, {str(other)[:40]} and "
+                f"{str(number)[:40]}. Put all its annotations under one of them."
+            )
 
 
 def _looked_for(tree: Tree, file: _File, legend: Legend) -> tuple[Legend, list[Container]]:

@@ -3,6 +3,7 @@
 An outline is a list of polygons ([x, y, x, y, ...], from the upper left corner of the picture) or run lengths. A pixel
 belongs to a polygon if its centre lies within it, counted by crossings (even-odd); a centre on the left or upper edge
 does, one on the right or lower edge does not. So a square from 0 to 2 has four pixels, and neighbours share none.
+An object whose polygons cover no pixel at all would be lost: its image is refused.
 Run lengths go down the columns, from nothing to object and back, as a list of numbers or packed in a text
 (`rleFrString` in cocoapi's maskApi.c: five bits a character, from the fourth number on less the one two before it).
 
@@ -87,6 +88,8 @@ class Outlines:
                 raise BadImage("mask-index", f"an object is of category {str(category)[:40]}, which has no name")
             # Pixels in which its polygons overlap are few, and count twice.
             size = sum(int(patch.pixels.sum()) for patch in patches(one, height, width))
+            if not size and isinstance(one["segmentation"], list):
+                raise BadImage("unreadable", f"polygons of an object cover no pixel of its {width} x {height} pixels")
             crowd = one.get("iscrowd") in (1, True)
             yield not crowd, -size, IGNORED if crowd else self.categories[category], one
 

@@ -35,11 +35,8 @@ def runs(category, counts, size=(4, 5), **more):
             [0.5, 0.5, 2.5, 0.5, 2.5, 2.5, 0.5, 2.5],
             ["##...", "##...", ".....", "....."],
         ),
-        "less than to a centre": ([0.6, 0.6, 1.4, 0.6, 1.4, 1.4, 0.6, 1.4], ["....."] * 4),
         "a triangle": ([0, 0, 4, 0, 0, 4], ["###..", "##...", "#....", "....."]),
         "beyond the picture": ([-9, -9, 99, -9, 99, 2, -9, 2], ["#####", "#####", ".....", "....."]),
-        "beside the picture": ([9, 9, 12, 9, 12, 12], ["....."] * 4),
-        "a line": ([0, 0, 4, 4, 0, 0], ["....."] * 4),
         "a hole where it crosses itself": (
             [0, 0, 5, 0, 5, 4, 0, 4, 0, 0, 1, 1, 4, 1, 4, 3, 1, 3, 1, 1],
             ["#####", "#...#", "#...#", "#####"],
@@ -110,6 +107,7 @@ def test_an_image_without_annotations_is_background():
 
 def test_an_object_may_have_several_polygons():
     assert drawn(of(7, [0, 0, 1, 0, 1, 1, 0, 1], [4, 3, 5, 3, 5, 4, 4, 4])).sum() == 2
+    assert drawn(of(7, SQUARE, [0, 0, 4, 4, 0, 0])).sum() == 4
 
 
 @pytest.mark.parametrize(
@@ -129,6 +127,9 @@ def test_an_object_may_have_several_polygons():
         "without end": (of(7, [float("inf"), 1, 2, 2, 3, 1]), "unreadable"),
         "a number of 400 digits": (of(7, [10**400, 1, 2, 2, 3, 1]), "unreadable"),
         "far away": (of(7, [1e9, 1, 2, 2, 3, 1]), "unreadable"),
+        "beside the picture": (of(7, [9, 9, 12, 9, 12, 12]), "unreadable"),
+        "less than to a centre": (of(7, [0.6, 0.6, 1.4, 0.6, 1.4, 1.4, 0.6, 1.4]), "unreadable"),
+        "a line": (of(7, [0, 0, 4, 4, 0, 0]), "unreadable"),
         "runs of another size": (runs(7, COUNTS, (5, 4)), "mask-size"),
         "runs without a size": ({"category_id": 7, "segmentation": {"counts": COUNTS}}, "mask-size"),
         "runs that are too few": (runs(7, [3, 4]), "unreadable"),
@@ -158,12 +159,12 @@ def test_what_takes_too_much_is_told(monkeypatch):
             drawn(height=height, width=width)
         assert len(refused.value.detail) < 200
     zigzag = [number for place in range(100) for number in (place % 5, 4 * (place % 2))]
-    assert drawn(of(7, zigzag)).shape == (4, 5)
+    assert drawn(of(7, zigzag, SQUARE)).shape == (4, 5)
     for name, most in (("MOST_POINTS", 99), ("MOST_CROSSINGS", 399), ("LARGEST", 300)):
         with monkeypatch.context() as patched:
             patched.setattr(outlines, name, most)
             with pytest.raises(BadImage, match=r"more than"):
-                drawn(of(7, zigzag))
+                drawn(of(7, zigzag, SQUARE))
 
 
 def test_run_lengths_of_a_picture_that_is_all_object():
