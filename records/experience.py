@@ -97,6 +97,11 @@ class Report(Record):
     held: Hold | None = None
     """If it is not admitted although no check stops it."""
 
+    @property
+    def misfit(self) -> bool:
+        """Whether its images came with something else than the problem needs: no choice among them mends that."""
+        return any(check.name == "annotation" and not check.passed for check in self.checks)
+
     def refused_rows(self) -> tuple[int, ...]:
         """Rows that are not learned, sorted, each once."""
         leaving_out = ("refuse image", "drop")

@@ -36,6 +36,8 @@ def ingest(
 
     SOURCE is one of
       a folder <delivery>/<class>/<image>;
+      for segmentation a folder with images/, masks/ and classes.txt, COCO JSON,
+      or Pascal VOC;
       a manifest: a CSV or Parquet file with the columns path (relative to the
       manifest) and label;
       a .tar of samples (0001.jpg with 0001.cls or 0001.json), or a folder of
@@ -59,7 +61,8 @@ def ingest(
     if not os.path.lexists(source):
         raise WrongInput(f"{source} does not exist. Name a folder of class folders, or a .csv, .tar or .parquet file.")
     with screen.at_work(f"ingest {source}"), workspace_lock(place, f"`retain ingest {source}`", patient=True):
-        arrival = take(place, source.absolute(), day, params_of(place).ingest)
+        params = params_of(place)
+        arrival = take(place, source.absolute(), day, params.ingest)
     batch = arrival.batch
     if as_json:
         screen.print_json(arrival)
@@ -67,10 +70,19 @@ def ingest(
         screen.say(f"Nothing added: the same content was ingested before, as {batch.id}.")
     else:
         classes = screen.count(len(batch.classes), "class", "classes")
+        fits = batch.annotation == params.update.problem.annotation
+        goes_on = " The next night validates and learns it." if fits else ""
         screen.say(
             f"Ingested {batch.id}: {screen.count(batch.images, 'image')}, {classes} "
-            f"({screen.listed(batch.classes)}). The next night validates and learns it."
+            f"({screen.listed(batch.classes)}).{goes_on}"
         )
+        if not fits:
+            comes = "with masks" if batch.annotation else "without masks"
+            screen.say(
+                f"It comes {comes}, and `update.problem` is `{params.update.problem.name}`: the next night will "
+                "quarantine it (docs/how-to/segmentation.md).",
+                "yellow",
+            )
 
 
 def night(

@@ -3,7 +3,7 @@
 import sys
 from itertools import islice
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,6 +14,9 @@ from records.errors import WrongInput
 
 FEW = 5
 """Of so many files of a batch that were not taken it is said why."""
+
+if TYPE_CHECKING:
+    from tasks.workspace.workspace import Workspace
 
 app = typer.Typer(rich_markup_mode="rich")
 
@@ -112,9 +115,18 @@ def show(
     if as_json:
         screen.print_json(report)
         return
-    views.show_report(report, place.root, store.not_taken(place, report.batch))
+    fits = not report.misfit or _fits(place, report.batch)
+    views.show_report(report, place.root, store.not_taken(place, report.batch), fits)
     if files is not None and written is not None:
         views.say_written(report, place.root, files, written)
+
+
+def _fits(place: "Workspace", batch: str) -> bool:
+    """Whether a batch comes with what the problem needs by now: params.yaml may have changed since it was stopped."""
+    from dataset.batches import read_batch
+    from tasks.params.params import params_of
+
+    return params_of(place).update.problem.annotation == read_batch(place.batches, batch).annotation
 
 
 @app.command()

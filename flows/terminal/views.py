@@ -226,25 +226,32 @@ def _next(status: "Status", workspace: Path) -> str:
     inbox = screen.place(workspace / "inbox")
     if not status.inbox and not status.pending:
         night = screen.command("night", workspace)
-        return f"Nothing to learn. Put images below {inbox}/<delivery>/<class>/, then run `{night}`."
+        return f"Nothing to learn. Put images below {inbox}/{_layout(status)}, then run `{night}`."
     parts = []
     if status.inbox:
         parts.append(f"take {screen.count(len(status.inbox), 'delivery', 'deliveries')}")
     if status.beginning is not None and not status.inbox:
         inbox = screen.place(workspace / "inbox")
-        return f"No version yet: {status.beginning.sentence()} Put them below {inbox}/<delivery>/<class>/."
+        return f"No version yet: {status.beginning.sentence()} Put them below {inbox}/{_layout(status)}."
     if status.pending:
         parts.append(f"learn {screen.count(len(status.pending), 'pending batch', 'pending batches')}")
     return f"The next night will {' and '.join(parts)}: {screen.command('night', workspace)}"
 
 
+def _layout(status: "Status") -> str:
+    """What a delivery looks like below the inbox."""
+    masks = status.problem == "segmentation"
+    return "<delivery>/, with images/, masks/ and classes.txt" if masks else "<delivery>/<class>/"
+
+
 # Quarantine
 
 
-def show_report(report: Report, workspace: Path, not_taken: int = 0) -> None:
+def show_report(report: Report, workspace: Path, not_taken: int = 0, fits: bool = True) -> None:
     """What did not pass, the first images of each check, and what can be done.
 
-    `not_taken`: how many files of the delivery are in no batch.
+    `not_taken`: how many files of the delivery are in no batch. `fits`: whether its images come with what the problem
+    needs; else no release can help.
     """
     screen.say(f"{report.batch} ({report.source})", "bold")
     screen.say(report.summary)
@@ -264,10 +271,10 @@ def show_report(report: Report, workspace: Path, not_taken: int = 0) -> None:
     screen.print_field("pictures", screen.place(workspace / "quarantine" / report.batch / "report.html"))
     if not_taken:
         screen.print_field("", f"{files_not_taken(not_taken, workspace / 'quarantine' / report.batch)}.")
-    if not report.admitted:
+    if not report.admitted and fits:
         choice = " --leave-out refused" if report.faulty_rows() else ""
         screen.print_field("release", screen.command(f"quarantine release {report.batch}{choice}", workspace))
-    else:
+    elif report.admitted:
         screen.print_field("correct", screen.command(f"quarantine show {report.batch} --files DIR", workspace))
     screen.print_field("give up", screen.command(f"quarantine drop {report.batch}", workspace))
 

@@ -188,7 +188,7 @@ def _advice(report: Report) -> tuple[str, tuple[tuple[str, str], ...]]:
     if report.held and not faulty:
         again = (f"release {name}", "ask every check again, and let it go on if it passes")
         return "Look at the batch and release it, or drop it; no other batch waits for it.", (again, drop)
-    if not faulty:
+    if not faulty or report.misfit:
         again = (f"release {name}", "ask again, after params.yaml or the model has changed")
         return "Mend what stopped the batch and release it, or drop it.", (again, drop)
     return (

@@ -15,7 +15,7 @@ from records.runs import Rollback, RunFacts, VersionFacts
 from tasks.ingest.inbox import named_beside, waiting
 from tasks.ingest.readiness import unready
 from tasks.ingest.settings import IngestParams
-from tasks.params.sections import read_section
+from tasks.params.sections import load_sections, read_section
 from tasks.quarantine.store import pending, reports
 from tasks.workspace.versions import registry_of, snapshot_of, start_of
 from tasks.workspace.workspace import Workspace
@@ -27,6 +27,8 @@ class Status(Record):
     model: str
     champion: VersionFacts | None
     """None before the first accepted night."""
+    problem: str = "classification"
+    """`update.problem.name` of params.yaml."""
     classes: tuple[str, ...]
     learned: tuple[str, ...]
     """Batches that the champion's lineage learned, oldest first."""
@@ -70,6 +72,7 @@ def status_of(workspace: Workspace) -> Status:
     return Status(
         model=registry.model,
         champion=registry.version(champion),
+        problem=_problem(workspace),
         classes=snapshot.classes,
         learned=learned,
         pending=left_to_learn,
@@ -84,6 +87,12 @@ def status_of(workspace: Workspace) -> Status:
         approvable=last is not None and last.waits and last.parent == champion,
         rollback=next((latest for latest in rollbacks[:1] if latest.to in (0, champion)), None),
     )
+
+
+def _problem(workspace: Workspace) -> str:
+    """Of a params.yaml that was found right; to read its section `update` whole would load PyTorch."""
+    problem = load_sections(workspace.params).get("update", {}).get("problem", {})
+    return str(problem.get("name", Status.model_fields["problem"].default))
 
 
 def _delivered(workspace: Workspace, text: str) -> dict[str, str]:

@@ -234,7 +234,7 @@ def _batch_check(
         name=check.name,
         severity=severity,
         meaning=with_limits(check.meaning, filtered.arriving.params),
-        remedy=check.remedy,
+        remedy=answer.remedy or check.remedy,
         passed=finding.passed,
         found=0 if finding.passed else answer.found,
         note=plain(answer.note),

@@ -114,6 +114,8 @@ class Measurement:
     comparison: Distributions | None = None
     final: bool = False
     """True if nobody can accept it: there is nothing to learn with, or nothing to judge by."""
+    remedy: str = ""
+    """What to do about what was found, if that is more than the check itself can say."""
 
 
 @dataclass(frozen=True)

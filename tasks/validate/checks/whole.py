@@ -1,5 +1,6 @@
 """Checks of the batch as a whole: is enough left, and was little refused?"""
 
+from records.batch import Annotation
 from records.formatting import count_of, percent
 from tasks.validate.checks.base import BatchCheck, CheckGroup, FilteredBatch, Measurement
 
@@ -25,7 +26,15 @@ def _annotated(filtered: FilteredBatch) -> Measurement:
     note = f"it comes with {words[found]}, and the problem that is learned needs {words[wanted]}"
     if wanted == found:
         note = f"it comes with {words[found]}, as the problem that is learned needs"
-    return Measurement(float(wanted != found), note, filtered.arriving.batch.images, final=True)
+    remedy = REMEDIES[wanted] if wanted != found else ""
+    return Measurement(float(wanted != found), note, filtered.arriving.batch.images, final=True, remedy=remedy)
+
+
+REMEDIES: dict[Annotation, str] = {
+    "": "Set `update.problem: {name: segmentation}` (docs/how-to/segmentation.md) and release it.",
+    "mask": "Deliver images with masks: a folder with images/, masks/ and classes.txt, COCO's JSON, or Pascal VOC.",
+}
+"""What to do about a batch that comes with something else than the problem needs, by what it needs."""
 
 
 WHOLE = CheckGroup(

@@ -28,6 +28,7 @@ from records.verdict import Finding, Verdict
 from tasks.evaluate.tables import OUTCOMES
 from tasks.workspace.versions import registry_of
 from tasks.workspace.workspace import Workspace
+from tests.dataset.deliveries.masks import lay_out, png
 
 RETAIN = [sys.executable, "-m", "flows.cli.main"]
 COMMANDS = [str(command.name or command.callback.__name__) for command in app.registered_commands]
@@ -194,6 +195,14 @@ def test_init_that_fails_leaves_nothing(retain, tmp_path, monkeypatch):
 
 
 # ingest
+
+
+def test_ingest_tells_of_masks_that_the_problem_does_not_need(retain, workspace, tmp_path):
+    files = {"images/1.png": png([[0, 1], [2, 3]]), "masks/1.png": png([[0, 1], [1, 1]]), "classes.txt": "none\ncat\n"}
+    told = retain("ingest", lay_out(tmp_path / "masked", files), "-w", workspace.root).out
+    assert "It comes with masks, and `update.problem` is `classification`: the next night will quarantine it" in told
+    assert "learns it" not in told
+    assert "images/, masks/ and classes.txt" in retain("ingest", "--help").out
 
 
 def test_ingest_tells_of_the_batch_and_the_same_again_adds_nothing(retain, workspace, deliver, tmp_path):

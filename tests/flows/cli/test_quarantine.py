@@ -155,6 +155,17 @@ def test_show_tells_what_is_wrong_and_what_to_do(decide, shop, held, partly):
     assert Report.model_validate_json(decide("show", held, "--json").out) in store.reports(shop)
 
 
+def test_no_release_is_offered_while_the_problem_needs_something_else(decide, shop, held):
+    report = store.find(shop, held)
+    stopped = Check(name="annotation", severity="refuse batch", meaning="", remedy="", passed=False, found=1)
+    store.file(shop, [report.model_copy(update={"checks": (*report.checks, stopped)})])
+    assert "quarantine release" in decide("show", held).out, "params.yaml has changed since: the batch fits"
+    shop.params.write_text("validate: {}\nevaluate: {}\njudge: {}\n"
+                           "update: {problem: {name: segmentation}, network: {name: unet}}\n")  # fmt: skip
+    assert "quarantine release" not in decide("show", held).out
+    assert "<delivery>/, with images/, masks/ and classes.txt" in views._layout(status_of(shop))
+
+
 def test_files_that_were_not_taken_are_told(decide, shop, held, partly):
     aside = shop.quarantine / held / "files"
     (aside / "bar").mkdir(parents=True)

@@ -265,3 +265,10 @@ def test_percent_shows_that_a_limit_is_exceeded(share, limit, text):
 )
 def test_plain_text_is_one_printable_line(text, shown):
     assert plain(text) == shown
+
+
+def test_no_choice_of_images_is_offered_where_the_problem_needs_others():
+    checks = check(rows=(3,)), check("annotation", found=1, severity="refuse batch")
+    text = " ".join(Page(report_html(report(*checks, admitted=False))).text)
+    assert f"retain quarantine release {BATCH}" in text
+    assert "--leave-out" not in text

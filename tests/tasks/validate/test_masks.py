@@ -51,18 +51,19 @@ def test_a_class_is_counted_in_every_image_that_shows_it():
 
 
 @pytest.mark.parametrize(
-    ("annotation", "note"),
+    ("annotation", "note", "remedy"),
     [
-        ("", "it comes with masks, and the problem that is learned needs no masks"),
-        ("mask", "it comes with no masks, and the problem that is learned needs masks"),
+        ("", "it comes with masks, and the problem that is learned needs no masks", "Set `update.problem: {name: seg"),
+        ("mask", "it comes with no masks, and the problem that is learned needs masks", "Deliver images with masks: "),
     ],
 )
-def test_a_batch_without_what_its_problem_needs_is_refused(annotation, note):
+def test_a_batch_without_what_its_problem_needs_is_refused(annotation, note, remedy):
     table = with_masks(["cat", "dog"])
     batch = batch_of(table).model_copy(update={"annotation": "" if annotation else "mask"})
     with pytest.raises(RejectedBatch) as rejected:
         validate(table, batch, NOTHING_EARLIER, (), LENIENT, annotation=annotation)
-    assert found_by(rejected.value.report, "annotation").note == note
+    found = found_by(rejected.value.report, "annotation")
+    assert (found.note, found.remedy.startswith(remedy), rejected.value.report.misfit) == (note, True, True)
 
 
 def test_masks_of_which_nothing_can_be_learned_are_refused_and_empty_ones_told():
