@@ -4,7 +4,7 @@
 - COCO: `images/` and `annotations.json`, or one other JSON file, see `coco.py`.
 - Pascal VOC: `JPEGImages/` and `SegmentationClass/`, see `voc.py`.
 
-Any other folder is one of class folders, even if one of its classes is called `images`.
+Any other folder is one of class folders, even if one of its classes is called `images`; but see `near_misses.py`.
 """
 
 import re
@@ -19,6 +19,7 @@ from dataset.deliveries.handles import Tree
 from dataset.deliveries.items import Delivery, printable
 from dataset.deliveries.legends import CLASSES_JSON, LABELLED_FOR
 from dataset.deliveries.mask_folders import IMAGES, MASKS, from_mask_folder
+from dataset.deliveries.near_misses import refuse_near_misses
 from dataset.deliveries.samples import CLASSES
 from records.errors import UnreadableBatch
 
@@ -32,7 +33,7 @@ def annotated_kind(tree: Tree) -> Kind | None:
     others = {entry.name for entry in entries if not entry.is_folder}
     shown = printable(str(tree.path))
     if IMAGES in folders or voc.IMAGES in folders:
-        _refuse_near_misses(others, shown)
+        _refuse_misspelled(others, shown)
     found: dict[str, Kind] = {}
     if {voc.IMAGES, voc.MASKS} <= folders:
         found[f"{voc.MASKS}/"] = voc.from_voc
@@ -42,10 +43,12 @@ def annotated_kind(tree: Tree) -> Kind | None:
         found |= {printable(name): partial(from_coco, name) for name in _one_json(others, shown)}
     if len(found) > 1:
         raise UnreadableBatch(f"{shown} holds masks in several forms: {' and '.join(found)}. Keep one of them.")
+    if not found:
+        refuse_near_misses(tree, folders)
     return next(iter(found.values()), None)
 
 
-def _refuse_near_misses(names: Collection[str], shown: str) -> None:
+def _refuse_misspelled(names: Collection[str], shown: str) -> None:
     """What is nearly called `labelled_for.txt` is not read, and then every class would count as looked for."""
     for name in sorted(names):
         spelled = re.sub(r"[^a-z]", "", name.lower().rpartition(".")[0] or name.lower())

@@ -303,7 +303,9 @@ def test_a_class_may_be_called_images(tmp_path):
     for number, files in enumerate(
         (
             {"images/1.png": picture()},
-            {"images/1.png": picture(), "masks/1.png": picture(2)},
+            {"images/1.png": picture(), "masks/2.png": picture(2)},
+            {"images/1.png": picture(), "masks/1.png": picture(2), "text/1.png": picture(3)},
+            {"images/1.png": picture(), "annotations/1.png": picture(2)},
             {"masks/1.png": picture(), "JPEGImages/1.png": picture(3)},
         )
     ):
