@@ -73,6 +73,7 @@ def deliver(folder: Path, seed: int, each: int = 100) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.servers
 def test_a_problem_is_one_file_and_one_line(copy: Path, tmp_path: Path) -> None:
     workspace = tmp_path / "grades"

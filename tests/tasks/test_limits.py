@@ -127,6 +127,7 @@ def test_the_default_strategy_learns_the_digits_and_is_accepted(digit_stream: St
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_masks_of_new_classes_are_learned_and_fine_tuning_is_refused(tmp_path: Path) -> None:
     """Each night of canvases is labelled for its own classes alone; the others stand there unlabelled."""
     stream_name = "digits-on-canvas"
