@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dataset.decoding.formats import BadImage
+from dataset.deliveries.items import printable
 from dataset.masks import Values
 from records.batch import IGNORED
 
@@ -85,7 +86,9 @@ class Outlines:
         for one in annotations:
             category = one.get("category_id")
             if type(category) is not int or category not in self.categories:
-                raise BadImage("mask-index", f"an object is of category {str(category)[:40]}, which has no name")
+                raise BadImage(
+                    "mask-index", f"an object is of category {printable(str(category))[:40]}, which has no name"
+                )
             # Pixels in which its polygons overlap are few, and count twice.
             size = sum(int(patch.pixels.sum()) for patch in patches(one, height, width))
             if not size and isinstance(one["segmentation"], list):

@@ -120,6 +120,12 @@ def test_what_is_wrong_with_outlines_is_told_of_their_image_alone(tmp_path):
     assert rows[1]["detail"] == "image 2 in annotations.json: an object is of category 5, which has no name"
 
 
+def test_a_category_that_no_text_can_hold_is_told_in_one_that_can_be_stored(tmp_path):
+    content = coco(image(1), annotations=[cat(1) | {"category_id": "\ud800"}])
+    _, (row,) = taken(folder(tmp_path / "in", content), tmp_path)
+    assert row["detail"] == r"image 1 in annotations.json: an object is of category \ud800, which has no name"
+
+
 def test_what_was_looked_for_as_in_lvis(tmp_path):
     images = [
         image(1, "1.png", neg_category_ids=[4], not_exhaustive_category_ids=[]),
