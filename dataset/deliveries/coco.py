@@ -10,7 +10,7 @@ among those, and the former. Without these keys `labelled_for.txt` says it for e
 that all categories were.
 
 The file is gone through once, an element at a time, to learn where in it the annotations of each image stand; they are
-read where the image is. It is never removed: it tells single objects apart, and a mask only their classes.
+read where the image is. It is kept, and never deleted: it tells single objects apart, and a mask only their classes.
 """
 
 import json

@@ -1,7 +1,7 @@
 """Deliveries of images with a mask file each: `images/street/1.jpg` with `masks/street/1.png`.
 
 Image and mask have the same name up to the suffix, and lie equally deep. What the values mean is in `classes.txt` or
-`classes.json` beside the folders, see `legends.py`. A mask of no image becomes nothing, and is never removed.
+`classes.json` beside the folders, see `legends.py`. A mask of no image becomes nothing, and is kept.
 """
 
 from collections.abc import Mapping, Sequence
